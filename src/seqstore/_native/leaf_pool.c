@@ -1,0 +1,127 @@
+/* leaf_pool.c: slabs of leaves of one size, kept dense by moving the last leaf into each hole. */
+#include "leaf_pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "pages.h"
+
+/* 126 of the largest leaves fill a slab to 98 %; 64 owners fit into each 512 bytes of its head. */
+#define SLAB_BYTES ((size_t)256 << 10)
+/* Huge pages pay once the map no longer fits the cache; before that they only cost zeroing. */
+#define HUGE_FROM_BYTES ((size_t)32 << 20)
+
+struct sq_slab {
+    struct sq_slab *previous; /* of the same size, all full; or the next free slab */
+    uint32_t units;
+    uint32_t capacity;
+    uint32_t used;
+    uint32_t first_bytes; /* offset of leaf 0 */
+    uint64_t owners[];
+};
+
+struct sq_arena {
+    struct sq_arena *next;
+    void *pages;
+    size_t bytes;
+};
+
+void sq_leaf_pool_init(struct sq_leaf_pool *pool, void (*moved)(void *, uint64_t, void *),
+                       void *context)
+{
+    memset(pool, 0, sizeof *pool);
+    pool->moved = moved;
+    pool->context = context;
+}
+
+void sq_leaf_pool_free(struct sq_leaf_pool *pool)
+{
+    for (struct sq_arena *arena = pool->arenas, *next; arena != NULL; arena = next) {
+        next = arena->next;
+        sq_pages_unmap(arena->pages, arena->bytes);
+        free(arena);
+    }
+    memset(pool, 0, sizeof *pool);
+}
+
+static void push_free(struct sq_leaf_pool *pool, struct sq_slab *slab)
+{
+    slab->previous = pool->free_slabs;
+    pool->free_slabs = slab;
+    pool->free_count++;
+}
+
+int sq_leaf_pool_reserve(struct sq_leaf_pool *pool, uint32_t takes)
+{
+    /* Each size may start a slab, and the takes may fill some with leaves of the largest size. */
+    uint32_t slabs = SQ_LEAF_UNITS_MAX + 1 + takes / (uint32_t)(SLAB_BYTES / 2112);
+    while (pool->free_count < slabs) {
+        struct sq_arena *arena = malloc(sizeof *arena);
+        int huge = pool->arena_bytes >= HUGE_FROM_BYTES;
+        size_t bytes = (huge ? 64 : slabs - pool->free_count) * SLAB_BYTES;
+        void *pages = arena == NULL ? NULL
+                                    : sq_pages_map(bytes, huge ? 8 * SLAB_BYTES : SLAB_BYTES, huge);
+        if (pages == NULL) {
+            free(arena);
+            return -1;
+        }
+        *arena = (struct sq_arena){.next = pool->arenas, .pages = pages, .bytes = bytes};
+        pool->arenas = arena;
+        pool->arena_bytes += bytes;
+        for (size_t at = bytes; at > 0; at -= SLAB_BYTES)
+            push_free(pool, (struct sq_slab *)(void *)((uint8_t *)pages + at - SLAB_BYTES));
+    }
+    return 0;
+}
+
+static uint8_t *leaf_at(struct sq_slab *slab, uint32_t index)
+{
+    return (uint8_t *)slab + slab->first_bytes + (size_t)index * slab->units * SQ_LEAF_UNIT;
+}
+
+static struct sq_slab *start_slab(struct sq_leaf_pool *pool, uint32_t units)
+{
+    struct sq_slab *slab = pool->free_slabs;
+    size_t per_leaf = units * (size_t)SQ_LEAF_UNIT + sizeof slab->owners[0];
+    pool->free_slabs = slab->previous;
+    pool->free_count--;
+    slab->previous = pool->filling[units];
+    slab->units = units;
+    slab->capacity = (uint32_t)((SLAB_BYTES - sizeof *slab - SQ_LEAF_UNIT) / per_leaf);
+    slab->used = 0;
+    size_t head = sizeof *slab + slab->capacity * sizeof slab->owners[0];
+    slab->first_bytes = (uint32_t)((head + SQ_LEAF_UNIT - 1) / SQ_LEAF_UNIT * SQ_LEAF_UNIT);
+    pool->filling[units] = slab;
+    pool->used_bytes += SLAB_BYTES;
+    return slab;
+}
+
+void *sq_leaf_take(struct sq_leaf_pool *pool, uint32_t units, uint64_t owner)
+{
+    struct sq_slab *slab = pool->filling[units];
+    if (slab == NULL || slab->used == slab->capacity)
+        slab = start_slab(pool, units);
+    slab->owners[slab->used] = owner;
+    return leaf_at(slab, slab->used++);
+}
+
+void sq_leaf_give_back(struct sq_leaf_pool *pool, void *leaf)
+{
+    struct sq_slab *slab = (struct sq_slab *)(void *)((uintptr_t)leaf & ~(SLAB_BYTES - 1));
+    size_t leaf_bytes = slab->units * (size_t)SQ_LEAF_UNIT;
+    size_t index = (size_t)((uint8_t *)leaf - leaf_at(slab, 0)) / leaf_bytes;
+    struct sq_slab *filling = pool->filling[slab->units];
+    void *last = leaf_at(filling, --filling->used);
+    if (last != leaf) {
+        uint64_t owner = filling->owners[filling->used];
+        memcpy(leaf, last, leaf_bytes);
+        slab->owners[index] = owner;
+        pool->moved(pool->context, owner, leaf);
+    }
+    if (filling->used == 0) {
+        pool->filling[filling->units] = filling->previous;
+        pool->used_bytes -= SLAB_BYTES;
+        sq_pages_forget(filling, SLAB_BYTES);
+        push_free(pool, filling);
+    }
+}

@@ -1,0 +1,14 @@
+/* seqstore.h: seqstore_api.h with what cffi cannot read: the include guard and the types. */
+#ifndef SEQSTORE_H
+#define SEQSTORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "seqstore_api.h"
+
+_Static_assert(sizeof(struct sq_ledger_entry) == 40, "numpy dtype LEDGER in engine.py");
+_Static_assert(sizeof(struct sq_extent) == 32, "numpy dtype EXTENT in engine.py");
+_Static_assert(sizeof(struct sq_tag) == 24, "numpy dtype TAG in media/tags.py");
+
+#endif

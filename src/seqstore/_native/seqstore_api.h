@@ -1,0 +1,224 @@
+/* seqstore_api.h: what the C core offers. Read twice: by the C compiler (through seqstore.h, which
+ * adds the include guard) and by cffi. Declarations only; see docs/explanation/design.md.
+ *
+ * Conventions
+ *   - Every function that can fail returns 0 or a negative SQ_E_* status; on failure nothing has
+ *     changed and the outs are untouched, except where a comment says more. After SQ_E_NO_MEMORY a
+ *     request that changes may be half done, block by block; the log stays sound.
+ *   - Any number of threads may call. A log is guarded by one reader-writer lock: calls that only
+ *     read run side by side, calls that change run alone.
+ *   - Sizes and positions are unsigned; the unit is the last word of the name.
+ *   - "position" is the log's own time: media blocks that the log has put on the medium so far.
+ */
+
+/* ---- status codes ------------------------------------------------------------------------- */
+
+#define SQ_OK 0
+#define SQ_E_INVALID -1      /* an argument outside its range */
+#define SQ_E_NO_MEMORY -2    /* the process is out of memory */
+#define SQ_E_CLOSED -3       /* the log was closed */
+#define SQ_E_NOT_FOUND -4    /* no such volume (any more) */
+#define SQ_E_BOUNDS -5       /* beyond the end of the volume or the medium */
+#define SQ_E_OUT_OF_SPACE -6 /* fault: needed_blocks, available_blocks */
+#define SQ_E_UNWRITTEN -7    /* fault: lba, count: the first unwritten run of the request */
+#define SQ_E_CORRUPT -8      /* fault: volume, lba, mba */
+#define SQ_E_SEQUENTIAL -9   /* an append that does not start at the zone's write pointer */
+#define SQ_E_NO_PAYLOAD -10  /* the medium keeps tags, not bytes */
+#define SQ_E_LIMIT -11       /* more volumes than the log or the medium can number */
+#define SQ_E_INVARIANT -12   /* a bug in seqstore; the log is latched, see sq_log_invariant */
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+#define SQ_NO_ADDRESS 0xFFFFFFFFFFFFFFFF /* "none" for an lba, mba or position */
+
+enum sq_medium_kind { SQ_MEDIUM_MEMORY = 0, SQ_MEDIUM_TAGS = 1 };
+
+/* What a media block is to the log. MOVED is a dead copy that the cleaner left behind while its
+ * data lived on elsewhere; SUMMARY is a block of the log's own, in use. */
+enum sq_block_state { SQ_FREE = 0, SQ_LIVE = 1, SQ_DEAD = 2, SQ_MOVED = 3, SQ_SUMMARY = 4 };
+
+enum sq_segment_state { SQ_SEGMENT_FREE = 0, SQ_SEGMENT_OPEN = 1, SQ_SEGMENT_SEALED = 2 };
+
+enum sq_scope { SQ_SCOPE_ALL = 0, SQ_SCOPE_TENANT = 1, SQ_SCOPE_VOLUME = 2 };
+
+struct sq_geometry {
+    uint64_t block_count;    /* a multiple of zone_blocks, below 2^32 - 16 */
+    uint32_t block_bytes;    /* a power of two, 512 to 65536 */
+    uint32_t zone_blocks;    /* blocks of a zone, which is a segment of the log; at least 4 */
+};
+
+struct sq_log_options {
+    uint64_t drive;          /* number of the drive, stands in every record */
+    uint32_t reserve_ppm;    /* share of the data capacity kept back for cleaning, in millionths */
+    uint32_t verify;         /* 0 switches the checksum of reads off; the owner is always checked */
+};
+
+/* Where and how a request failed; only the fields that the status names are filled. */
+struct sq_fault {
+    uint64_t volume;
+    uint64_t lba;
+    uint64_t mba;
+    uint64_t count;
+    uint64_t needed_blocks;
+    uint64_t available_blocks;
+};
+
+struct sq_invariant {
+    const char *file;
+    const char *condition;
+    int line;
+};
+
+struct sq_extent {
+    uint64_t lba;
+    uint64_t count;
+    uint64_t drive;
+    uint64_t mba;
+};
+
+struct sq_ledger_entry {
+    uint64_t tenant;         /* 0: the log itself */
+    uint64_t volume;         /* 0: the log itself */
+    uint64_t lba;            /* while LIVE, else SQ_NO_ADDRESS */
+    uint64_t died;           /* position of its death while DEAD or MOVED, else SQ_NO_ADDRESS */
+    uint64_t state;          /* enum sq_block_state */
+};
+
+struct sq_segment_info {
+    uint64_t first_mba;
+    uint64_t live_blocks;
+    uint64_t write_pointer;  /* blocks from the segment's start; counts the open record */
+    uint64_t state;          /* enum sq_segment_state */
+};
+
+/* Tag of a block on a tags medium. */
+struct sq_tag {
+    uint64_t volume;         /* 0: nothing written, or a summary */
+    uint64_t lba;
+    uint64_t state;          /* SQ_FREE: never written; SQ_LIVE: data; SQ_SUMMARY */
+};
+
+struct sq_stats {
+    uint64_t user_blocks;      /* written on request */
+    uint64_t relocated_blocks; /* written by the cleaner */
+    uint64_t summary_blocks;   /* written as heads of records */
+    uint64_t trimmed_blocks;   /* unmapped by trim, shrinking or deletion */
+    uint64_t cleaned_segments;
+    uint64_t live_blocks;
+    uint64_t usable_blocks;    /* live blocks that the log accepts at most */
+    uint64_t data_capacity_blocks;
+    uint64_t block_count;
+    uint64_t position;
+    uint64_t head_mba;         /* where the next block goes */
+    uint64_t map_bytes;        /* memory of all extent maps */
+};
+
+struct sq_remanence {
+    uint64_t residue_blocks; /* DEAD and MOVED blocks of the scope */
+    uint64_t moved_blocks;   /* the MOVED ones among them */
+    uint64_t oldest;         /* position of the oldest death, SQ_NO_ADDRESS if there is no residue */
+};
+
+struct sq_volume_info {
+    uint64_t size_bytes;
+    uint64_t mapped_blocks;
+};
+
+typedef struct sq_medium sq_medium;
+typedef struct sq_log sq_log;
+
+/* ---- medium --------------------------------------------------------------------------------
+ * A row of zones with write pointers. Bytes change only by being written over. Each call takes the
+ * medium's own lock. */
+
+int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **medium_out);
+void sq_medium_destroy(sq_medium *medium);
+void sq_medium_geometry(const sq_medium *medium, struct sq_geometry *geometry_out);
+
+/* Appends count blocks at mba, which must be the write pointer of an unfilled zone and leave the
+ * run inside that zone: SQ_E_SEQUENTIAL otherwise. A memory medium takes data (count blocks), a
+ * tags medium takes tags (count of them); the other argument is ignored. */
+int sq_medium_append(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
+                     const struct sq_tag *tags);
+
+/* Reads what lies there, before or behind a write pointer. SQ_E_NO_PAYLOAD on a tags medium. */
+int sq_medium_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out);
+int sq_medium_read_tags(sq_medium *medium, uint64_t mba, uint64_t count, struct sq_tag *tags_out);
+
+/* Moves the zone's write pointer to its start. Bytes stay. */
+int sq_medium_reset(sq_medium *medium, uint64_t zone);
+int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out);
+
+/* Overwrites in place, whatever the write pointers: for sanitization, never in normal service. */
+int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data);
+
+/* ---- log -----------------------------------------------------------------------------------
+ * The log borrows the medium, which must outlive it and be new. */
+
+int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_log **log_out);
+
+/* Waits for the calls under way; later ones return SQ_E_CLOSED. Frees all but the handle. */
+void sq_log_close(sq_log *log);
+
+/* Frees the handle; no call may be under way or follow. */
+void sq_log_destroy(sq_log *log);
+
+int sq_log_stats(sq_log *log, struct sq_stats *stats_out);
+int sq_log_invariant(sq_log *log, struct sq_invariant *invariant_out);
+
+/* Walks every structure and compares them; SQ_E_INVARIANT at the first disagreement. */
+int sq_log_check(sq_log *log);
+
+int sq_log_raw(sq_log *log, uint64_t mba, uint64_t count, uint8_t *data_out);
+int sq_log_ledger(sq_log *log, uint64_t mba, uint64_t count, struct sq_ledger_entry *entries_out);
+int sq_log_segments(sq_log *log, uint64_t first, uint64_t count, struct sq_segment_info *out);
+
+/* scope_id: a tenant's or volume's number; ignored for SQ_SCOPE_ALL. Knows deleted ones. */
+int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remanence *out);
+
+/* ---- volumes -------------------------------------------------------------------------------
+ * A volume is named by its handle in calls and by its number on the medium: handle >> 24. Numbers
+ * start at 1 and are never reused. */
+
+int sq_volume_create(sq_log *log, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
+                     uint64_t *handle_out);
+
+/* Unmaps everything and ends the handle. */
+int sq_volume_delete(sq_log *log, uint64_t handle);
+
+/* Shrinking unmaps what lies beyond, and zeroes the rest of a block that is cut. */
+int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out);
+int sq_volume_info(sq_log *log, uint64_t handle, struct sq_volume_info *info_out);
+
+/* fault_out may be NULL in every call that has one. */
+
+/* Bytes at any offset and length. A block that is written in part keeps its other bytes (zeros if it
+ * was unwritten). Either all of it is written or, with SQ_E_OUT_OF_SPACE and SQ_E_CORRUPT, nothing;
+ * readers may meet it half done, at block boundaries only. */
+int sq_volume_write(sq_log *log, uint64_t handle, uint64_t offset_bytes, const char *data,
+                    uint64_t length_bytes, struct sq_fault *fault_out);
+
+/* Whole blocks: a run from lba, or lbas[count] in their order (a later one wins). data may be NULL
+ * on a tags medium. */
+int sq_volume_write_run(sq_log *log, uint64_t handle, uint64_t lba, uint64_t count,
+                        const uint8_t *data, struct sq_fault *fault_out);
+int sq_volume_write_blocks(sq_log *log, uint64_t handle, const uint64_t *lbas, uint64_t count,
+                           const uint8_t *data, struct sq_fault *fault_out);
+
+/* SQ_E_UNWRITTEN comes before a byte of data_out has changed, unless another thread trims the
+ * range during the call. SQ_E_CORRUPT may leave the blocks before the damaged one in data_out. */
+int sq_volume_read(sq_log *log, uint64_t handle, uint64_t offset_bytes, char *data_out,
+                   uint64_t length_bytes, struct sq_fault *fault_out);
+int sq_volume_read_run(sq_log *log, uint64_t handle, uint64_t lba, uint64_t count,
+                       uint8_t *data_out, struct sq_fault *fault_out);
+int sq_volume_read_blocks(sq_log *log, uint64_t handle, const uint64_t *lbas, uint64_t count,
+                          uint8_t *data_out, struct sq_fault *fault_out);
+
+/* Unmaps the whole blocks of the range; bytes of blocks that are only partly inside become zeros. */
+int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t length_bytes,
+                   struct sq_fault *fault_out);
+
+/* Fills extents_out with the first capacity extents from lba on, in ascending order; count_out is how
+ * many were filled. */
+int sq_volume_extents(sq_log *log, uint64_t handle, uint64_t lba, uint64_t capacity,
+                      struct sq_extent *extents_out, uint64_t *count_out);

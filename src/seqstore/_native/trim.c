@@ -1,0 +1,143 @@
+/* trim.c: unmapping: trim, resizing, and what deletion needs.
+ *
+ * Whole blocks are unmapped; bytes of a block that is only partly in the range are overwritten with
+ * zeros, in a new copy of the block, so that they can never be read again.
+ */
+#include "internal.h"
+
+static void kill_all(sq_log *log, struct sq_volume *volume, const uint32_t *mba, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + 8 < count)
+            __builtin_prefetch(&log->ledger[mba[i + 8]], 1);
+        sq_ledger_kill(log, mba[i], volume, SQ_DEAD);
+    }
+}
+
+/* Skips to the next leaf that exists, or to end. */
+static uint64_t next_leaf(const struct sq_map *map, uint64_t lba, uint64_t end)
+{
+    uint64_t index = lba / SQ_LEAF_BLOCKS + 1;
+    while (index < map->leaf_count && map->directory[index] == 0)
+        index++;
+    uint64_t start = index * SQ_LEAF_BLOCKS;
+    return index < map->leaf_count && start < end ? start : end;
+}
+
+int sq_trim_blocks(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t end)
+{
+    uint32_t old[SQ_LEAF_BLOCKS];
+    uint64_t trimmed = 0;
+    if (lba >= end || volume->map.mapped_blocks == 0)
+        return SQ_OK;
+    if (sq_map_reserve(&volume->map, 0) != 0)
+        return SQ_E_NO_MEMORY;
+    for (uint64_t at = lba; at < end; at = next_leaf(&volume->map, at, end)) {
+        uint32_t cleared = sq_map_clear(&volume->map, at, end, old);
+        kill_all(log, volume, old, cleared);
+        trimmed += cleared;
+    }
+    log->stats.trimmed_blocks += trimmed;
+    return SQ_OK;
+}
+
+/* The part of one block that a request touches; length_bytes 0: none. */
+struct part {
+    uint64_t lba;
+    uint32_t from_bytes;
+    uint32_t length_bytes;
+    uint32_t mba;
+};
+
+static struct part part_of(const sq_log *log, const struct sq_volume *volume, uint64_t start,
+                           uint64_t end)
+{
+    struct part part = {.lba = start >> log->block_shift};
+    part.mba = sq_map_get(&volume->map, part.lba);
+    if (part.mba == SQ_UNMAPPED)
+        return part;
+    part.from_bytes = (uint32_t)(start - (part.lba << log->block_shift));
+    part.length_bytes = (uint32_t)(end - start);
+    return part;
+}
+
+/* Reads the block into the scratch and zeroes the part. */
+static int load_zeroed(sq_log *log, const struct sq_volume *volume, const struct part *part,
+                       uint8_t *scratch, struct sq_fault *fault_out)
+{
+    if (part->length_bytes == 0)
+        return SQ_OK;
+    SQ_TRY(sq_read_block(log, volume, part->lba, part->mba, 0, log->block_bytes, scratch, fault_out));
+    memset(scratch + part->from_bytes, 0, part->length_bytes);
+    return SQ_OK;
+}
+
+static int store_part(sq_log *log, struct sq_volume *volume, const struct part *part,
+                      const uint8_t *scratch)
+{
+    return part->length_bytes == 0 ? SQ_OK : sq_write_run(log, volume, part->lba, 1, scratch);
+}
+
+/* Unmaps the whole blocks of [start, end) bytes and zeroes the rest of it. */
+static int trim_bytes(sq_log *log, struct sq_volume *volume, uint64_t start, uint64_t end,
+                      struct sq_fault *fault_out)
+{
+    uint64_t mask = log->block_bytes - 1, blocks_start = (start + mask) & ~mask, blocks_end = end & ~mask;
+    /* The last block of a volume may be shorter than a block: then it is whole when the range ends it. */
+    if (end == volume->size_bytes)
+        blocks_end = (end + mask) & ~mask;
+    uint64_t head_end = blocks_start < end ? blocks_start : end;
+    struct part head = {0}, tail = {0};
+    if (start < head_end)
+        head = part_of(log, volume, start, head_end);
+    if (blocks_end < end && blocks_end >= blocks_start)
+        tail = part_of(log, volume, blocks_end, end);
+    uint8_t *head_data = log->scratch, *tail_data = log->scratch + log->block_bytes;
+    int parts = log->payload != NULL;
+    if (parts) {
+        SQ_TRY(load_zeroed(log, volume, &head, head_data, fault_out));
+        SQ_TRY(load_zeroed(log, volume, &tail, tail_data, fault_out));
+        SQ_TRY(store_part(log, volume, &head, head_data));
+        SQ_TRY(store_part(log, volume, &tail, tail_data));
+    }
+    uint64_t lba = blocks_start >> log->block_shift, lba_end = blocks_end >> log->block_shift;
+    uint64_t before = volume->map.mapped_blocks;
+    SQ_TRY(sq_trim_blocks(log, volume, lba, lba_end));
+    if (volume->map.mapped_blocks != before)
+        SQ_TRY(sq_record_note(log, SQ_ENTRY_TRIM, volume->number, lba, lba_end - lba));
+    return SQ_OK;
+}
+
+int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t length_bytes,
+                   struct sq_fault *fault_out)
+{
+    SQ_TRY(sq_lock_alone(log));
+    struct sq_volume *volume = sq_volume_of(log, handle);
+    int status = volume == NULL                                        ? SQ_E_NOT_FOUND
+                 : !sq_in_volume(volume, offset_bytes, length_bytes) ? SQ_E_BOUNDS
+                 : length_bytes == 0                                 ? SQ_OK
+                                                                     : trim_bytes(log, volume, offset_bytes,
+                                                                                  offset_bytes + length_bytes,
+                                                                                  fault_out);
+    sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
+    sq_unlock(log);
+    return status;
+}
+
+int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out)
+{
+    SQ_TRY(sq_lock_alone(log));
+    struct sq_volume *volume = sq_volume_of(log, handle);
+    int status = SQ_OK;
+    if (volume == NULL)
+        status = SQ_E_NOT_FOUND;
+    else if (size_bytes == 0 || size_bytes >> log->block_shift >= (uint64_t)1 << SQ_VALUE_BITS)
+        status = SQ_E_INVALID;
+    else if (size_bytes < volume->size_bytes)
+        status = trim_bytes(log, volume, size_bytes, volume->size_bytes, fault_out);
+    if (status == SQ_OK)
+        volume->size_bytes = size_bytes;
+    sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
+    sq_unlock(log);
+    return status;
+}

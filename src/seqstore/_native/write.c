@@ -1,0 +1,277 @@
+/* write.c: writing blocks and bytes.
+ *
+ * A batch makes three passes over the extent map before it changes anything: directory words, leaves,
+ * ledger entries of the blocks that it replaces; each pass fetches for the next, so the cache misses of a batch
+ * overlap. Payload goes from the caller's buffer to its place on the medium in one copy that also
+ * computes the checksum.
+ */
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* The blocks of a request: a run, or a list of addresses. */
+struct blocks {
+    const uint64_t *lbas; /* NULL: a run */
+    uint64_t first;
+    uint64_t count;
+    const uint8_t *data; /* NULL on a tags medium */
+};
+
+/* ---- space ---------------------------------------------------------------------------------- */
+
+static int compare_lbas(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static uint64_t unmapped_in_run(const struct sq_map *map, uint64_t lba, uint64_t end)
+{
+    uint64_t unmapped = 0;
+    while (lba < end) {
+        struct sq_map_run run = sq_map_run_at(map, lba, end);
+        unmapped += run.mba == SQ_UNMAPPED ? run.count : 0;
+        lba += run.count;
+    }
+    return unmapped;
+}
+
+/* How many blocks the request would add; only asked when the drive is nearly full. */
+static int count_new(const struct sq_volume *volume, const struct blocks *blocks, uint64_t *new_out)
+{
+    if (blocks->lbas == NULL) {
+        *new_out = unmapped_in_run(&volume->map, blocks->first, blocks->first + blocks->count);
+        return SQ_OK;
+    }
+    uint64_t *sorted = malloc(blocks->count * sizeof *sorted), added = 0;
+    if (sorted == NULL)
+        return SQ_E_NO_MEMORY;
+    memcpy(sorted, blocks->lbas, blocks->count * sizeof *sorted);
+    qsort(sorted, blocks->count, sizeof *sorted, compare_lbas);
+    for (uint64_t i = 0; i < blocks->count; i++)
+        if (i == 0 || sorted[i] != sorted[i - 1])
+            added += sq_map_get(&volume->map, sorted[i]) == SQ_UNMAPPED;
+    free(sorted);
+    *new_out = added;
+    return SQ_OK;
+}
+
+static int check_space(const sq_log *log, const struct sq_volume *volume, const struct blocks *blocks,
+                       struct sq_fault *fault_out)
+{
+    uint64_t available = log->stats.usable_blocks - log->stats.live_blocks, needed;
+    if (blocks->count <= available)
+        return SQ_OK;
+    SQ_TRY(count_new(volume, blocks, &needed));
+    if (needed <= available)
+        return SQ_OK;
+    if (fault_out != NULL) {
+        fault_out->needed_blocks = needed;
+        fault_out->available_blocks = available;
+    }
+    return SQ_E_OUT_OF_SPACE;
+}
+
+/* ---- batches -------------------------------------------------------------------------------- */
+
+/* Puts the payload in its place at the head; returns the checksum. */
+static uint32_t place(sq_log *log, const struct sq_volume *volume, uint64_t lba, const uint8_t *data)
+{
+    if (log->payload == NULL)
+        return 0;
+    uint8_t *to = sq_payload_at(log, sq_record_next_mba(log));
+    return ~log->kernels->copy_crc(sq_tag_crc(log, volume, lba), to, data, log->block_bytes);
+}
+
+static void prefetch(const sq_log *log, const struct sq_map *map, const uint64_t *lbas, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        sq_map_prefetch_word(map, lbas[i]);
+    for (uint32_t i = 0; i < count; i++)
+        sq_map_prefetch_leaf(map, lbas[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t old = sq_map_get(map, lbas[i]);
+        if (old != SQ_UNMAPPED)
+            __builtin_prefetch(&log->ledger[old], 1);
+    }
+}
+
+static int write_scattered(sq_log *log, struct sq_volume *volume, const uint64_t *lbas, uint32_t count,
+                           const uint8_t *data)
+{
+    prefetch(log, &volume->map, lbas, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t mba = sq_record_next_mba(log);
+        uint32_t checksum = place(log, volume, lbas[i], data);
+        SQ_TRY(sq_record_add(log, volume, lbas[i], checksum));
+        log->stats.live_blocks++;
+        uint32_t old = sq_map_put(&volume->map, lbas[i], mba);
+        if (old != SQ_UNMAPPED)
+            sq_ledger_kill(log, old, volume, SQ_DEAD);
+        if (data != NULL)
+            data += log->block_bytes;
+    }
+    return SQ_OK;
+}
+
+static int write_consecutive(sq_log *log, struct sq_volume *volume, uint64_t lba, uint32_t count,
+                             const uint8_t *data)
+{
+    uint32_t old[SQ_BATCH], mba = sq_record_next_mba(log);
+    for (uint32_t i = 0; i < count; i++) {
+        old[i] = sq_map_get(&volume->map, lba + i);
+        if (old[i] != SQ_UNMAPPED)
+            __builtin_prefetch(&log->ledger[old[i]], 1);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t checksum = place(log, volume, lba + i, data);
+        SQ_TRY(sq_record_add(log, volume, lba + i, checksum));
+        if (data != NULL)
+            data += log->block_bytes;
+    }
+    sq_map_put_run(&volume->map, lba, count, mba, old);
+    log->stats.live_blocks += count;
+    for (uint32_t i = 0; i < count; i++)
+        if (old[i] != SQ_UNMAPPED)
+            sq_ledger_kill(log, old[i], volume, SQ_DEAD);
+    return SQ_OK;
+}
+
+/* Writes blocks for which there is space. */
+static int write_all(sq_log *log, struct sq_volume *volume, const struct blocks *blocks)
+{
+    uint64_t volume_blocks = (volume->size_bytes + log->block_bytes - 1) >> log->block_shift;
+    for (uint64_t done = 0; done < blocks->count;) {
+        SQ_TRY(sq_segment_make_room(log, 0));
+        uint32_t count = sq_record_room(log) < SQ_BATCH ? sq_record_room(log) : SQ_BATCH;
+        if (count > blocks->count - done)
+            count = (uint32_t)(blocks->count - done);
+        uint64_t end = blocks->lbas == NULL ? blocks->first + done + count : 0;
+        for (uint32_t i = 0; blocks->lbas != NULL && i < count; i++)
+            end = blocks->lbas[done + i] >= end ? blocks->lbas[done + i] + 1 : end;
+        SQ_CHECK(log, end <= volume_blocks);
+        if (sq_map_reserve(&volume->map, end) != 0)
+            return SQ_E_NO_MEMORY;
+        const uint8_t *data = blocks->data == NULL ? NULL : blocks->data + (done << log->block_shift);
+        SQ_TRY(blocks->lbas == NULL
+                   ? write_consecutive(log, volume, blocks->first + done, count, data)
+                   : write_scattered(log, volume, blocks->lbas + done, count, data));
+        log->stats.user_blocks += count;
+        done += count;
+    }
+    return SQ_OK;
+}
+
+int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count, const uint8_t *data)
+{
+    struct blocks blocks = {.first = lba, .count = count, .data = data};
+    return write_all(log, volume, &blocks);
+}
+
+/* ---- requests of whole blocks ---------------------------------------------------------------- */
+
+static int all_inside(const sq_log *log, const struct sq_volume *volume, const struct blocks *blocks)
+{
+    uint64_t volume_blocks = volume->size_bytes >> log->block_shift, beyond = 0;
+    if (blocks->lbas == NULL)
+        return blocks->first <= volume_blocks && blocks->count <= volume_blocks - blocks->first;
+    for (uint64_t i = 0; i < blocks->count; i++)
+        beyond |= blocks->lbas[i] >= volume_blocks;
+    return beyond == 0;
+}
+
+static int write_request(sq_log *log, uint64_t handle, const struct blocks *blocks,
+                         struct sq_fault *fault_out)
+{
+    SQ_TRY(sq_lock_alone(log));
+    struct sq_volume *volume = sq_volume_of(log, handle);
+    int status = volume == NULL                                   ? SQ_E_NOT_FOUND
+                 : log->payload != NULL && blocks->data == NULL ? SQ_E_INVALID
+                 : !all_inside(log, volume, blocks)             ? SQ_E_BOUNDS
+                                                  : check_space(log, volume, blocks, fault_out);
+    if (status == SQ_OK)
+        status = write_all(log, volume, blocks);
+    log->kernels->fence();
+    sq_unlock(log);
+    return status;
+}
+
+int sq_volume_write_run(sq_log *log, uint64_t handle, uint64_t lba, uint64_t count, const uint8_t *data,
+                        struct sq_fault *fault_out)
+{
+    struct blocks blocks = {.first = lba, .count = count, .data = data};
+    return write_request(log, handle, &blocks, fault_out);
+}
+
+int sq_volume_write_blocks(sq_log *log, uint64_t handle, const uint64_t *lbas, uint64_t count,
+                           const uint8_t *data, struct sq_fault *fault_out)
+{
+    struct blocks blocks = {.lbas = lbas, .count = count, .data = data};
+    return lbas == NULL ? SQ_E_INVALID : write_request(log, handle, &blocks, fault_out);
+}
+
+/* ---- requests of bytes ----------------------------------------------------------------------- */
+
+/* Lays length_bytes of data over block lba, in the scratch. */
+static int overlay(sq_log *log, const struct sq_volume *volume, uint64_t lba, uint32_t from_bytes,
+                   const char *data, uint32_t length_bytes, uint8_t *scratch, struct sq_fault *fault_out)
+{
+    uint32_t mba = sq_map_get(&volume->map, lba);
+    if (mba != SQ_UNMAPPED)
+        SQ_TRY(sq_read_block(log, volume, lba, mba, 0, log->block_bytes, scratch, fault_out));
+    memcpy(scratch + from_bytes, data, length_bytes);
+    return SQ_OK;
+}
+
+/* A request that begins or ends within a block: its first and last block are made in the scratch, which is
+ * zero before and after. */
+static int write_parts(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
+                       uint64_t length, struct sq_fault *fault_out)
+{
+    uint32_t size = log->block_bytes;
+    uint64_t lba = offset >> log->block_shift, end = (offset + length + size - 1) >> log->block_shift;
+    uint32_t from = (uint32_t)(offset & (size - 1));
+    uint32_t head = from == 0 && length >= size ? 0 : length < size - from ? (uint32_t)length : size - from;
+    uint32_t tail = (uint32_t)((length - head) & (size - 1));
+    uint64_t middle = (length - head) >> log->block_shift;
+    uint8_t *tail_scratch = log->scratch + size;
+    struct blocks all = {.first = lba, .count = end - lba};
+    SQ_TRY(check_space(log, volume, &all, fault_out));
+    if (head != 0)
+        SQ_TRY(overlay(log, volume, lba, from, data, head, log->scratch, fault_out));
+    if (tail != 0)
+        SQ_TRY(overlay(log, volume, end - 1, 0, data + length - tail, tail, tail_scratch, fault_out));
+    if (head != 0)
+        SQ_TRY(sq_write_run(log, volume, lba++, 1, log->scratch));
+    SQ_TRY(sq_write_run(log, volume, lba, middle, (const uint8_t *)data + head));
+    return tail == 0 ? SQ_OK : sq_write_run(log, volume, end - 1, 1, tail_scratch);
+}
+
+static int write_bytes(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
+                       uint64_t length, struct sq_fault *fault_out)
+{
+    if (((offset | length) & (log->block_bytes - 1)) != 0) {
+        int status = write_parts(log, volume, offset, data, length, fault_out);
+        sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
+        return status;
+    }
+    struct blocks blocks = {.first = offset >> log->block_shift,
+                            .count = length >> log->block_shift,
+                            .data = (const uint8_t *)data};
+    SQ_TRY(check_space(log, volume, &blocks, fault_out));
+    return write_all(log, volume, &blocks);
+}
+
+int sq_volume_write(sq_log *log, uint64_t handle, uint64_t offset_bytes, const char *data,
+                    uint64_t length_bytes, struct sq_fault *fault_out)
+{
+    SQ_TRY(sq_lock_alone(log));
+    struct sq_volume *volume = sq_volume_of(log, handle);
+    int status = volume == NULL                                        ? SQ_E_NOT_FOUND
+                 : log->payload == NULL                              ? SQ_E_NO_PAYLOAD
+                 : !sq_in_volume(volume, offset_bytes, length_bytes) ? SQ_E_BOUNDS
+                 : write_bytes(log, volume, offset_bytes, data, length_bytes, fault_out);
+    log->kernels->fence();
+    sq_unlock(log);
+    return status;
+}
