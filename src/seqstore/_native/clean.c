@@ -21,12 +21,9 @@ static const struct sq_map *map_of(const sq_log *log, uint32_t mba)
     return &log->volumes[sq_entry_slot(log->ledger[mba])]->map;
 }
 
-static void prefetch(const sq_log *log, const uint32_t *live, uint32_t count)
+static void fetch_leaf(const sq_log *log, uint32_t mba)
 {
-    for (uint32_t i = 0; i < count; i++)
-        sq_map_prefetch_word(map_of(log, live[i]), sq_entry_value(log->ledger[live[i]]));
-    for (uint32_t i = 0; i < count; i++)
-        sq_map_prefetch_leaf(map_of(log, live[i]), sq_entry_value(log->ledger[live[i]]));
+    sq_map_prefetch_leaf(map_of(log, mba), sq_entry_value(log->ledger[mba]));
 }
 
 /* Relocation has the rest of the open segment and the one kept for it, and never cleans itself. */
@@ -63,11 +60,27 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next)
     return SQ_OK;
 }
 
-static int relocate_batch(sq_log *log, const uint32_t *live, uint32_t count)
+/* Live blocks of the victim, found a batch ahead of their relocation. */
+struct batch {
+    uint32_t count;
+    uint32_t live[SQ_BATCH];
+};
+
+static void find_batch(const sq_log *log, uint32_t *from, uint32_t end, struct batch *batch)
 {
-    prefetch(log, live, count);
-    for (uint32_t i = 0; i < count; i++)
-        SQ_TRY(relocate(log, live[i], live[i + 1 < count ? i + 1 : i]));
+    batch->count = find_live(log, from, end, batch->live);
+    for (uint32_t i = 0; i < batch->count; i++)
+        sq_map_prefetch_word(map_of(log, batch->live[i]), sq_entry_value(log->ledger[batch->live[i]]));
+}
+
+/* Relocates a batch while the leaves that the next one needs come into the cache. */
+static int relocate_batch(sq_log *log, const struct batch *batch, const struct batch *next)
+{
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (i < next->count)
+            fetch_leaf(log, next->live[i]);
+        SQ_TRY(relocate(log, batch->live[i], batch->live[i + 1 < batch->count ? i + 1 : i]));
+    }
     return SQ_OK;
 }
 
@@ -91,16 +104,19 @@ static int retire(sq_log *log, uint32_t victim)
 
 int sq_clean_oldest(sq_log *log)
 {
-    uint32_t live[SQ_BATCH];
+    struct batch batches[2];
     SQ_CHECK(log, log->sealed_ring.count > 0);
     /* All the memory first: a victim half moved would leave the cleaner without its spare segment. */
     if (sq_leaf_pool_reserve(&log->leaves, log->segment_blocks) != 0)
         return SQ_E_NO_MEMORY;
     uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
     uint32_t from = victim * log->segment_blocks, end = from + log->segment_blocks;
-    while (from < end) {
-        uint32_t count = find_live(log, &from, end, live);
-        SQ_TRY(relocate_batch(log, live, count));
+    find_batch(log, &from, end, &batches[0]);
+    for (uint32_t i = 0; i < batches[0].count; i++)
+        fetch_leaf(log, batches[0].live[i]);
+    for (unsigned turn = 0; batches[turn & 1].count > 0; turn++) {
+        find_batch(log, &from, end, &batches[~turn & 1]);
+        SQ_TRY(relocate_batch(log, &batches[turn & 1], &batches[~turn & 1]));
     }
     sq_ring_pop(&log->sealed_ring);
     return retire(log, victim);

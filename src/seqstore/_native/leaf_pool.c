@@ -8,8 +8,9 @@
 
 /* 126 of the largest leaves fill a slab to 98 %; 64 owners fit into each 512 bytes of its head. */
 #define SLAB_BYTES ((size_t)256 << 10)
-/* Huge pages pay once the map no longer fits the cache; before that they only cost zeroing. */
-#define HUGE_FROM_BYTES ((size_t)32 << 20)
+/* A huge page and its alignment in slabs, and how many slabs are asked for at once then. */
+#define HUGE_SLABS 8u
+#define HUGE_ARENA_SLABS 64u
 
 struct sq_slab {
     struct sq_slab *previous; /* of the same size, all full; or the next free slab */
@@ -26,10 +27,11 @@ struct sq_arena {
     size_t bytes;
 };
 
-void sq_leaf_pool_init(struct sq_leaf_pool *pool, void (*moved)(void *, uint64_t, void *),
+void sq_leaf_pool_init(struct sq_leaf_pool *pool, int huge, void (*moved)(void *, uint64_t, void *),
                        void *context)
 {
     memset(pool, 0, sizeof *pool);
+    pool->huge = huge;
     pool->moved = moved;
     pool->context = context;
 }
@@ -51,27 +53,48 @@ static void push_free(struct sq_leaf_pool *pool, struct sq_slab *slab)
     pool->free_count++;
 }
 
+static int add_arena(struct sq_leaf_pool *pool, uint32_t slabs)
+{
+    struct sq_arena *arena = malloc(sizeof *arena);
+    size_t bytes = slabs * SLAB_BYTES, alignment = (pool->huge ? HUGE_SLABS : 1) * SLAB_BYTES;
+    void *pages = arena == NULL ? NULL : sq_pages_map(bytes, alignment, pool->huge);
+    if (pages == NULL) {
+        free(arena);
+        return -1;
+    }
+    *arena = (struct sq_arena){.next = pool->arenas, .pages = pages, .bytes = bytes};
+    for (; pool->fresh_count > 0; pool->fresh_count--, pool->fresh += SLAB_BYTES)
+        push_free(pool, (struct sq_slab *)(void *)pool->fresh);
+    pool->arenas = arena;
+    pool->fresh = pages;
+    pool->fresh_count = slabs;
+    return 0;
+}
+
 int sq_leaf_pool_reserve(struct sq_leaf_pool *pool, uint32_t takes)
 {
     /* Each size may start a slab, and the takes may fill some with leaves of the largest size. */
     uint32_t slabs = SQ_LEAF_UNITS_MAX + 1 + takes / (uint32_t)(SLAB_BYTES / 2112);
-    while (pool->free_count < slabs) {
-        struct sq_arena *arena = malloc(sizeof *arena);
-        int huge = pool->arena_bytes >= HUGE_FROM_BYTES;
-        size_t bytes = (huge ? 64 : slabs - pool->free_count) * SLAB_BYTES;
-        void *pages = arena == NULL ? NULL
-                                    : sq_pages_map(bytes, huge ? 8 * SLAB_BYTES : SLAB_BYTES, huge);
-        if (pages == NULL) {
-            free(arena);
-            return -1;
-        }
-        *arena = (struct sq_arena){.next = pool->arenas, .pages = pages, .bytes = bytes};
-        pool->arenas = arena;
-        pool->arena_bytes += bytes;
-        for (size_t at = bytes; at > 0; at -= SLAB_BYTES)
-            push_free(pool, (struct sq_slab *)(void *)((uint8_t *)pages + at - SLAB_BYTES));
+    uint32_t have = pool->free_count + pool->fresh_count;
+    if (have >= slabs)
+        return 0;
+    uint32_t missing = slabs - have;
+    return add_arena(pool, pool->huge && missing < HUGE_ARENA_SLABS ? HUGE_ARENA_SLABS : missing);
+}
+
+/* One of the slabs that a reserve has seen to. */
+static struct sq_slab *pop_free(struct sq_leaf_pool *pool)
+{
+    struct sq_slab *slab = pool->free_slabs;
+    if (slab != NULL) {
+        pool->free_slabs = slab->previous;
+        pool->free_count--;
+    } else {
+        slab = (struct sq_slab *)(void *)pool->fresh;
+        pool->fresh += SLAB_BYTES;
+        pool->fresh_count--;
     }
-    return 0;
+    return slab;
 }
 
 static uint8_t *leaf_at(struct sq_slab *slab, uint32_t index)
@@ -81,10 +104,8 @@ static uint8_t *leaf_at(struct sq_slab *slab, uint32_t index)
 
 static struct sq_slab *start_slab(struct sq_leaf_pool *pool, uint32_t units)
 {
-    struct sq_slab *slab = pool->free_slabs;
+    struct sq_slab *slab = pop_free(pool);
     size_t per_leaf = units * (size_t)SQ_LEAF_UNIT + sizeof slab->owners[0];
-    pool->free_slabs = slab->previous;
-    pool->free_count--;
     slab->previous = pool->filling[units];
     slab->units = units;
     slab->capacity = (uint32_t)((SLAB_BYTES - sizeof *slab - SQ_LEAF_UNIT) / per_leaf);

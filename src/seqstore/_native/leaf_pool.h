@@ -18,18 +18,21 @@ struct sq_arena;
 
 struct sq_leaf_pool {
     struct sq_slab *filling[SQ_LEAF_UNITS_MAX + 1]; /* by units: the newest slab, the only partial one */
-    struct sq_slab *free_slabs;
+    struct sq_slab *free_slabs; /* given back */
     uint32_t free_count;
+    uint32_t fresh_count; /* slabs of the newest arena, from fresh on, that were never touched */
+    uint8_t *fresh;
     struct sq_arena *arenas;
+    int huge;
     size_t used_bytes;      /* of slabs in use */
     size_t directory_bytes; /* of the maps' directories, counted here for the statistics */
-    size_t arena_bytes;
     /* Told when a leaf has moved; owner is what the leaf was taken with. */
     void (*moved)(void *context, uint64_t owner, void *leaf);
     void *context;
 };
 
-void sq_leaf_pool_init(struct sq_leaf_pool *pool, void (*moved)(void *, uint64_t, void *),
+/* huge: with huge pages, for maps that will not fit into the cache. */
+void sq_leaf_pool_init(struct sq_leaf_pool *pool, int huge, void (*moved)(void *, uint64_t, void *),
                        void *context);
 void sq_leaf_pool_free(struct sq_leaf_pool *pool);
 

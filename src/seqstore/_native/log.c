@@ -66,6 +66,9 @@ static int init_lock(pthread_rwlock_t *lock)
     return status == 0 ? SQ_OK : SQ_E_NO_MEMORY;
 }
 
+/* A full map of so many blocks, 4 MiB, no longer fits the second-level cache. */
+#define HUGE_MAP_BLOCKS ((uint64_t)1 << 20)
+
 /* ---- creation and closing ------------------------------------------------------------------- */
 
 /* Fills the segment from its start with full records: how many data blocks is that? */
@@ -182,7 +185,7 @@ int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_lo
     log->drive = options->drive;
     log->verify = options->verify;
     measure(log, options);
-    sq_leaf_pool_init(&log->leaves, leaf_moved, log);
+    sq_leaf_pool_init(&log->leaves, log->block_count >= HUGE_MAP_BLOCKS, leaf_moved, log);
     int status = allocate(log);
     if (status != SQ_OK) {
         sq_log_destroy(log);

@@ -74,8 +74,8 @@ static void look_up(const sq_log *log, const struct sq_volume *volume, struct pi
     for (uint32_t i = 0; i < count; i++) {
         pieces[i].mba = sq_map_get(&volume->map, pieces[i].lba);
         if (pieces[i].mba != SQ_UNMAPPED) {
-            __builtin_prefetch(&log->ledger[pieces[i].mba]);
-            __builtin_prefetch(&log->checksums[pieces[i].mba]);
+            sq_fetch(&log->ledger[pieces[i].mba]);
+            sq_fetch(&log->checksums[pieces[i].mba]);
         }
     }
 }

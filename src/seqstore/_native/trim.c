@@ -9,7 +9,7 @@ static void kill_all(sq_log *log, struct sq_volume *volume, const uint32_t *mba,
 {
     for (uint32_t i = 0; i < count; i++) {
         if (i + 8 < count)
-            __builtin_prefetch(&log->ledger[mba[i + 8]], 1);
+            sq_fetch(&log->ledger[mba[i + 8]]);
         sq_ledger_kill(log, mba[i], volume, SQ_DEAD);
     }
 }

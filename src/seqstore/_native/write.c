@@ -1,8 +1,8 @@
 /* write.c: writing blocks and bytes.
  *
- * A batch makes three passes over the extent map before it changes anything: directory words, leaves,
- * ledger entries of the blocks that it replaces; each pass fetches for the next, so the cache misses of a batch
- * overlap. Payload goes from the caller's buffer to its place on the medium in one copy that also
+ * A list of blocks is looked up ahead of the block that is being written, in three steps: directory word, leaf,
+ * ledger entry of the block that is replaced. Each step fetches for the next, so the cache misses overlap.
+ * Payload goes from the caller's buffer to its place on the medium in one copy that also
  * computes the checksum.
  */
 #include <stdlib.h>
@@ -83,33 +83,41 @@ static uint32_t place(sq_log *log, const struct sq_volume *volume, uint64_t lba,
     return ~log->kernels->copy_crc(sq_tag_crc(log, volume, lba), to, data, log->block_bytes);
 }
 
-static void prefetch(const sq_log *log, const struct sq_map *map, const uint64_t *lbas, uint32_t count)
+/* Look-ups ahead of the block that is written: far enough for a memory access each. */
+#define AHEAD 24u
+
+static void fetch_old(const sq_log *log, const struct sq_map *map, uint64_t lba)
 {
-    for (uint32_t i = 0; i < count; i++)
-        sq_map_prefetch_word(map, lbas[i]);
-    for (uint32_t i = 0; i < count; i++)
-        sq_map_prefetch_leaf(map, lbas[i]);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t old = sq_map_get(map, lbas[i]);
-        if (old != SQ_UNMAPPED)
-            __builtin_prefetch(&log->ledger[old], 1);
-    }
+    uint32_t old = sq_map_get(map, lba);
+    if (old != SQ_UNMAPPED)
+        sq_fetch(&log->ledger[old]);
 }
 
-static int write_scattered(sq_log *log, struct sq_volume *volume, const uint64_t *lbas, uint32_t count,
-                           const uint8_t *data)
+/* Before block i of the list is written: steps of the look-ups of later ones. */
+static void fetch_ahead(const sq_log *log, const struct sq_map *map, const struct blocks *blocks, uint64_t i)
 {
-    prefetch(log, &volume->map, lbas, count);
-    for (uint32_t i = 0; i < count; i++) {
+    if (i + 3 * AHEAD < blocks->count)
+        sq_map_prefetch_word(map, blocks->lbas[i + 3 * AHEAD]);
+    if (i + 2 * AHEAD < blocks->count)
+        sq_map_prefetch_leaf(map, blocks->lbas[i + 2 * AHEAD]);
+    if (i + AHEAD < blocks->count)
+        fetch_old(log, map, blocks->lbas[i + AHEAD]);
+}
+
+static int write_scattered(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
+                           uint32_t count)
+{
+    const uint8_t *data = blocks->data;
+    for (uint64_t i = done; i < done + count; i++) {
+        uint64_t lba = blocks->lbas[i];
         uint32_t mba = sq_record_next_mba(log);
-        uint32_t checksum = place(log, volume, lbas[i], data);
-        SQ_TRY(sq_record_add(log, volume, lbas[i], checksum));
+        fetch_ahead(log, &volume->map, blocks, i);
+        uint32_t checksum = place(log, volume, lba, data == NULL ? NULL : data + (i << log->block_shift));
+        SQ_TRY(sq_record_add(log, volume, lba, checksum));
         log->stats.live_blocks++;
-        uint32_t old = sq_map_put(&volume->map, lbas[i], mba);
+        uint32_t old = sq_map_put(&volume->map, lba, mba);
         if (old != SQ_UNMAPPED)
             sq_ledger_kill(log, old, volume, SQ_DEAD);
-        if (data != NULL)
-            data += log->block_bytes;
     }
     return SQ_OK;
 }
@@ -121,7 +129,7 @@ static int write_consecutive(sq_log *log, struct sq_volume *volume, uint64_t lba
     for (uint32_t i = 0; i < count; i++) {
         old[i] = sq_map_get(&volume->map, lba + i);
         if (old[i] != SQ_UNMAPPED)
-            __builtin_prefetch(&log->ledger[old[i]], 1);
+            sq_fetch(&log->ledger[old[i]]);
     }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t checksum = place(log, volume, lba + i, data);
@@ -153,9 +161,8 @@ static int write_all(sq_log *log, struct sq_volume *volume, const struct blocks 
         if (sq_map_reserve(&volume->map, end) != 0)
             return SQ_E_NO_MEMORY;
         const uint8_t *data = blocks->data == NULL ? NULL : blocks->data + (done << log->block_shift);
-        SQ_TRY(blocks->lbas == NULL
-                   ? write_consecutive(log, volume, blocks->first + done, count, data)
-                   : write_scattered(log, volume, blocks->lbas + done, count, data));
+        SQ_TRY(blocks->lbas == NULL ? write_consecutive(log, volume, blocks->first + done, count, data)
+                                    : write_scattered(log, volume, blocks, done, count));
         log->stats.user_blocks += count;
         done += count;
     }
