@@ -25,4 +25,9 @@ struct sq_kernels {
 
 const struct sq_kernels *sq_kernels_choose(void);
 
+#if defined(__x86_64__)
+/* NULL when the processor lacks SSE 4.2 or PCLMULQDQ. */
+const struct sq_kernels *sq_kernels_x86(void);
+#endif
+
 #endif
