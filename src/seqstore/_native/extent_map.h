@@ -7,9 +7,7 @@
  *   sparse  anything                   bitmap and ranks, 80 bytes, and 4 bytes a mapped block
  *   dense   more than 93 % mapped      2048 bytes, 4 a block
  *
- * So a sequential volume costs 64 bytes for 2 MiB (of 4 KiB blocks), a random one about 4 bytes a mapped block,
- * and a look-up takes one access to the directory and one to the leaf (two lines for a sparse one).
- *
+ * A look-up reads the directory and the leaf (two lines of it, when it is sparse).
  * Invariants: a directory word is 0 or leaf address | form | mapped blocks << 48; a leaf is never without
  * mapped blocks; extents of a line ascend and neighbours cannot be joined.
  * Lock: the log's. Calls that add mappings follow a successful sq_map_reserve.
@@ -61,7 +59,8 @@ void sq_map_free(struct sq_map *map);
  * failing; 0, or -1 when the process is out of memory. */
 int sq_map_reserve(struct sq_map *map, uint64_t end_lba);
 
-/* Maps count blocks (at most SQ_MAP_TAKES) from lba to the run at mba; old_out gets what each was mapped to. */
+/* Maps count blocks (at most SQ_MAP_TAKES) from lba to the run at mba; old_out gets what each was
+ * mapped to. */
 void sq_map_put_run(struct sq_map *map, uint64_t lba, uint32_t count, uint32_t mba,
                     uint32_t *old_out);
 

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "seqstore.h"
+
 /* ---- any machine --------------------------------------------------------------------------- */
 
 static uint32_t crc_portable(uint32_t state, const uint8_t *data, size_t bytes)
@@ -87,23 +89,51 @@ static const struct sq_kernels arm = {
     .copy = copy_portable, .zero = zero_portable, .fence = fence_none,
 };
 
-const struct sq_kernels *sq_kernels_choose(void)
+static const struct sq_kernels *special_at(uint32_t index)
 {
 #if defined(__linux__)
-    return getauxval(AT_HWCAP) & (1UL << 7) ? &arm : &portable; /* bit 7: HWCAP_CRC32 */
+    int has_crc = (getauxval(AT_HWCAP) & (1UL << 7)) != 0; /* bit 7: HWCAP_CRC32 */
 #else
-    return &arm; /* every arm64 machine that runs macOS has the instructions */
+    int has_crc = 1; /* every arm64 machine that runs macOS has the instructions */
 #endif
+    return index == 0 && has_crc ? &arm : NULL;
+}
+
+#elif defined(__x86_64__)
+static const struct sq_kernels *special_at(uint32_t index)
+{
+    return sq_kernels_x86_at(index);
 }
 
 #else
-const struct sq_kernels *sq_kernels_choose(void)
+static const struct sq_kernels *special_at(uint32_t index)
 {
-#if defined(__x86_64__)
-    const struct sq_kernels *fast = sq_kernels_x86();
-    return fast != NULL ? fast : &portable;
-#else
-    return &portable;
-#endif
+    (void)index;
+    return NULL;
 }
 #endif
+
+/* ---- choice -------------------------------------------------------------------------------- */
+
+const struct sq_kernels *sq_kernels_at(uint32_t index)
+{
+    const struct sq_kernels *special = special_at(index);
+    if (special != NULL)
+        return special;
+    return index == 0 || special_at(index - 1) != NULL ? &portable : NULL;
+}
+
+int sq_kernels_try(uint32_t index, uint32_t state, const uint8_t *from, uint64_t bytes, uint8_t *to,
+                   uint32_t *crc_out)
+{
+    const struct sq_kernels *kernels = sq_kernels_at(index);
+    if (kernels == NULL)
+        return SQ_E_NOT_FOUND;
+    if (to == NULL)
+        *crc_out = kernels->crc(state, from, bytes);
+    else if (bytes % 512 != 0 || bytes == 0 || (uintptr_t)to % 64 != 0)
+        return SQ_E_INVALID;
+    else
+        *crc_out = kernels->copy_crc(state, to, from, bytes);
+    return SQ_OK;
+}

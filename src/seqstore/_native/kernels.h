@@ -1,6 +1,6 @@
 /* kernels.h: the loops over payload bytes: checksum, copy, and both at once.
  *
- * One table for each instruction set; sq_kernels_choose returns the fastest that the processor runs.
+ * One table for each instruction set; the log takes the fastest that the processor runs.
  * Checksums are CRC-32C in raw form: the caller inverts before the first and after the last piece.
  * Copies to a medium bypass the cache (the head writes each block once and does not come back for a
  * lap); sq_kernels.fence makes them visible before a lock is released. Blocks are 512 bytes at least.
@@ -23,11 +23,12 @@ struct sq_kernels {
     void (*fence)(void);
 };
 
-const struct sq_kernels *sq_kernels_choose(void);
+/* The kernels that this processor runs, the fastest at 0; NULL behind the last. */
+const struct sq_kernels *sq_kernels_at(uint32_t index);
 
 #if defined(__x86_64__)
-/* NULL when the processor lacks SSE 4.2 or PCLMULQDQ. */
-const struct sq_kernels *sq_kernels_x86(void);
+/* Those among them that use instructions of x86-64 only. */
+const struct sq_kernels *sq_kernels_x86_at(uint32_t index);
 #endif
 
 #endif

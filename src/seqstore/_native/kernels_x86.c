@@ -3,8 +3,7 @@
  *
  * Sources: Gopal et al., "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction", Intel, 2011
  * (lanes); Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel,
- * 2009 (folding). The constants are powers of x modulo the polynomial, bit-reflected; tests/unit/test_kernels.py
- * computes them again.
+ * 2009 (folding). The constants are powers of x modulo the polynomial, bit-reflected.
  */
 #include "kernels.h"
 
@@ -16,8 +15,8 @@
 
 #define SSE __attribute__((target("sse4.2,pclmul")))
 
-/* The CRC instruction takes three cycles and starts every cycle, so the loops run three lanes over thirds of a
- * chunk and join them: the state after a lane is multiplied by x^(8 lane bytes) modulo the polynomial. */
+/* The CRC instruction takes three cycles and starts every cycle, so the loops run three lanes over thirds of
+ * a chunk and join them: the state after a lane is multiplied by x^(8 lane bytes) modulo the polynomial. */
 
 /* Words of a lane and x^(64 words - 33) modulo the polynomial, bit-reflected. */
 #define LONG_WORDS 170
@@ -241,12 +240,14 @@ static const struct sq_kernels avx512 = {
     .copy = copy_sse, .zero = zero_sse, .fence = fence_sse,
 };
 
-const struct sq_kernels *sq_kernels_x86(void)
+const struct sq_kernels *sq_kernels_x86_at(uint32_t index)
 {
     if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("pclmul"))
         return NULL;
     int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("vpclmulqdq");
-    return wide ? &avx512 : &sse;
+    if (wide && index == 0)
+        return &avx512;
+    return index == (wide ? 1 : 0) ? &sse : NULL;
 }
 #endif

@@ -181,7 +181,7 @@ int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_lo
     log->medium = medium;
     log->payload = medium->payload;
     log->tags = medium->tags;
-    log->kernels = sq_kernels_choose();
+    log->kernels = sq_kernels_at(0);
     log->drive = options->drive;
     log->verify = options->verify;
     measure(log, options);

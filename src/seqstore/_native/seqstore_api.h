@@ -127,6 +127,13 @@ struct sq_volume_info {
 typedef struct sq_medium sq_medium;
 typedef struct sq_log sq_log;
 
+/* ---- kernels, for tests ----------------------------------------------------------------------
+ * The raw CRC-32C state after bytes, by the kernels at index, from the fastest (0) that this processor
+ * runs; SQ_E_NOT_FOUND behind the last. With to (aligned to 64, bytes a multiple of 512) it copies on the
+ * way. */
+int sq_kernels_try(uint32_t index, uint32_t state, const uint8_t *from, uint64_t bytes, uint8_t *to,
+                   uint32_t *crc_out);
+
 /* ---- medium --------------------------------------------------------------------------------
  * A row of zones with write pointers. Bytes change only by being written over. Each call takes the
  * medium's own lock. */

@@ -1,9 +1,9 @@
 /* write.c: writing blocks and bytes.
  *
- * A list of blocks is looked up ahead of the block that is being written, in three steps: directory word, leaf,
- * ledger entry of the block that is replaced. Each step fetches for the next, so the cache misses overlap.
- * Payload goes from the caller's buffer to its place on the medium in one copy that also
- * computes the checksum.
+ * A list of blocks is looked up ahead of the block that is being written, in three steps: directory word,
+ * leaf, ledger entry of the block that is replaced. Each step fetches for the next, so that the cache misses
+ * overlap. Payload goes from the caller's buffer to its place on the medium in one copy that also computes
+ * the checksum.
  */
 #include <stdlib.h>
 
