@@ -163,8 +163,9 @@ static int read_request(sq_log *log, uint64_t handle, const struct read *read, s
         status = volume == NULL                    ? SQ_E_NOT_FOUND
                  : log->payload == NULL          ? SQ_E_NO_PAYLOAD
                  : !is_inside(log, volume, read) ? SQ_E_BOUNDS
-                 : volume->unwritten_error       ? check_written(log, volume, read, fault_out)
-                                                 : SQ_OK;
+                 : volume->unwritten_error && read->length_bytes != 0
+                     ? check_written(log, volume, read, fault_out)
+                     : SQ_OK;
         if (status == SQ_OK)
             status = read_chunk(log, volume, read, &done_bytes, fault_out);
         sq_unlock(log);

@@ -7,8 +7,8 @@
 
 #include "seqstore_api.h"
 
-_Static_assert(sizeof(struct sq_ledger_entry) == 40, "numpy dtype LEDGER in engine.py");
-_Static_assert(sizeof(struct sq_extent) == 32, "numpy dtype EXTENT in engine.py");
-_Static_assert(sizeof(struct sq_tag) == 24, "numpy dtype TAG in media/tags.py");
+_Static_assert(sizeof(struct sq_ledger_entry) == 40, "LEDGER in records.py");
+_Static_assert(sizeof(struct sq_extent) == 32, "EXTENT in records.py");
+_Static_assert(sizeof(struct sq_tag) == 24, "TAG in records.py");
 
 #endif

@@ -34,7 +34,8 @@
 enum sq_medium_kind { SQ_MEDIUM_MEMORY = 0, SQ_MEDIUM_TAGS = 1 };
 
 /* What a media block is to the log. MOVED is a dead copy that the cleaner left behind while its
- * data lived on elsewhere; SUMMARY is a block of the log's own, in use. */
+ * data lived on elsewhere; SUMMARY is a block of the log's own, in use; one that is no longer is DEAD,
+ * with tenant and volume 0. */
 enum sq_block_state { SQ_FREE = 0, SQ_LIVE = 1, SQ_DEAD = 2, SQ_MOVED = 3, SQ_SUMMARY = 4 };
 
 enum sq_segment_state { SQ_SEGMENT_FREE = 0, SQ_SEGMENT_OPEN = 1, SQ_SEGMENT_SEALED = 2 };
@@ -185,7 +186,7 @@ int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remane
 
 /* ---- volumes -------------------------------------------------------------------------------
  * A volume is named by its handle in calls and by its number on the medium: handle >> 24. Numbers
- * start at 1 and are never reused. */
+ * start at 1 and are never reused. A volume has 2^38 blocks at most (SQ_E_INVALID). */
 
 int sq_volume_create(sq_log *log, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
                      uint64_t *handle_out);

@@ -277,6 +277,7 @@ int sq_volume_write(sq_log *log, uint64_t handle, uint64_t offset_bytes, const c
     int status = volume == NULL                                        ? SQ_E_NOT_FOUND
                  : log->payload == NULL                              ? SQ_E_NO_PAYLOAD
                  : !sq_in_volume(volume, offset_bytes, length_bytes) ? SQ_E_BOUNDS
+                 : length_bytes == 0                                 ? SQ_OK
                  : write_bytes(log, volume, offset_bytes, data, length_bytes, fault_out);
     log->kernels->fence();
     sq_unlock(log);
