@@ -1,0 +1,54 @@
+"""Builds the C core as the extension module ``seqstore._native._core``.
+
+Run by setuptools through ``cffi_modules`` in setup.py, in the root of the source tree; never imported by
+the library. Two environment variables ask for other builds:
+
+- ``SEQSTORE_SANITIZE=1``: AddressSanitizer and UBSan, and every warning is an error.
+- ``SEQSTORE_COVERAGE=1``: counters for gcov.
+"""
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+
+def build_flags() -> tuple[list[str], list[str]]:
+    """Choose the flags of the compiler and of the linker, as the environment asks for."""
+    sanitize = os.environ.get("SEQSTORE_SANITIZE") == "1"
+    coverage = os.environ.get("SEQSTORE_COVERAGE") == "1"
+    # -O3 moves lines about for gcov, and makes gcc see overflows in what the sanitizers add.
+    level = "-O1" if sanitize or coverage else "-O3"
+    compile_flags = ["-std=c11", level, "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra", "-Wconversion"]
+    link_flags = ["-pthread"]
+    if sanitize:
+        sanitizers = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
+        compile_flags += [*sanitizers, "-Werror"]
+        link_flags += sanitizers
+    if coverage:
+        compile_flags += ["--coverage"]
+        link_flags += ["--coverage"]
+    return compile_flags, link_flags
+
+
+def make_ffibuilder() -> FFI:
+    """Describe the extension module: one header for cffi and C, and every C file beside this one."""
+    # setuptools wants paths relative to setup.py.
+    folder = Path(os.path.relpath(Path(__file__).parent))
+    compile_flags, link_flags = build_flags()
+    builder = FFI()
+    builder.cdef((folder / "seqstore_api.h").read_text(encoding="utf-8"))
+    builder.set_source(
+        "seqstore._native._core",
+        '#include "seqstore.h"',
+        sources=sorted(str(path) for path in folder.glob("*.c")),
+        depends=sorted(str(path) for path in folder.glob("*.h")),
+        include_dirs=[str(folder)],
+        define_macros=[("_GNU_SOURCE", "1")],
+        extra_compile_args=compile_flags,
+        extra_link_args=link_flags,
+    )
+    return builder
+
+
+ffibuilder = make_ffibuilder()

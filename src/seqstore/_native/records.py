@@ -1,0 +1,79 @@
+"""The core's structs and enums as Python and numpy see them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from seqstore._native._core import ffi, lib
+
+
+def struct_dtype(struct: str, **formats: str) -> np.dtype[np.void]:
+    """Describe a C struct to numpy: the named fields, at the places that the compiler gave them.
+
+    Parameters
+    ----------
+    struct : str
+        Name of the struct.
+    **formats : str
+        Field name to numpy format. A format narrower than the C field shows its low bytes.
+    """
+    names = list(formats)
+    # The low bytes of a field come first: true of x86-64 and arm64, the machines that are tested.
+    offsets = [ffi.offsetof(struct, name) for name in names]
+    return np.dtype(
+        {
+            "names": names,
+            "formats": list(formats.values()),
+            "offsets": offsets,
+            "itemsize": ffi.sizeof(struct),
+        }
+    )
+
+
+NO_ADDRESS: int = lib.SQ_NO_ADDRESS
+"""Stands for "none" where an lba, mba or position is expected."""
+
+LEDGER_DTYPE = struct_dtype(
+    "struct sq_ledger_entry", state="u1", tenant="u8", volume="u8", lba="u8", died="u8"
+)
+"""A media block: `BlockState`, owner (0: the log itself), lba while live, position of death while dead."""
+
+SEGMENT_DTYPE = struct_dtype(
+    "struct sq_segment_info", first_mba="u8", live_blocks="u8", write_pointer="u8", state="u1"
+)
+SEGMENT_DTYPE.names = ("first_mba", "live", "write_pointer", "state")
+"""One segment: first media block, live blocks, blocks before its write pointer, `SegmentState`."""
+
+EXTENT_DTYPE = struct_dtype("struct sq_extent", lba="u8", count="u8", drive="u8", mba="u8")
+"""A run of a volume's blocks that lie one behind the other on a drive."""
+
+
+class BlockState(IntEnum):
+    """What a media block is to the log.
+
+    A MOVED block is a dead copy that the cleaner left behind while its data lived on elsewhere.
+    """
+
+    FREE = lib.SQ_FREE
+    LIVE = lib.SQ_LIVE
+    DEAD = lib.SQ_DEAD
+    MOVED = lib.SQ_MOVED
+    SUMMARY = lib.SQ_SUMMARY
+
+
+class SegmentState(IntEnum):
+    """Where a segment is in its life: free, taking appends, or full."""
+
+    FREE = lib.SQ_SEGMENT_FREE
+    OPEN = lib.SQ_SEGMENT_OPEN
+    SEALED = lib.SQ_SEGMENT_SEALED
+
+
+class Scope(IntEnum):
+    """Whose residue is asked for."""
+
+    ALL = lib.SQ_SCOPE_ALL
+    TENANT = lib.SQ_SCOPE_TENANT
+    VOLUME = lib.SQ_SCOPE_VOLUME

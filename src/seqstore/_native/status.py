@@ -1,0 +1,99 @@
+"""What comes back from C: statuses, and what the exceptions for them say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seqstore._native._core import ffi, lib
+from seqstore.errors import (
+    ClosedError,
+    ConfigError,
+    CorruptionError,
+    InvariantError,
+    MediumError,
+    NotFoundError,
+    OutOfSpaceError,
+    SeqstoreError,
+    UnwrittenError,
+)
+
+_REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
+    lib.SQ_E_INVALID: (ConfigError, "an argument is outside its range"),
+    lib.SQ_E_NO_MEMORY: (MemoryError, "the process is out of memory"),
+    lib.SQ_E_CLOSED: (ClosedError, "the store was closed; make another"),
+    lib.SQ_E_NOT_FOUND: (NotFoundError, "the volume was deleted"),
+    lib.SQ_E_BOUNDS: (ConfigError, "the range reaches beyond the end"),
+    lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),
+    lib.SQ_E_LIMIT: (MediumError, "there are more volumes than can be numbered; use another store"),
+}
+
+
+def status_error(status: int, doing: str) -> SeqstoreError | MemoryError:
+    """Make the exception for a status that comes without details.
+
+    Parameters
+    ----------
+    status : int
+        A negative ``SQ_E_*``.
+    doing : str
+        What was tried, for the message.
+    """
+    kind, reason = _REASONS.get(status, (MediumError, f"unknown status {status} of the core"))
+    return kind(f"{doing}: {reason}")
+
+
+def fault_error(status: int, fault: Any, doing: str, *, volume: int, block_size: int) -> SeqstoreError | None:
+    """Make the exception for a status that comes with a ``struct sq_fault``; None for the others.
+
+    Parameters
+    ----------
+    status : int
+        A negative ``SQ_E_*``.
+    fault : cdata
+        ``struct sq_fault *``, filled.
+    doing : str
+        What was tried, for the message.
+    volume : int
+        Number of the volume that was asked.
+    block_size : int
+        Bytes of a block.
+    """
+    if status == lib.SQ_E_OUT_OF_SPACE:
+        needed, available = fault.needed_blocks, fault.available_blocks
+        return OutOfSpaceError(
+            f"{doing}: {needed} blocks more are needed and {available} available; trim or delete something,"
+            " or use a larger drive",
+            needed=needed,
+            available=available,
+        )
+    if status == lib.SQ_E_UNWRITTEN:
+        offset, length = fault.lba * block_size, fault.count * block_size
+        return UnwrittenError(
+            f"{doing}: {length} bytes from offset {offset} are unwritten; write them first, or make the"
+            " volume with unwritten='zero'",
+            volume=volume,
+            offset=offset,
+            length=length,
+        )
+    if status == lib.SQ_E_CORRUPT:
+        owner, lba, mba = fault.volume, fault.lba, fault.mba
+        return CorruptionError(
+            f"{doing}: media block {mba} does not hold lba {lba} of volume number {owner} as it was written;"
+            " write the whole block anew, or trim it",
+            volume=owner,
+            lba=lba,
+            mba=mba,
+        )
+    return None
+
+
+def invariant_error(broken: Any, doing: str) -> InvariantError:
+    """Make the exception for the check that a log failed, from its ``struct sq_invariant *``."""
+    file, condition = (ffi.string(text).decode() for text in (broken.file, broken.condition))
+    return InvariantError(
+        f"{doing}: a bug in seqstore, found at {file}:{broken.line}: {condition}; the store takes no further"
+        " calls; please report it",
+        file=file,
+        line=broken.line,
+        condition=condition,
+    )

@@ -1,0 +1,161 @@
+"""Everything that seqstore raises.
+
+::
+
+    SeqstoreError
+      ConfigError(ValueError)        an argument or option that cannot be used
+      ClosedError(ValueError)        the store, medium or file was closed
+      NotFoundError(LookupError)     no such tenant or volume (any more)
+      UnwrittenError(LookupError)    a read of what was never written, or was trimmed
+      MediumError(OSError)           the medium cannot do what was asked of it
+        OutOfSpaceError                the drive is full
+        SequentialWriteError           an append beside the write pointer
+      FormatError                    what lies on the medium is not what should lie there
+        CorruptionError                a block that is not the one that was written
+      InvariantError                 a bug in seqstore
+
+A message says what was found, what was expected and what to do; the numbers in it are attributes too.
+Every error survives ``pickle`` and ``copy``. A process out of memory gets Python's own `MemoryError`.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, ClassVar
+
+
+class SeqstoreError(Exception):
+    """Base of all errors of this library."""
+
+    # The keyword arguments of the constructor, which are attributes of the same names.
+    _details: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        details = {name: getattr(self, name) for name in self._details}
+        return _rebuild, (type(self), self.args, details), self.__dict__.copy()
+
+
+def _rebuild(kind: type[SeqstoreError], args: tuple[str], details: dict[str, Any]) -> SeqstoreError:
+    return kind(*args, **details)
+
+
+class ConfigError(SeqstoreError, ValueError):
+    """An argument or option that cannot be used; nothing was done."""
+
+
+class ClosedError(SeqstoreError, ValueError):
+    """The store, medium or file was closed before the call."""
+
+
+class NotFoundError(SeqstoreError, LookupError):
+    """There is no such tenant or volume, or there is none any more."""
+
+
+class UnwrittenError(SeqstoreError, LookupError):
+    """A read reached addresses that hold nothing; the caller's buffer is untouched.
+
+    Attributes
+    ----------
+    volume : int
+        Number of the volume.
+    offset, length : int
+        The first unwritten range of the request, in bytes of the volume.
+    """
+
+    _details = ("volume", "offset", "length")
+
+    def __init__(self, message: str, *, volume: int, offset: int, length: int) -> None:
+        super().__init__(message)
+        self.volume = volume
+        self.offset = offset
+        self.length = length
+
+
+class MediumError(SeqstoreError, OSError):
+    """The medium cannot do what was asked of it."""
+
+
+class OutOfSpaceError(MediumError):
+    """A write found no room; nothing of it was done.
+
+    Attributes
+    ----------
+    needed, available : int
+        Blocks that the write adds to the live ones, and blocks that could be added.
+    """
+
+    _details = ("needed", "available")
+
+    def __init__(self, message: str, *, needed: int, available: int) -> None:
+        super().__init__(message)
+        self.errno = errno.ENOSPC
+        self.needed = needed
+        self.available = available
+
+
+class SequentialWriteError(MediumError):
+    """An append that does not start at its zone's write pointer or leaves the zone; nothing was written.
+
+    Attributes
+    ----------
+    mba : int
+        Media block address of the append.
+    write_pointer : int
+        Where the zone's next append has to start, a media block address.
+    """
+
+    _details = ("mba", "write_pointer")
+
+    def __init__(self, message: str, *, mba: int, write_pointer: int) -> None:
+        super().__init__(message)
+        self.mba = mba
+        self.write_pointer = write_pointer
+
+
+class FormatError(SeqstoreError):
+    """What lies on the medium is not what should lie there."""
+
+
+class CorruptionError(FormatError):
+    """A media block is not the one that was written there; its content is not handed out.
+
+    Attributes
+    ----------
+    volume : int
+        Number of the volume that owns the block.
+    lba : int
+        Address of the block in the volume.
+    mba : int
+        Address of the block on the medium.
+    """
+
+    _details = ("volume", "lba", "mba")
+
+    def __init__(self, message: str, *, volume: int, lba: int, mba: int) -> None:
+        super().__init__(message)
+        self.volume = volume
+        self.lba = lba
+        self.mba = mba
+
+
+class InvariantError(SeqstoreError):
+    """A bug in seqstore: the engine found itself in a state that cannot be, and takes no further calls.
+
+    Attributes
+    ----------
+    file, condition : str
+        Source file of the check that failed, and what it demanded.
+    line : int
+        Line of the check.
+    """
+
+    _details = ("file", "line", "condition")
+
+    def __init__(self, message: str, *, file: str, line: int, condition: str) -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
+        self.condition = condition

@@ -1,0 +1,208 @@
+"""A medium that lives in the C core: what its kinds have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
+
+from seqstore._native._core import ffi, lib
+from seqstore._native.status import status_error
+from seqstore.errors import ClosedError, ConfigError, SequentialWriteError
+from seqstore.media.geometry import Geometry
+from seqstore.units import format_size, unsigned
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class NativeMedium:
+    """A row of zones with write pointers; bytes change only by being written over.
+
+    Any number of threads may use one medium.
+
+    Parameters
+    ----------
+    capacity : int or str
+        Size, a multiple of `zone_size` and at least 4 zones.
+    block_size : int or str
+        A power of two between 512 B and 64 KiB.
+    zone_size : int or str, optional
+        A multiple of the block size, at least 4 blocks. By default 1 MiB, less on media below 16 MiB.
+
+    Attributes
+    ----------
+    capacity : int
+        Size in bytes.
+    blocks, block_size : int
+        Size in blocks, and bytes of a block.
+    zones, zone_blocks : int
+        Number of zones, and blocks of a zone.
+    keeps_bytes : bool
+        Whether the medium keeps what is written, or only who wrote it and where.
+
+    Raises
+    ------
+    ConfigError
+        If the sizes do not fit each other.
+    MemoryError
+        If there is not enough memory.
+    """
+
+    _kind: ClassVar[int]
+    keeps_bytes: ClassVar[bool]
+
+    def __init__(
+        self,
+        capacity: SupportsIndex | str,
+        *,
+        block_size: SupportsIndex | str = 4096,
+        zone_size: SupportsIndex | str | None = None,
+    ) -> None:
+        geometry = Geometry.divide(capacity, block_size=block_size, zone_size=zone_size)
+        self.blocks = geometry.blocks
+        self.block_size = geometry.block_size
+        self.zone_blocks = geometry.zone_blocks
+        self.zones = geometry.blocks // geometry.zone_blocks
+        self.capacity = geometry.blocks * geometry.block_size
+        native = ffi.new("struct sq_geometry *", (self.blocks, self.block_size, self.zone_blocks))
+        medium_out = ffi.new("sq_medium **")
+        status = lib.sq_medium_create(self._kind, native, medium_out)
+        if status:
+            raise status_error(status, f"making a medium of {format_size(self.capacity)}")
+        # Calls under way keep the handle alive, so that closing need not wait for them.
+        self._handle: Any = ffi.gc(medium_out[0], lib.sq_medium_destroy)
+
+    @property
+    def handle(self) -> Any:
+        """The C core's own handle.
+
+        Raises
+        ------
+        ClosedError
+            If the medium was closed.
+        """
+        handle = self._handle
+        if handle is None:
+            raise ClosedError("the medium was closed; make another")
+        return handle
+
+    @property
+    def closed(self) -> bool:
+        """Whether the medium was closed."""
+        return self._handle is None
+
+    def close(self) -> None:
+        """Give the memory back. Closing again does nothing."""
+        self._handle = None
+
+    def __enter__(self) -> Self:
+        self.handle  # noqa: B018 (raises if the medium was closed)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.closed else ""
+        return f"<{type(self).__name__} of {format_size(self.capacity)} in {self.zones} zones{state}>"
+
+    def read(self, mba: SupportsIndex, count: SupportsIndex) -> bytes:
+        """Read what lies on the medium, before or behind a write pointer.
+
+        Parameters
+        ----------
+        mba : int
+            First media block.
+        count : int
+            Number of blocks.
+
+        Returns
+        -------
+        bytes
+            ``count * block_size`` of them.
+
+        Raises
+        ------
+        ConfigError
+            If the range reaches beyond the medium.
+        MediumError
+            If the medium keeps no bytes.
+        ClosedError
+            If the medium was closed.
+        """
+        first, number = self.check_range(mba, count)
+        data = bytes(number * self.block_size)  # filled by C; see EngineVolume.read
+        self._require(lib.sq_medium_read(self.handle, first, number, data), "read of the medium")
+        return data
+
+    def reset(self, zone: SupportsIndex) -> None:
+        """Move a zone's write pointer to the zone's start. Bytes stay where they are.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such zone.
+        ClosedError
+            If the medium was closed.
+        """
+        self._require(lib.sq_medium_reset(self.handle, self._check_zone(zone)), "reset of a zone")
+
+    def write_pointer(self, zone: SupportsIndex) -> int:
+        """Where the next append to a zone has to start.
+
+        Returns
+        -------
+        int
+            A media block address; that of the next zone's first block if the zone is full.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such zone.
+        ClosedError
+            If the medium was closed.
+        """
+        mba_out = ffi.new("uint64_t *")
+        status = lib.sq_medium_write_pointer(self.handle, self._check_zone(zone), mba_out)
+        self._require(status, "look at a write pointer")
+        return int(mba_out[0])
+
+    def check_range(self, mba: SupportsIndex, count: SupportsIndex) -> tuple[int, int]:
+        """Check that a run of media blocks lies on the medium, and return it as two ints.
+
+        Raises
+        ------
+        ConfigError
+            If it does not.
+        """
+        first, number = unsigned(mba, "mba"), unsigned(count, "count")
+        if first + number > self.blocks:
+            raise ConfigError(
+                f"{number} blocks from mba {first} reach beyond the end; the medium has {self.blocks} blocks"
+            )
+        return first, number
+
+    def _check_zone(self, zone: SupportsIndex) -> int:
+        number = unsigned(zone, "zone")
+        if number >= self.zones:
+            raise ConfigError(f"zone is {number}; the medium has {self.zones} zones, counted from 0")
+        return number
+
+    def _append(self, mba: SupportsIndex, count: int, data: Any, tags: Any) -> None:
+        first, _ = self.check_range(mba, count)
+        if not count:
+            raise ConfigError("append of 0 blocks; at least one is expected")
+        status = lib.sq_medium_append(self.handle, first, count, data, tags)
+        if status == lib.SQ_E_SEQUENTIAL:
+            zone = first // self.zone_blocks
+            write_pointer = self.write_pointer(zone)
+            raise SequentialWriteError(
+                f"append of {count} blocks at mba {first}; zone {zone} takes appends at its write pointer,"
+                f" mba {write_pointer}, up to mba {(zone + 1) * self.zone_blocks - 1}",
+                mba=first,
+                write_pointer=write_pointer,
+            )
+        self._require(status, "append to the medium")
+
+    def _require(self, status: int, doing: str) -> None:
+        if status:
+            raise status_error(status, doing)

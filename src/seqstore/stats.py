@@ -1,0 +1,120 @@
+"""What a store counts: work done, space in use, residue left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import nan
+
+_COUNTERS = (
+    "user_blocks",
+    "relocated_blocks",
+    "summary_blocks",
+    "trimmed_blocks",
+    "cleaned_segments",
+    "position",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """The counters and gauges of a store at one moment, or of the time between two moments.
+
+    ``later - earlier`` subtracts the counters and keeps the gauges of ``later``.
+
+    Attributes
+    ----------
+    user_blocks : int
+        Counter: blocks written on request.
+    relocated_blocks : int
+        Counter: live blocks that the cleaner wrote again.
+    summary_blocks : int
+        Counter: blocks that the log wrote for itself, as heads of records.
+    trimmed_blocks : int
+        Counter: blocks unmapped by trim, shrinking or deletion.
+    cleaned_segments : int
+        Counter: segments that the cleaner freed.
+    position : int
+        Counter: blocks put on the medium, the log's own time.
+    live_blocks : int
+        Gauge: blocks that some volume maps.
+    usable_blocks : int
+        Gauge: live blocks that the store takes at most.
+    data_capacity_blocks : int
+        Gauge: blocks that can hold data, those of summaries counted out.
+    block_count : int
+        Gauge: all blocks of the drive.
+    map_bytes : int
+        Gauge: memory of the extent maps.
+    """
+
+    user_blocks: int
+    relocated_blocks: int
+    summary_blocks: int
+    trimmed_blocks: int
+    cleaned_segments: int
+    position: int
+    live_blocks: int
+    usable_blocks: int
+    data_capacity_blocks: int
+    block_count: int
+    map_bytes: int
+
+    def __sub__(self, earlier: Stats) -> Stats:
+        if not isinstance(earlier, Stats):
+            return NotImplemented
+        return replace(self, **{name: getattr(self, name) - getattr(earlier, name) for name in _COUNTERS})
+
+    @property
+    def device_blocks(self) -> int:
+        """All blocks written to the medium: user, relocated and summary blocks."""
+        return self.user_blocks + self.relocated_blocks + self.summary_blocks
+
+    @property
+    def write_amplification(self) -> float:
+        """(user + relocated) / user blocks; nan if nothing was written on request.
+
+        References
+        ----------
+        Rosenblum and Ousterhout, "The design and implementation of a log-structured file system", 1992.
+        """
+        return (self.user_blocks + self.relocated_blocks) / self.user_blocks if self.user_blocks else nan
+
+    @property
+    def device_amplification(self) -> float:
+        """Device blocks / user blocks; nan if nothing was written on request."""
+        return self.device_blocks / self.user_blocks if self.user_blocks else nan
+
+    @property
+    def utilization(self) -> float:
+        """Live blocks / blocks that can hold data."""
+        return self.live_blocks / self.data_capacity_blocks
+
+    @property
+    def laps(self) -> float:
+        """How often the head went round the drive."""
+        return self.position / self.block_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remanence:
+    """Residue: media blocks that hold dead bytes still, of a store, a tenant or a volume.
+
+    Attributes
+    ----------
+    blocks : int
+        Number of them.
+    bytes : int
+        The same in bytes.
+    moved_blocks : int
+        Those among them that the cleaner left behind, while their data lived on elsewhere.
+    oldest_writes : int or None
+        Blocks put on the medium since the oldest of them died; None if there is no residue.
+    oldest_laps : float or None
+        The same in laps of the drive.
+    """
+
+    blocks: int
+    bytes: int
+    moved_blocks: int
+    oldest_writes: int | None
+    oldest_laps: float | None
