@@ -1,0 +1,38 @@
+#!/bin/sh
+# Runs the test suite on a C core built with AddressSanitizer and UndefinedBehaviorSanitizer; any report
+# ends the run with a non-zero status.
+#
+#     PYTHON=.venv/bin/python scripts/run_sanitizers.sh [ARGUMENTS OF PYTEST]
+set -eu
+
+python=${PYTHON:?names the interpreter that has the tools of the group test}
+folder=$PWD/build/sanitizers
+compiler=${CC:-cc}
+
+# Python itself is not built with ASan, so its run-time library has to be there before everything else.
+# libstdc++ comes with it: ASan looks for the functions that throw when it starts, and extension modules
+# in C++ (matplotlib's) would meet it without them.
+preload=$($compiler -print-file-name=libasan.so)
+if [ ! -f "$preload" ]; then
+    echo "'$compiler' has no libasan.so. Install the sanitizer libraries: libasan and libubsan on Fedora;" >&2
+    echo "on Debian and Ubuntu they come with gcc. clang is not supported here: set CC=gcc." >&2
+    exit 1
+fi
+cxx=$($compiler -print-file-name=libstdc++.so.6)
+[ -f "$cxx" ] && preload="$preload $cxx"
+
+SEQSTORE_SANITIZE=1 scripts/build_variant.sh "$python" "$folder"
+
+# Leaks are not looked for: the interpreter keeps much until it exits, and all of it would be reported.
+# Some tests ask for more memory than there is; that is for malloc to refuse, not a defect to report.
+export ASAN_OPTIONS="halt_on_error=1:abort_on_error=1:detect_leaks=0:detect_stack_use_after_return=1"
+ASAN_OPTIONS="$ASAN_OPTIONS:allocator_may_return_null=1"
+export UBSAN_OPTIONS="halt_on_error=1:abort_on_error=1:print_stacktrace=1"
+# Through malloc every Python object has guarded ends too, so that C cannot overrun one unnoticed.
+export PYTHONMALLOC=malloc
+export PYTHONPATH="$folder/lib"
+export LD_PRELOAD="$preload"
+
+"$python" scripts/expect_core.py "$folder/lib" __asan_init __ubsan_handle
+# The report is written past Python: pytest must not hold back what goes there, or it dies with the process.
+exec "$python" -m pytest --hypothesis-profile=sanitizers --capture=sys -p no:cacheprovider "$@"

@@ -1,0 +1,91 @@
+"""The public names: what ``seqstore.__all__`` says, what is there, and what is documented are the same."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import seqstore
+from seqstore import errors
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+CLASSES = [name for name in seqstore.__all__ if inspect.isclass(getattr(seqstore, name))]
+
+
+def test_every_exported_name_exists_once() -> None:
+    assert [name for name in seqstore.__all__ if not hasattr(seqstore, name)] == []
+    assert len(set(seqstore.__all__)) == len(seqstore.__all__)
+
+
+def test_every_public_name_is_exported() -> None:
+    public = {
+        name
+        for name, value in vars(seqstore).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+    }
+    assert public == {name for name in seqstore.__all__ if not name.startswith("_")}
+    assert "__version__" in seqstore.__all__
+
+
+def test_every_error_is_exported_and_ours() -> None:
+    classes = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
+    raised = {name for name, value in classes.items() if issubclass(value, Exception)}
+    assert raised <= set(seqstore.__all__)
+    assert all(issubclass(classes[name], seqstore.SeqstoreError) for name in raised)
+
+
+def test_the_version_is_one() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+|\.dev\d+)?", seqstore.__version__)
+
+
+def public_members(owner: type) -> Iterator[tuple[str, object]]:
+    """Yield what a class defines itself for its users: methods and properties, by name."""
+    for name, value in vars(owner).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, property | classmethod | staticmethod) or inspect.isfunction(value):
+            yield name, value
+
+
+def documentation(value: object) -> str:
+    return (inspect.getdoc(value) or "").strip()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_classes_and_their_members_say_what_they_do(name: str) -> None:
+    owner = getattr(seqstore, name)
+    assert documentation(owner), f"{name} has no docstring"
+    assert [f"{name}.{member}" for member, value in public_members(owner) if not documentation(value)] == []
+
+
+def test_the_reference_names_everything() -> None:
+    pages = "\n".join(page.read_text("utf-8") for page in sorted((DOCS / "reference").rglob("*.md")))
+    assert [name for name in seqstore.__all__ if not re.search(rf"\b{re.escape(name)}\b", pages)] == []
+
+
+def test_the_reference_names_the_members_of_the_handles() -> None:
+    pages = "\n".join(page.read_text("utf-8") for page in sorted((DOCS / "reference").rglob("*.md")))
+    missing = [
+        f"{name}.{member}"
+        for name in ("Store", "Drive", "Tenant", "Volume", "Stats", "Remanence")
+        for member, _ in public_members(getattr(seqstore, name))
+        if not re.search(rf"\b{re.escape(member)}\b", pages)
+    ]
+    assert missing == []
+
+
+def test_importing_loads_numpy_and_cffi_alone() -> None:
+    script = (
+        "import sys, json, numpy, _cffi_backend; before = set(sys.modules); import seqstore; "
+        "print(json.dumps(sorted({name.split('.')[0] for name in set(sys.modules) - before})))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout)) - {"seqstore", "numpy", "_cffi_backend"}
+    assert {name for name in loaded if name not in sys.stdlib_module_names} == set()
