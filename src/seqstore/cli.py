@@ -1,0 +1,135 @@
+"""The command ``seqstore``.
+
+Exit status: 0 if all went well, 1 if a claim does not hold or the store failed, 2 if the command cannot be
+used as it was given, 130 after an interrupt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import seqstore
+from seqstore import ConfigError, SeqstoreError
+
+_OK, _FAILED, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
+
+_EPILOG = """\
+examples:
+  seqstore demo                         the story on this Python's standard library
+  seqstore demo ~/Documents             the same on files of your own, which are only read
+
+`seqstore demo --help` says more.
+"""
+
+_DEMO_DESCRIPTION = """\
+Stores a directory tree of real files for one tenant and other files for a second one, on one drive in memory.
+Deletes the first tenant; shows that its bytes are still on the medium, that nobody can read them by any
+address, and that they are gone when the write head has come round once. Ends with a list of claims, each
+with its evidence, and a picture of the drive. Files are only read. Nothing is written but the picture.
+"""
+
+_DEMO_EPILOG = """\
+examples:
+  seqstore demo                               this Python's standard library
+  seqstore demo ~/Documents --output /tmp     files of your own; picture in /tmp/seqstore-demo.png
+  seqstore demo --capacity 512MiB --seed 7    a larger drive, other random choices
+  seqstore demo --quiet --no-picture          figures and claims only
+
+exit status: 0 if every claim holds, 1 if one does not, 2 if the input cannot be used.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit status of the process.
+    """
+    parser = _make_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.verb is None:
+        parser.print_help(sys.stderr)
+        return _UNUSABLE
+    try:
+        return _demo(arguments)
+    except ConfigError as error:
+        return _complain(error, _UNUSABLE)
+    except SeqstoreError as error:
+        return _complain(f"the store failed: {error}", _FAILED)
+    except MemoryError:
+        return _complain(
+            "the drive does not fit into memory; give a smaller directory or capacity", _UNUSABLE
+        )
+    except KeyboardInterrupt:
+        return _complain("interrupted", _INTERRUPTED)
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seqstore",
+        description="A log-structured block store with isolated tenants and deletion that can be shown.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"seqstore {seqstore.__version__}")
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB")
+    demo = verbs.add_parser(
+        "demo",
+        help="store real files for two tenants, delete one, show what is left until nothing is",
+        description=_DEMO_DESCRIPTION,
+        epilog=_DEMO_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        help="directory to store (default: the standard library)",
+    )
+    demo.add_argument(
+        "--capacity", metavar="SIZE", help="of the drive (default: about three times the files)"
+    )
+    demo.add_argument("--seed", type=int, default=0, help="of the random choices (default: 0)")
+    demo.add_argument("--quiet", action="store_true", help="figures and claims only")
+    picture = demo.add_mutually_exclusive_group()
+    picture.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help="directory for the picture, seqstore-demo.png (default: the current directory)",
+    )
+    picture.add_argument("--no-picture", action="store_true", help="draw none")
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    if importlib.util.find_spec("rich") is None:
+        return _complain("the command needs the package rich; pip install seqstore[cli]", _UNUSABLE)
+    from seqstore.demo.run import DemoOptions, run_demo  # noqa: PLC0415  needs rich
+
+    options = DemoOptions(
+        path=arguments.path,
+        capacity=arguments.capacity,
+        output=None if arguments.no_picture else arguments.output,
+        seed=arguments.seed,
+        quiet=arguments.quiet,
+    )
+    return _OK if run_demo(options) else _FAILED
+
+
+def _complain(what: object, status: int) -> int:
+    print(f"seqstore: {what}", file=sys.stderr)
+    return status
