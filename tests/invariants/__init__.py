@@ -1,0 +1,1 @@
+"""The numbered invariants of the design, one file each."""

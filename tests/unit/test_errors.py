@@ -1,0 +1,81 @@
+"""The error tree: classes, attributes, and that errors travel between processes."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import inspect
+import pickle
+
+import pytest
+
+import seqstore
+from seqstore import errors
+
+EXAMPLES = [
+    errors.SeqstoreError("m"),
+    errors.ConfigError("m"),
+    errors.ClosedError("m"),
+    errors.NotFoundError("m"),
+    errors.UnwrittenError("m", volume=1, offset=2, length=3),
+    errors.MediumError("m"),
+    errors.OutOfSpaceError("m", needed=1, available=2),
+    errors.SequentialWriteError("m", mba=1, write_pointer=2),
+    errors.FormatError("m"),
+    errors.CorruptionError("m", volume=1, lba=2, mba=3),
+    errors.InvariantError("m", file="f.c", line=7, condition="a == b"),
+]
+
+
+def classes() -> set[type[errors.SeqstoreError]]:
+    members = {member for _, member in inspect.getmembers(errors, inspect.isclass)}
+    return {member for member in members if issubclass(member, errors.SeqstoreError)}
+
+
+def test_every_class_has_an_example() -> None:
+    assert {type(error) for error in EXAMPLES} == classes()
+
+
+@pytest.mark.parametrize(
+    ("error", "parents"),
+    [
+        (errors.ConfigError, (ValueError,)),
+        (errors.ClosedError, (ValueError,)),
+        (errors.NotFoundError, (LookupError,)),
+        (errors.UnwrittenError, (LookupError,)),
+        (errors.MediumError, (OSError,)),
+        (errors.OutOfSpaceError, (errors.MediumError, OSError)),
+        (errors.SequentialWriteError, (errors.MediumError, OSError)),
+        (errors.CorruptionError, (errors.FormatError,)),
+        (errors.InvariantError, (errors.SeqstoreError,)),
+    ],
+)
+def test_parents(error: type[Exception], parents: tuple[type[Exception], ...]) -> None:
+    assert issubclass(error, (errors.SeqstoreError, *parents))
+    assert all(issubclass(error, parent) for parent in parents)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
+def test_errors_travel(error: errors.SeqstoreError, travel: object) -> None:
+    arrived = travel(error)  # type: ignore[operator]
+    assert type(arrived) is type(error)
+    assert str(arrived) == str(error) == "m"
+    assert vars(arrived) == vars(error)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_class_is_public(error: errors.SeqstoreError) -> None:
+    name = type(error).__name__
+    assert name in seqstore.__all__
+    assert getattr(seqstore, name) is type(error)
+
+
+def test_out_of_space_is_the_operating_systems_error_too() -> None:
+    assert errors.OutOfSpaceError("m", needed=1, available=0).errno == errno.ENOSPC
+
+
+def test_notes_travel_with_pickles() -> None:
+    error = errors.ConfigError("m")
+    error.hint = "look there"  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(error)).hint == "look there"
