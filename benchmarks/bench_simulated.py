@@ -1,0 +1,96 @@
+"""How fast is the tags medium, and what does a write cost as the drive grows to 1 TiB?
+
+Uniform overwrites, 80 % full, through the array interface. The large drives run in processes of their own,
+whose peak of resident memory is the figure for memory.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import seqstore
+from benchmarks.side_by_side import Result, Session
+from benchmarks.workloads import BLOCK, filled_volume, random_lbas, settle
+
+BATCH = 1 << 16
+
+
+def measure(exponent: int, *, rounds: int = 7, writes: int = 1 << 22, laps: float = 1.0) -> dict[str, float]:
+    """Fill a drive of 2**exponent blocks to 80 %, at random, and overwrite it; medians."""
+    with seqstore.Store.simulated(BLOCK << exponent) as store:
+        blocks = int(store.stats().data_capacity_blocks * 0.8)
+        volume = store.create_tenant("bench").create_volume("volume", blocks * BLOCK)
+        order = np.random.default_rng(1).permutation(blocks).astype(np.uint64)
+        for start in range(0, blocks, BATCH):
+            volume.write_blocks(order[start : start + BATCH], None)
+        del order
+        after_fill = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        settle(volume, store, laps, batch=BATCH)
+        seconds = []
+        for turn in range(rounds):
+            lbas = random_lbas(turn, blocks, (writes // BATCH, BATCH))
+            start_time = time.perf_counter()
+            for batch in lbas:
+                volume.write_blocks(batch, None)
+            seconds.append((time.perf_counter() - start_time) / writes)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": statistics.median(seconds), "peak_kib": peak, "filled_kib": after_fill}
+
+
+def measure_apart(exponent: int, laps: float) -> dict[str, float]:
+    code = (
+        "import json; from benchmarks.bench_simulated import measure;"
+        f" print(json.dumps(measure({exponent}, laps={laps})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
+def test_ten_million_writes_a_second(side_by_side: Session) -> None:
+    with seqstore.Store.simulated(BLOCK << 22) as store:
+        volume = filled_volume(store, 0.8)
+        settle(volume, store, 2, batch=BATCH)
+        lbas = random_lbas(7, volume.blocks, (64, BATCH))
+
+        def ours() -> float:
+            for batch in lbas:
+                volume.write_blocks(batch, None)
+            return lbas.size
+
+        result = Result(
+            question="tags medium, 2^22 blocks, 80 % full", unit="M/s", ours="seqstore",
+            against="10 M/s", to_reach=1.0,
+        )  # fmt: skip
+        side_by_side.compare(result, {"seqstore": ours}, rounds=9)
+        result.rates["10 M/s"] = [1e7] * 9
+        side_by_side.scaled(result, 1e6)
+        assert result.ratio > 0
+
+
+def test_growth_to_a_tebibyte(side_by_side: Session) -> None:
+    costs = {}
+    for exponent, laps in ((20, 4.0), (22, 2.0), (24, 1.0), (26, 0.5), (28, 0.25)):
+        found = measure_apart(exponent, laps)
+        costs[exponent] = found
+        name = f"2^{exponent} blocks"
+        result = Result(
+            question=f"a write on a drive of {name}", unit="ns (less is better)", ours=name,
+            against="2^20 blocks", to_reach=2.0, note="ratio of costs: at most 2",
+        )  # fmt: skip
+        result.rates = {name: [found["seconds"] * 1e9], "2^20 blocks": [costs[20]["seconds"] * 1e9]}
+        side_by_side.results.append(result)
+    memory = Result(
+        question="resident memory of the drive of 1 TiB", unit="GiB (less is better)", ours="seqstore",
+        against="5 GiB", to_reach=1.0,
+    )  # fmt: skip
+    memory.rates = {"seqstore": [costs[28]["peak_kib"] / 2**20], "5 GiB": [5.0]}
+    side_by_side.results.append(memory)
+    assert costs[28]["peak_kib"] > costs[20]["peak_kib"]
