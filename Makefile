@@ -12,6 +12,9 @@ run := $(VENV)/bin/python
 pip := $(run) -m pip --quiet --disable-pip-version-check
 native := $(wildcard src/seqstore/_native/*.c src/seqstore/_native/*.h src/seqstore/_native/*.py)
 
+# The folder that a target runs, unless ARGS names files of its own.
+unless_given = $(if $(findstring .py,$(ARGS)),,$(1))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -46,13 +49,13 @@ coverage: $(VENV)/.built $(VENV)/.group-dev ## lines and branches that the tests
 	PYTHON=$(run) scripts/run_coverage.sh $(ARGS)
 
 bench: $(VENV)/.built $(VENV)/.group-dev ## the benchmarks, beside their peers
-	$(run) -m pytest benchmarks $(ARGS)
+	$(run) -m pytest $(call unless_given,benchmarks) $(ARGS)
 
 # A soak prints its seed; `make soak SEED=...` then tries the same examples again.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 soak: $(VENV)/.built $(VENV)/.group-test ## long property tests (SEED=... repeats one)
 	$(run) -m pytest -m "" --hypothesis-profile=soak --hypothesis-seed=$(SEED) \
-		$(if $(ARGS),$(ARGS),tests/property)
+		$(call unless_given,tests/property) $(ARGS)
 
 docs-check: $(VENV)/.built $(VENV)/.group-test ## run the code blocks of README.md and docs/
 	$(run) -m pytest tests/test_docs.py $(ARGS)
@@ -72,7 +75,8 @@ always:
 $(VENV)/.created: always
 	@scripts/create_venv.sh "$(PYTHON)" "$(VENV)"
 
-$(VENV)/.built: $(VENV)/.created pyproject.toml setup.py $(native)
+core := $(wildcard src/seqstore/_native/_core.*.so)
+$(VENV)/.built: $(VENV)/.created pyproject.toml setup.py $(native) $(if $(core),,always)
 	@echo "Building seqstore"
 	@$(pip) install --editable '.[cli]'
 	@touch $@

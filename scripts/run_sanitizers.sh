@@ -35,4 +35,4 @@ export LD_PRELOAD="$preload"
 
 "$python" scripts/expect_core.py "$folder/lib" __asan_init __ubsan_handle
 # The report is written past Python: pytest must not hold back what goes there, or it dies with the process.
-exec "$python" -m pytest --hypothesis-profile=sanitizers --capture=sys -p no:cacheprovider "$@"
+exec "$python" -m pytest --hypothesis-profile=sanitizers --capture=sys "$@"

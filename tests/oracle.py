@@ -22,6 +22,7 @@ class OracleVolume:
     block_size: int
     blocks: dict[int, bytes] = field(default_factory=dict)
     past: set[bytes] = field(default_factory=set)
+    rewritten: set[int] = field(default_factory=set)  # lbas written since the last look at the medium
 
     def pieces(self, offset: int, length: int) -> Iterable[tuple[int, int, int]]:
         """Cut a byte range at block boundaries: (lba, first byte in the block, end in the block)."""
@@ -45,6 +46,7 @@ class OracleVolume:
         assert len(content) == self.block_size
         self.blocks[lba] = content
         self.past.add(content)
+        self.rewritten.add(lba)
 
     def write(self, offset: int, data: bytes) -> None:
         """Write bytes; what a block holds besides them stays, zeros if it was unwritten."""
@@ -127,6 +129,11 @@ class Oracle:
         volume = self.volumes.pop(number)
         volume.blocks.clear()
         self.ended[number] = volume
+
+    def looked(self) -> None:
+        """Start anew to note which blocks are written: the medium has been looked at."""
+        for volume in self.volumes.values():
+            volume.rewritten.clear()
 
     def mapping(self) -> dict[tuple[int, int, int], bytes]:
         """All live blocks: (tenant, volume, lba) to content."""

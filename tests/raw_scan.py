@@ -68,6 +68,7 @@ def check_all(scan: Scan, oracle: Oracle, before: Scan | None = None) -> None:
     check_records(scan)
     if before is not None:
         check_progress(before, scan)
+        check_moved(before, scan, oracle)
 
 
 def check_live(scan: Scan, oracle: Oracle) -> None:
@@ -169,3 +170,14 @@ def check_progress(before: Scan, after: Scan) -> None:
     assert not unexplained.size, f"mba {unexplained[:5]}: residue older than the step that made it"
     kept = np.flatnonzero(same & ~fresh)
     assert (before.raw[kept] == after.raw[kept]).all(), "residue whose bytes changed"
+
+
+def check_moved(before: Scan, after: Scan, oracle: Oracle) -> None:
+    """A copy that was live and is no more, while nobody wrote or trimmed its block, was MOVED."""
+    gone = (before.ledger["state"] == BlockState.LIVE) & np.isin(after.ledger["state"], RESIDUE_STATES)
+    gone &= (before.raw == after.raw).all(axis=1)
+    for mba in np.flatnonzero(gone).tolist():
+        _, volume, lba, _ = before.entry(mba)
+        twin = oracle.by_number(volume)
+        if lba in twin.blocks and lba not in twin.rewritten:
+            assert after.ledger["state"][mba] == BlockState.MOVED, f"mba {mba}: moved, yet not MOVED"

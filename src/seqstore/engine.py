@@ -122,7 +122,7 @@ class Engine:
         self.require(lib.sq_log_segments(self.log, 0, len(segments), target), "look at the segments")
         return segments
 
-    def remanence(self, scope: Scope, number: int) -> tuple[int, int, int]:
+    def remanence(self, scope: Scope, number: int) -> tuple[int, int, int, int]:
         """Count the residue of a scope.
 
         Parameters
@@ -133,12 +133,12 @@ class Engine:
 
         Returns
         -------
-        residue_blocks, moved_blocks, oldest : int
-            `oldest` is the position of the oldest death, or NO_ADDRESS.
+        residue_blocks, moved_blocks, oldest, position : int
+            `oldest` is the position of the oldest death, or NO_ADDRESS; `position` that of the log meanwhile.
         """
         residue = ffi.new("struct sq_remanence *")
         self.require(lib.sq_log_remanence(self.log, scope, number, residue), "remanence")
-        return residue.residue_blocks, residue.moved_blocks, residue.oldest
+        return residue.residue_blocks, residue.moved_blocks, residue.oldest, residue.position
 
     def create_volume(self, tenant: int, size_bytes: int, *, unwritten_error: bool) -> int:
         """Make a volume for a tenant's number, and return its handle."""

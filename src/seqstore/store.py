@@ -222,10 +222,10 @@ class Store:
         ClosedError
             If the store was closed.
         """
-        residue, moved, oldest = self._engine.remanence(*self._scope(tenant))
+        residue, moved, oldest, position = self._engine.remanence(*self._scope(tenant))
         oldest_writes = oldest_laps = None
         if oldest != NO_ADDRESS:
-            oldest_writes = self.stats().position - oldest
+            oldest_writes = position - oldest
             oldest_laps = oldest_writes / self._drive.blocks
         return Remanence(
             blocks=residue,

@@ -313,6 +313,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.check()
         scan = Scan.take(self.store)
         check_all(scan, self.oracle, self.before)
+        self.oracle.looked()
         self.before = scan
         self.figures_agree(scan)
         for volume, twin in self.volumes:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seqstore import NO_ADDRESS, BlockState, OutOfSpaceError, Store, TagsMedium, Volume
+from tests.raw_scan import LOG
 
-LOG = 0  # owner of what the log wrote for itself
 SEGMENT_BLOCKS = 16
 BLOCK_COUNT = 16 * SEGMENT_BLOCKS
 BLOCK_SIZE = 512
@@ -102,30 +102,29 @@ class SimulatedMachine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         self.store.check()
-        ledger = self.drive.ledger()
         assert isinstance(self.drive.medium, TagsMedium)
-        tags = self.drive.medium.read_tags(0, BLOCK_COUNT)
-        position = self.store.stats().position
-        live = set()
-        for mba, (entry, tag) in enumerate(zip(ledger, tags, strict=True)):
-            state = BlockState(int(entry["state"]))
-            owner, lba = int(tag["volume"]), int(tag["lba"])
-            if state in {BlockState.FREE, BlockState.SUMMARY}:
-                assert owner == 0, f"mba {mba}: {state.name}, but tagged for volume {owner}"
-                continue
-            if int(entry["volume"]) == LOG:
-                assert int(tag["state"]) == BlockState.SUMMARY
-                continue
-            assert int(entry["volume"]) == owner, f"mba {mba}: the ledger names another volume than the tag"
-            assert (owner, lba) in self.past, f"mba {mba}: tagged with what nobody wrote"
-            if state is BlockState.LIVE:
-                assert int(entry["lba"]) == lba
-                assert (owner, lba) not in live, f"mba {mba}: a second live copy"
-                live.add((owner, lba))
-            else:
-                assert int(entry["lba"]) == NO_ADDRESS
-                assert 0 <= position - int(entry["died"]) <= BLOCK_COUNT
-        assert live == {(volume.number, lba) for volume, lbas in self.mapped.items() for lba in lbas}
+        tags = self.drive.medium.read_tags(0, BLOCK_COUNT)[["volume", "lba"]].tolist()
+        ledger = self.drive.ledger().tolist()
+        live = [tag for tag, entry in zip(tags, ledger, strict=True) if entry[0] == BlockState.LIVE]
+        assert sorted(live) == sorted(
+            (volume.number, lba) for volume in self.mapped for lba in self.mapped[volume]
+        )
+        for mba, (tag, entry) in enumerate(zip(tags, ledger, strict=True)):
+            self.check_block(mba, tag, entry)
+
+    def check_block(self, mba: int, tag: tuple[int, int], entry: tuple[int, ...]) -> None:
+        """The tag of one media block and its entry in the ledger agree."""
+        state, _, volume, lba, died = entry
+        if volume == LOG:
+            assert tag == (LOG, NO_ADDRESS), f"mba {mba}: the log's own, but tagged {tag}"
+            return
+        assert tag[0] == volume, f"mba {mba}: tagged {tag}, the ledger says volume {volume}"
+        assert tag in self.past, f"mba {mba}: tagged {tag}, which nobody wrote"
+        if state == BlockState.LIVE:
+            assert tag[1] == lba, f"mba {mba}: tagged {tag}, the ledger says lba {lba}"
+        else:
+            age = self.store.stats().position - died
+            assert 0 <= age <= BLOCK_COUNT, f"mba {mba}: died {age} device writes ago"
 
 
 TestSimulated = SimulatedMachine.TestCase

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_close_waits_for_calls_under_way_and_later_ones_are_refused() -> None:
             store.stats,
             store.remanence,
             drive.ledger,
-            lambda drive=drive: drive.raw(0, drive.blocks),
+            partial(drive.raw, 0, drive.blocks),
             shared.volume.extents,
         ]
 

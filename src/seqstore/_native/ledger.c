@@ -63,6 +63,7 @@ int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remane
         return SQ_E_INVALID;
     struct sq_remanence found = {.residue_blocks = 0, .moved_blocks = 0, .oldest = SQ_NO_ADDRESS};
     SQ_TRY(sq_lock_shared(log));
+    found.position = log->stats.position;
     for (uint32_t slot = 0; slot < log->slot_count; slot++)
         if (in_scope(log->volumes[slot], scope, scope_id)) {
             found.residue_blocks += log->volumes[slot]->dead_blocks + log->volumes[slot]->moved_blocks;

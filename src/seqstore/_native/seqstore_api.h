@@ -118,6 +118,7 @@ struct sq_remanence {
     uint64_t residue_blocks; /* DEAD and MOVED blocks of the scope */
     uint64_t moved_blocks;   /* the MOVED ones among them */
     uint64_t oldest;         /* position of the oldest death, SQ_NO_ADDRESS if there is no residue */
+    uint64_t position;       /* of the log at the time of the count */
 };
 
 struct sq_volume_info {
