@@ -3,7 +3,7 @@
  * Relocated blocks go to the head like any others (placement single). The copy that stays behind is
  * MOVED: its bytes are there until the head comes round, and the ledger counts them.
  */
-#include "internal.h"
+#include "append.h"
 
 /* The live data blocks of the victim from *from on, at most SQ_BATCH; *from moves behind the last. */
 static uint32_t find_live(const sq_log *log, uint32_t *from, uint32_t end, uint32_t *live)
@@ -52,10 +52,10 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next)
         log->kernels->copy(sq_payload_at(log, to), sq_payload_at(log, mba), log->block_bytes,
                            next == mba ? NULL : sq_payload_at(log, next));
     }
-    SQ_TRY(sq_record_add(log, volume, lba, checksum));
+    SQ_TRY(sq_block_add(log, volume, lba, checksum));
     uint32_t old = sq_map_put(&volume->map, lba, to);
     SQ_CHECK(log, old == mba);
-    sq_ledger_kill(log, mba, volume, SQ_MOVED);
+    sq_block_dies(log, mba, volume, SQ_MOVED);
     log->stats.relocated_blocks++;
     return SQ_OK;
 }
@@ -71,6 +71,12 @@ static void find_batch(const sq_log *log, uint32_t *from, uint32_t end, struct b
     batch->count = find_live(log, from, end, batch->live);
     for (uint32_t i = 0; i < batch->count; i++)
         sq_map_prefetch_word(map_of(log, batch->live[i]), sq_entry_value(log->ledger[batch->live[i]]));
+}
+
+static void fetch_leaves(const sq_log *log, const struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->count; i++)
+        fetch_leaf(log, batch->live[i]);
 }
 
 /* Relocates a batch while the leaves that the next one needs come into the cache. */
@@ -102,6 +108,17 @@ static int retire(sq_log *log, uint32_t victim)
     return SQ_OK;
 }
 
+/* What the next victim needs first comes into the cache while the head fills the room gained. */
+static void look_ahead(const sq_log *log)
+{
+    struct batch batch;
+    if (log->sealed_ring.count == 0)
+        return;
+    uint32_t from = log->sealed_ring.items[log->sealed_ring.first] * log->segment_blocks;
+    find_batch(log, &from, from + log->segment_blocks, &batch);
+    fetch_leaves(log, &batch);
+}
+
 int sq_clean_oldest(sq_log *log)
 {
     struct batch batches[2];
@@ -112,12 +129,12 @@ int sq_clean_oldest(sq_log *log)
     uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
     uint32_t from = victim * log->segment_blocks, end = from + log->segment_blocks;
     find_batch(log, &from, end, &batches[0]);
-    for (uint32_t i = 0; i < batches[0].count; i++)
-        fetch_leaf(log, batches[0].live[i]);
+    fetch_leaves(log, &batches[0]);
     for (unsigned turn = 0; batches[turn & 1].count > 0; turn++) {
         find_batch(log, &from, end, &batches[~turn & 1]);
         SQ_TRY(relocate_batch(log, &batches[turn & 1], &batches[~turn & 1]));
     }
     sq_ring_pop(&log->sealed_ring);
+    look_ahead(log);
     return retire(log, victim);
 }

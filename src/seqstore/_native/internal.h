@@ -4,6 +4,7 @@
  *   volume.c   volumes and their numbers          segment.c  the ring of segments
  *   write.c read.c trim.c   the requests          clean.c    moving live blocks out of the way
  *   ledger.c   what each media block is           check.c    the deep check
+ *   append.h   what happens to each block, inline
  *
  * Lock: log->lock guards everything here. Requests that change hold it alone; reads share it.
  */
@@ -165,22 +166,6 @@ static inline uint64_t sq_entry_value(uint64_t entry)
     return entry & SQ_VALUE_MASK;
 }
 
-/* The block at mba is about to be written over: what it held is gone. Not for blocks in use. */
-void sq_ledger_gone(sq_log *log, uint64_t old_entry);
-
-/* A live block's volume no longer needs it (DEAD), or has it elsewhere (MOVED). */
-static inline void sq_ledger_kill(sq_log *log, uint32_t mba, struct sq_volume *volume, unsigned state)
-{
-    log->ledger[mba] = sq_entry(state, volume->slot, log->stats.position);
-    log->segments[sq_segment_of(log, mba)].live_blocks--;
-    if (state == SQ_DEAD) {
-        volume->dead_blocks++;
-        log->stats.live_blocks--;
-    } else {
-        volume->moved_blocks++;
-    }
-}
-
 /* ---- volume.c ------------------------------------------------------------------------------- */
 
 /* The volume of a handle, or NULL. */
@@ -221,8 +206,8 @@ int sq_record_open(sq_log *log);
 /* Writes the summary and publishes the record; does nothing when none is open. */
 int sq_record_close(sq_log *log);
 
-/* Enters the block that the caller has put, or is about to put, at sq_record_next_mba. */
-int sq_record_add(sq_log *log, const struct sq_volume *volume, uint64_t lba, uint32_t checksum);
+/* The entry of the next data block in the summary, on media that hold bytes. */
+void sq_record_enter(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t value);
 
 /* Enters a trim or the end of a volume. */
 int sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint64_t count);

@@ -9,17 +9,6 @@
  */
 #include "internal.h"
 
-void sq_ledger_gone(sq_log *log, uint64_t old_entry)
-{
-    struct sq_volume *volume = log->volumes[sq_entry_slot(old_entry)];
-    if (sq_entry_state(old_entry) == SQ_MOVED)
-        volume->moved_blocks--;
-    else
-        volume->dead_blocks--;
-    if (volume->deleted)
-        sq_volume_settle(log, volume);
-}
-
 static uint64_t died(const sq_log *log, uint64_t entry)
 {
     uint64_t now = log->stats.position;

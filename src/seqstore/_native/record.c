@@ -9,7 +9,7 @@
  */
 #include "record.h"
 
-#include "internal.h"
+#include "append.h"
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -31,18 +31,6 @@ uint32_t sq_tag_crc(const sq_log *log, const struct sq_volume *volume, uint64_t 
     return log->kernels->crc(0xFFFFFFFF, tag, sizeof tag);
 }
 
-/* The block at mba becomes what the entry says; time goes on by one block. */
-static int claim(sq_log *log, uint64_t mba, uint64_t entry)
-{
-    uint64_t old = log->ledger[mba];
-    SQ_CHECK(log, sq_entry_state(old) != SQ_LIVE && sq_entry_state(old) != SQ_SUMMARY);
-    if (old != 0)
-        sq_ledger_gone(log, old);
-    log->ledger[mba] = entry;
-    log->stats.position++;
-    return SQ_OK;
-}
-
 int sq_record_open(sq_log *log)
 {
     struct sq_record *record = &log->record;
@@ -50,7 +38,7 @@ int sq_record_open(sq_log *log)
     SQ_CHECK(log, !record->open && left > 0);
     record->mba = log->open_segment * log->segment_blocks + log->open_blocks;
     record->position = log->stats.position;
-    SQ_TRY(claim(log, record->mba, sq_entry(SQ_SUMMARY, 0, 0)));
+    SQ_TRY(sq_block_claim(log, record->mba, sq_entry(SQ_SUMMARY, 0, 0)));
     if (log->payload != NULL)
         log->kernels->zero(sq_payload_at(log, record->mba), log->block_bytes);
     else
@@ -91,31 +79,13 @@ int sq_record_close(sq_log *log)
     return SQ_OK;
 }
 
-static void add_entry(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t value)
+void sq_record_enter(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t value)
 {
-    if (log->payload != NULL) {
-        uint8_t *entry = log->record.image + SQ_HEAD_BYTES +
-                         (size_t)log->record.entry_count * SQ_ENTRY_BYTES;
-        put_u64(entry + SQ_ENTRY_AT_LBA, lba);
-        put_u64(entry + SQ_ENTRY_AT_VOLUME, volume);
-        put_u32(entry + SQ_ENTRY_AT_VALUE, value);
-        entry[SQ_ENTRY_AT_KIND] = (uint8_t)kind;
-    }
-    log->record.entry_count++;
-}
-
-int sq_record_add(sq_log *log, const struct sq_volume *volume, uint64_t lba, uint32_t checksum)
-{
-    uint32_t mba = sq_record_next_mba(log);
-    SQ_TRY(claim(log, mba, sq_entry(SQ_LIVE, volume->slot, lba)));
-    if (log->payload != NULL)
-        log->checksums[mba] = checksum;
-    else
-        log->tags[mba] = sq_tag_data(volume->number, lba);
-    add_entry(log, SQ_ENTRY_DATA, volume->number, lba, checksum);
-    log->record.data_count++;
-    log->segments[log->open_segment].live_blocks++;
-    return SQ_OK;
+    uint8_t *entry = log->record.image + SQ_HEAD_BYTES + (size_t)log->record.entry_count * SQ_ENTRY_BYTES;
+    put_u64(entry + SQ_ENTRY_AT_LBA, lba);
+    put_u64(entry + SQ_ENTRY_AT_VOLUME, volume);
+    put_u32(entry + SQ_ENTRY_AT_VALUE, value);
+    entry[SQ_ENTRY_AT_KIND] = (uint8_t)kind;
 }
 
 int sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint64_t count)
@@ -123,7 +93,9 @@ int sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64
     do {
         uint32_t part = count < 0xFFFFFFFF ? (uint32_t)count : 0xFFFFFFFF;
         SQ_TRY(sq_segment_make_room(log, 1));
-        add_entry(log, kind, volume, lba, part);
+        if (log->payload != NULL)
+            sq_record_enter(log, kind, volume, lba, part);
+        log->record.entry_count++;
         lba += part;
         count -= part;
     } while (count > 0);

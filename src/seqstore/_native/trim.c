@@ -3,14 +3,14 @@
  * Whole blocks are unmapped; bytes of a block that is only partly in the range are overwritten with
  * zeros, in a new copy of the block, so that they can never be read again.
  */
-#include "internal.h"
+#include "append.h"
 
 static void kill_all(sq_log *log, struct sq_volume *volume, const uint32_t *mba, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (i + 8 < count)
             sq_fetch(&log->ledger[mba[i + 8]]);
-        sq_ledger_kill(log, mba[i], volume, SQ_DEAD);
+        sq_block_dies(log, mba[i], volume, SQ_DEAD);
     }
 }
 

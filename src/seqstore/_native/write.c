@@ -7,7 +7,7 @@
  */
 #include <stdlib.h>
 
-#include "internal.h"
+#include "append.h"
 
 /* The blocks of a request: a run, or a list of addresses. */
 struct blocks {
@@ -113,11 +113,11 @@ static int write_scattered(sq_log *log, struct sq_volume *volume, const struct b
         uint32_t mba = sq_record_next_mba(log);
         fetch_ahead(log, &volume->map, blocks, i);
         uint32_t checksum = place(log, volume, lba, data == NULL ? NULL : data + (i << log->block_shift));
-        SQ_TRY(sq_record_add(log, volume, lba, checksum));
+        SQ_TRY(sq_block_add(log, volume, lba, checksum));
         log->stats.live_blocks++;
         uint32_t old = sq_map_put(&volume->map, lba, mba);
         if (old != SQ_UNMAPPED)
-            sq_ledger_kill(log, old, volume, SQ_DEAD);
+            sq_block_dies(log, old, volume, SQ_DEAD);
     }
     return SQ_OK;
 }
@@ -133,7 +133,7 @@ static int write_consecutive(sq_log *log, struct sq_volume *volume, uint64_t lba
     }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t checksum = place(log, volume, lba + i, data);
-        SQ_TRY(sq_record_add(log, volume, lba + i, checksum));
+        SQ_TRY(sq_block_add(log, volume, lba + i, checksum));
         if (data != NULL)
             data += log->block_bytes;
     }
@@ -141,7 +141,7 @@ static int write_consecutive(sq_log *log, struct sq_volume *volume, uint64_t lba
     log->stats.live_blocks += count;
     for (uint32_t i = 0; i < count; i++)
         if (old[i] != SQ_UNMAPPED)
-            sq_ledger_kill(log, old[i], volume, SQ_DEAD);
+            sq_block_dies(log, old[i], volume, SQ_DEAD);
     return SQ_OK;
 }
 
