@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from benchmarks.side_by_side import Result, Session
 from benchmarks.workloads import BLOCK, GIB, filled_volume, random_lbas, settle
 
 CALLS = 50_000
+
+
+Work = Callable[[list[int]], None]
 
 
 class Ours:
@@ -37,6 +41,9 @@ class Ours:
         read = self.volume.read
         for key in keys:
             read(key * BLOCK, BLOCK)
+
+    def close(self) -> None:
+        """Nothing: the store is the fixture's."""
 
     def get_all_into(self, keys: list[int]) -> None:
         readinto, buffer = self.volume.readinto, self.buffer
@@ -69,7 +76,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory, ours: Ours) -> Iterator[dict
 def compare(
     session: Session,
     question: str,
-    work: dict[str, Callable[[list[int]], None]],
+    work: dict[str, Work],
     keys: list[int],
     figures: dict[str, float],
 ) -> None:
@@ -100,20 +107,21 @@ def compare(
 def test_writes(side_by_side: Session, ours: Ours, peers: dict[str, Peer]) -> None:
     keys = random_lbas(4, ours.volume.blocks, CALLS).tolist()
     block = bytes(range(256)) * 16
-    contestants = {"seqstore": ours, **peers}
-    work = {name: (lambda some, peer=peer: peer.put_all(some, block)) for name, peer in contestants.items()}
+    contestants: dict[str, Peer] = {"seqstore": ours, **peers}
+    work: dict[str, Work] = {name: partial(peer.put_all, block=block) for name, peer in contestants.items()}
     compare(side_by_side, "write, a block a call", work, keys, {"LMDB": 4.0, "numpy rows": 0.8})
 
 
 def test_reads(side_by_side: Session, ours: Ours, peers: dict[str, Peer]) -> None:
     keys = random_lbas(5, ours.volume.blocks, CALLS).tolist()
-    work = {name: peer.get_all for name, peer in {"seqstore": ours, **peers}.items()}
+    contestants: dict[str, Peer] = {"seqstore": ours, **peers}
+    work: dict[str, Work] = {name: peer.get_all for name, peer in contestants.items()}
     compare(side_by_side, "read, a block a call", work, keys, {"LMDB": 1.5})
 
 
 def test_readinto(side_by_side: Session, ours: Ours, peers: dict[str, Peer]) -> None:
     keys = random_lbas(6, ours.volume.blocks, CALLS).tolist()
-    work = {
+    work: dict[str, Work] = {
         "seqstore": ours.get_all_into,
         "LMDB": peers["LMDB"].get_all,
         "numpy rows": peers["numpy rows"].get_all,

@@ -79,7 +79,8 @@ class Rocks:
     def __init__(self, folder: Path, blocks: int) -> None:
         self.database = rocksdict.Rdict(str(folder / "rocks"), rocksdict.Options(raw_mode=True))
         options = rocksdict.WriteOptions()
-        options.disable_wal = True
+        # A property, whatever the stubs say.
+        options.disable_wal = True  # type: ignore[method-assign, assignment]
         self.database.set_write_options(options)
         self.keys = [key.to_bytes(4, "big") for key in range(blocks)]
         self.put_all(list(range(blocks)), bytes(BLOCK))

@@ -51,39 +51,58 @@ def writable_mappings() -> Iterator[tuple[int, int, str]]:
             yield start, end, rest[-1].strip() if len(rest) == 4 else ""
 
 
-def count_canaries() -> dict[str, int]:
-    """Count the canaries in the memory of this process, at any alignment, by mapping."""
-    chunk = np.zeros(_CHUNK_BYTES + 8, dtype=np.uint8)
-    work = np.empty(_CHUNK_BYTES // 8, dtype=np.uint64)
-    found: dict[str, int] = {}
-    memory = os.open("/proc/self/mem", os.O_RDONLY)
-    try:
+class Search:
+    """Counts canaries; made before the first of them, since later buffers could overlie what it looks for."""
+
+    def __init__(self) -> None:
+        self.chunk = np.zeros(_CHUNK_BYTES + 8, dtype=np.uint8)
+        self.words = np.zeros(_CHUNK_BYTES // 8, dtype=np.uint64)
+        self.memory = os.open("/proc/self/mem", os.O_RDONLY)
+
+    def in_process(self) -> dict[str, int]:
+        """Count the canaries in the memory of this process, at any alignment, by mapping."""
+        found: dict[str, int] = {}
         for start, end, name in writable_mappings():
-            for position in range(start, end, _CHUNK_BYTES):
-                chunk[:] = 0  # so that what was met in one place is not met again here
-                size = min(_CHUNK_BYTES + 7, end - position)
-                try:
-                    os.preadv(memory, [chunk.data[:size]], position)
-                except OSError:
-                    continue  # a mapping that went away, or guard pages
-                count = count_in(chunk, work)
-                if count:
-                    place = f"{name or 'anonymous'} {start:x}-{end:x}"
-                    found[place] = found.get(place, 0) + count
-    finally:
-        os.close(memory)
-    return found
+            count = sum(self._in_range(*part) for part in self._around_chunk(start, end))
+            if count:
+                found[f"{name or 'anonymous'} {start:x}-{end:x}"] = count
+        return found
 
+    def on_medium(self, store: Store) -> int:
+        """Count the canaries that lie on the medium, where they belong."""
+        raw = store.drives[0].raw(0, store.drives[0].blocks)
+        assert len(raw) == _CHUNK_BYTES
+        self.chunk[:_CHUNK_BYTES] = np.frombuffer(raw, dtype=np.uint8)
+        wipe(raw)
+        return self._in_chunk()
 
-def count_in(chunk: npt.NDArray[np.uint8], work: Words) -> int:
-    """Count the canaries that begin in a chunk, which has eight bytes more than it stands for."""
-    count = 0
-    for shift in range(8):
-        words = chunk[shift : shift + _CHUNK_BYTES].view(np.uint64)
-        np.multiply(words, np.uint64(MULTIPLIER), out=work)
-        np.right_shift(work, np.uint64(24), out=work)
-        count += int(np.count_nonzero(work == np.uint64(MARK)))
-    return count
+    def _around_chunk(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Cut the search's own window out of a range."""
+        own = self.chunk.ctypes.data
+        yield start, min(end, own)
+        yield max(start, own + self.chunk.nbytes), end
+
+    def _in_range(self, start: int, end: int) -> int:
+        count = 0
+        for position in range(start, end, _CHUNK_BYTES):
+            size = min(_CHUNK_BYTES + 7, end - position)
+            try:
+                os.preadv(self.memory, [self.chunk.data[:size]], position)
+            except OSError:
+                self.chunk[:] = 0  # a mapping that went away, or guard pages
+            count += self._in_chunk()
+        return count
+
+    def _in_chunk(self) -> int:
+        """Count the canaries that begin in the window, but for its last eight bytes, and clear it."""
+        count = 0
+        for shift in range(8):
+            words = self.chunk[shift : shift + _CHUNK_BYTES].view(np.uint64)
+            np.multiply(words, np.uint64(MULTIPLIER), out=self.words)
+            np.right_shift(self.words, np.uint64(24), out=self.words)
+            count += int(np.count_nonzero(self.words == np.uint64(MARK)))
+        self.chunk[:] = 0
+        return count
 
 
 def wipe(data: bytes) -> None:
@@ -121,11 +140,19 @@ def read_everything(volume: Volume, payload: Words) -> None:
 
 
 def copy_on_the_way(volume: Volume, payload: Words) -> None:
-    """Pass arrays that are not contiguous, so that the library has to copy them."""
+    """Pass arrays that are not contiguous, so that the library has to copy them, and read as a file.
+
+    All in small pieces: a large one would be mapped memory of its own, which is gone once it is freed.
+    """
     rows = payload.view(np.uint8).reshape(BLOCKS, BLOCK_SIZE)
-    volume.write_blocks(np.arange(BLOCKS // 2, dtype=np.uint64), rows[::2])
-    volume.write(5, rows[::2])
-    volume.read_blocks(0, rows[1::2])
+    for count in (8, 4, 2):
+        some = rows[: 2 * count]
+        volume.write_blocks(np.arange(count, dtype=np.uint64), some[::2])
+        volume.write(5, some[::2])
+        volume.read_blocks(0, some[1::2])
+    with volume.open("rb") as file:
+        for data in [file.read(length) for length in (9000, 5000, 3000, 20000, 7000)]:
+            wipe(data)
 
 
 def fail(store: Store, volume: Volume, payload: Words) -> None:
@@ -159,31 +186,33 @@ def fail(store: Store, volume: Volume, payload: Words) -> None:
     volume.resize(volume.size - 1000)
 
 
-def scenario() -> dict[str, dict[str, int]]:
-    """Run it all; what was found at each station, by mapping."""
+def scenario() -> dict[str, object]:
+    """Run it all, and say what was found at each station, by mapping."""
     payload: Words = np.zeros(BLOCKS * BLOCK_SIZE // 8, dtype=np.uint64)
-    found = {"before": count_canaries()}
-    with Store.memory("4MiB", block_size=BLOCK_SIZE, segment_size="128KiB") as store:
+    search = Search()
+    found: dict[str, object] = {"before": search.in_process()}
+    with Store.memory(_CHUNK_BYTES, block_size=BLOCK_SIZE, segment_size="128KiB") as store:
         tenant = store.create_tenant("contoso")
         volume = tenant.create_volume("secret", BLOCKS * BLOCK_SIZE)
-        for step in (write_everything, read_everything, copy_on_the_way):
+        for step in (copy_on_the_way, write_everything, read_everything):
             fill(payload)
             step(volume, payload)
+        payload[:] = 0
+        found["written"] = search.in_process()
+        found["on the medium"] = search.on_medium(store)
         run_lap(store, tenant, 2)  # the cleaner has the canaries in hand too
         fill(payload)
         fail(store, volume, payload)
         payload[:] = 0
-        found["written"] = count_canaries()
         delete_and_lap(store, tenant, volume)
-        found["lapped"] = count_canaries()
+        found["lapped"] = search.in_process()
         kept = tenant.create_volume("kept", BLOCKS * BLOCK_SIZE)
         fill(payload)
         write_everything(kept, payload)
         payload[:] = 0
-        found["written again"] = count_canaries()
     del store, tenant, volume, kept
     gc.collect()
-    found["closed"] = count_canaries()
+    found["closed"] = search.in_process()
     return found
 
 

@@ -11,12 +11,12 @@ the result. So the usual case costs one call and allocates nothing.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import numpy as np
 
 from seqstore._native._core import ffi, lib
-from seqstore._native.convert import give_back, lend, lend_array
+from seqstore._native.convert import give_back, lend, lend_array, wipe
 from seqstore._native.records import EXTENT_DTYPE, LEDGER_DTYPE, SEGMENT_DTYPE, Scope
 from seqstore._native.status import fault_error, invariant_error, status_error
 from seqstore.errors import ClosedError, ConfigError, SeqstoreError
@@ -60,11 +60,14 @@ class Engine:
 
     def __init__(self, medium: NativeMedium, *, drive: int, reserve_ppm: int, verify: bool) -> None:
         self.medium = medium
-        self._closing = threading.Lock()
+        # A signal handler may close the store while this thread is closing it.
+        self._closing = threading.RLock()
         self.closed = True
         options = ffi.new("struct sq_log_options *", (drive, reserve_ppm, verify))
         log_out = ffi.new("sq_log **")
-        status = lib.sq_log_create(medium.handle, options, log_out)
+        # Held until the log lets go of the medium, whoever closes that before.
+        self._medium_handle: Any = medium.handle
+        status = lib.sq_log_create(self._medium_handle, options, log_out)
         if status:
             raise status_error(status, f"making a log on {medium!r}")
         self.log: Any = ffi.gc(log_out[0], lib.sq_log_destroy)
@@ -76,10 +79,15 @@ class Engine:
             if not self.closed:
                 self.closed = True
                 lib.sq_log_close(self.log)
+                self._medium_handle = None
 
     def __del__(self) -> None:
         # The log must let go of the medium before the medium goes.
-        self.close()
+        if hasattr(self, "_closing"):
+            self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a store and its parts are handles, which cannot be copied or pickled")
 
     def require_open(self) -> None:
         """Raise `ClosedError` if the log was closed."""
@@ -104,6 +112,8 @@ class Engine:
 
     def raw(self, mba: int, count: int) -> bytes:
         """Return the bytes of `count` media blocks as they lie, those still in memory included."""
+        if not self.medium.keeps_bytes:
+            raise status_error(lib.SQ_E_NO_PAYLOAD, "read of the medium")
         data = bytes(count * self.medium.block_size)  # filled by C; see EngineVolume.read
         self.require(lib.sq_log_raw(self.log, mba, count, data), "read of the medium")
         return data
@@ -175,24 +185,29 @@ class EngineVolume:
         As `Engine.create_volume` returned it.
     name : str
         For messages.
-
-    Attributes
-    ----------
-    name : str
-        As given.
-    number : int
-        What names the volume on the medium; never used again.
-    block_size : int
-        Bytes of a block.
     """
 
     def __init__(self, engine: Engine, handle: int, name: str) -> None:
-        self.name = name
-        self.number = handle >> 24
-        self.block_size = engine.medium.block_size
+        self._name = name
+        self._block_size = engine.medium.block_size
         self._engine = engine
         self._log = engine.log
         self._handle = handle
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self._name
+
+    @property
+    def number(self) -> int:
+        """What names the volume on the medium; never used again."""
+        return self._handle >> 24
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a block."""
+        return self._block_size
 
     def write(self, offset: SupportsIndex, data: BytesLike) -> int:
         """Write bytes, at any offset and of any length.
@@ -249,7 +264,7 @@ class EngineVolume:
         try:
             return self.write(offset, copy)
         finally:
-            copy.fill(0)  # no tenant's data stays behind in memory that is free
+            wipe(copy)
 
     def read(self, offset: SupportsIndex, length: SupportsIndex) -> bytes:
         """Read bytes, at any offset and of any length.

@@ -263,12 +263,8 @@ class Store:
         return scope, owner.number
 
 
-def _parse_reserve(reserve: float) -> int:
+def _parse_reserve(reserve: object) -> int:
     """Check the share that is kept back for cleaning, and return it in millionths."""
-    try:
-        is_share = 0 <= reserve < 1
-    except TypeError:
-        is_share = False
-    if not is_share:
+    if not isinstance(reserve, (int, float)) or not 0 <= reserve < 1:
         raise ConfigError(f"reserve is {reserve!r}; a number from 0 to below 1 is expected, such as 0.07")
     return min(round(reserve * _PPM), _PPM - 1)

@@ -22,7 +22,9 @@ MAX_NAME_BYTES = 255
 class Named(Protocol):
     """A tenant or a volume, as a directory knows it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Unique in the directory."""
 
 
 T = TypeVar("T", bound=Named)
@@ -110,8 +112,6 @@ class Tenant:
 
     Attributes
     ----------
-    name : str
-        Unique among the living tenants of the store.
     number : int
         Names the tenant in the ledger; from 1, never used again.
     store : Store
@@ -129,13 +129,18 @@ class Tenant:
         number: int,
         directory: Directory[Tenant],
     ) -> None:
-        self.name = name
+        self._name = name
         self.number = number
         self.store = store
         self.deleted = False
         self._engine = engine
         self._directory = directory
         self._volumes: Directory[Volume] = Directory("volume", directory.lock)
+
+    @property
+    def name(self) -> str:
+        """The name, unique among the living tenants of the store."""
+        return self._name
 
     def __repr__(self) -> str:
         state = ", deleted" if self.deleted else ", closed" if self._engine.closed else ""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 import numpy as np
 
-from seqstore._native.convert import give_back, lend_blocks
+from seqstore._native.convert import give_back, lend_blocks, plain, wipe
 from seqstore.engine import Engine, EngineVolume
-from seqstore.errors import ConfigError
+from seqstore.errors import ConfigError, NotFoundError
 from seqstore.units import parse_size, unsigned
 from seqstore.volume_io import VolumeIO
 
@@ -140,7 +140,12 @@ class Volume(EngineVolume):
         ClosedError
             If the store was closed.
         """
-        self._delete()
+        try:
+            self._delete()
+        except NotFoundError:
+            if self.deleted:
+                raise
+            # Deleted in the core, but a signal came before this side knew.
         self.deleted = True
         self._forget(self)
 
@@ -197,12 +202,12 @@ class Volume(EngineVolume):
         ClosedError
             If the store was closed.
         """
-        if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
-            copy = data.copy()
+        if isinstance(data, np.ndarray) and not plain(data).flags.c_contiguous:
+            copy = plain(data).copy()
             try:
                 self.write_blocks(lba, copy, count=count)
             finally:
-                copy.fill(0)  # no tenant's data stays behind in memory that is free
+                wipe(copy)
             return
         place, places = _as_place(lba)
         asked = None if count is None else unsigned(count, "count")
@@ -254,20 +259,20 @@ class Volume(EngineVolume):
         """
         place, places = _as_place(lba)
         if isinstance(count_or_out, np.ndarray):
-            out = count_or_out
+            out = plain(count_or_out)
             self._check_target(out, places)
         else:
             out = self._make_target(place, places, count_or_out)
         if out.flags.c_contiguous:
             self._read_blocks(place, out.size // self.block_size, out)
-            return out
-        copy = np.empty(out.shape, np.uint8)
-        try:
-            self._read_blocks(place, copy.size // self.block_size, copy)
-            out[...] = copy
-        finally:
-            copy.fill(0)
-        return out
+        else:
+            copy = np.empty(out.shape, np.uint8)
+            try:
+                self._read_blocks(place, copy.size // self.block_size, copy)
+                out[...] = copy
+            finally:
+                wipe(copy)
+        return count_or_out if isinstance(count_or_out, np.ndarray) else out
 
     def extents(self) -> NDArray[np.void]:
         """List where the written blocks lie.
@@ -300,7 +305,7 @@ class Volume(EngineVolume):
                 raise ConfigError("data is None, which only a simulated store takes")
             return None
         if isinstance(data, np.ndarray):
-            self._check_blocks(data, "data")
+            self._check_blocks(plain(data), "data")
         return lend_blocks(data, self.block_size)
 
     def _check_blocks(self, array: NDArray[Any], what: str) -> None:
@@ -343,6 +348,7 @@ def _as_place(lba: SupportsIndex | NDArray[np.integer[Any]]) -> tuple[int | NDAr
         raise ConfigError(f"lba is of type {type(lba).__name__}; an int or a numpy array is expected")
     if not isinstance(lba, np.ndarray) or lba.ndim == 0:
         return unsigned(lba, "lba"), None
+    lba = plain(lba)
     if lba.ndim != 1 or lba.dtype.kind not in "iu":
         raise ConfigError(
             f"lba is an array of {lba.dtype} and shape {lba.shape}; integers and one dimension are expected"

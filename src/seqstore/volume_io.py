@@ -112,13 +112,19 @@ class VolumeIO(io.RawIOBase):
         self._position += length
         return length
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most `size` bytes at the position; all up to the end if it is negative or None."""
+        # What the base class does leaves a copy of the data behind, in memory that it has freed.
+        self._require_open()
+        left = self._left()
+        length = left if size is None or size < 0 else min(size, left)
+        data = self._volume.read(self._position, length) if length else b""
+        self._position += length
+        return data
+
     def readall(self) -> bytes:
         """Read from the position to the end."""
-        self._require_open()
-        length = self._left()
-        data = self._volume.read(self._position, length) if length else b""
-        self._position += len(data)
-        return data
+        return self.read()
 
     def write(self, data: Buffer, /) -> int:
         """Write at the position as much as fits, and return the number of bytes.

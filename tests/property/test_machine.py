@@ -57,8 +57,11 @@ class StoreMachine(RuleBasedStateMachine):
         segments=st.sampled_from([16, 4]),
         segment_blocks=st.sampled_from([16, 32, 4]),
         reserve=st.sampled_from([0.07, 0.3, 0.0]),
+        laps=st.sampled_from([0, 2, 1]),
     )
-    def open_store(self, block_size: int, segments: int, segment_blocks: int, reserve: float) -> None:
+    def open_store(
+        self, block_size: int, segments: int, segment_blocks: int, reserve: float, laps: int
+    ) -> None:
         self.block_size = block_size
         segment_size = block_size * segment_blocks
         self.store = Store.memory(
@@ -68,6 +71,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.oracle = Oracle(block_size, self.drive.usable_blocks)
         for name, unwritten in (("contoso", "zero"), ("fabrikam", "error")):
             self.create_volume(self.store.create_tenant(name), "a", self.drive.capacity, unwritten)
+        for lap in range(laps):
+            self.overwrite_at_random(self.volumes[lap], lap, self.drive.blocks)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -199,8 +204,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(pick=PICK, seed=PICK, count=st.sampled_from([300, 100, 20, 600]))
     def churn(self, pick: int, seed: int, count: int) -> None:
-        """Overwrite at random, much of a lap; new blocks only while there is room."""
-        volume, twin = self.chosen(pick)
+        self.overwrite_at_random(self.chosen(pick), seed, count)
+
+    def overwrite_at_random(self, pair: Pair, seed: int, count: int) -> None:
+        """Write that many blocks, much of a lap; to new addresses only while there is room."""
+        volume, twin = pair
         rng = random.Random(seed)
         whole = twin.size // self.block_size
         known = sorted(lba for lba in twin.blocks if lba < whole)

@@ -109,10 +109,11 @@ class SimulatedMachine(RuleBasedStateMachine):
         assert sorted(live) == sorted(
             (volume.number, lba) for volume in self.mapped for lba in self.mapped[volume]
         )
+        position = self.store.stats().position
         for mba, (tag, entry) in enumerate(zip(tags, ledger, strict=True)):
-            self.check_block(mba, tag, entry)
+            self.check_block(mba, tag, entry, position)
 
-    def check_block(self, mba: int, tag: tuple[int, int], entry: tuple[int, ...]) -> None:
+    def check_block(self, mba: int, tag: tuple[int, int], entry: tuple[int, ...], position: int) -> None:
         """The tag of one media block and its entry in the ledger agree."""
         state, _, volume, lba, died = entry
         if volume == LOG:
@@ -123,8 +124,7 @@ class SimulatedMachine(RuleBasedStateMachine):
         if state == BlockState.LIVE:
             assert tag[1] == lba, f"mba {mba}: tagged {tag}, the ledger says lba {lba}"
         else:
-            age = self.store.stats().position - died
-            assert 0 <= age <= BLOCK_COUNT, f"mba {mba}: died {age} device writes ago"
+            assert 0 <= position - died <= BLOCK_COUNT, f"mba {mba}: died {position - died} device writes ago"
 
 
 TestSimulated = SimulatedMachine.TestCase

@@ -112,7 +112,13 @@ def test_a_partial_write_over_a_damaged_block_changes_nothing(store: Store, fill
     with unchanged(store), pytest.raises(CorruptionError):
         filled.write(2 * BLOCK_SIZE, b"x" * (BLOCK_SIZE + 100))
     with unchanged(store), pytest.raises(CorruptionError):
+        filled.write(2 * BLOCK_SIZE + 1, b"x" * BLOCK_SIZE)
+    with unchanged(store), pytest.raises(CorruptionError):
         filled.trim(3 * BLOCK_SIZE + 1, 5)
+    with unchanged(store), pytest.raises(CorruptionError):
+        filled.trim(1 * BLOCK_SIZE + 1, 2 * BLOCK_SIZE)
+    with unchanged(store), pytest.raises(CorruptionError):
+        filled.resize(3 * BLOCK_SIZE + 1)
 
 
 def test_a_full_write_heals_a_damaged_block(store: Store, filled: Volume) -> None:

@@ -96,6 +96,7 @@ class TestRaw:
         assert store.drives[0].raw(3, 4) == whole[3 * BLOCK_SIZE : 7 * BLOCK_SIZE]
         assert store.drives[0].raw(BLOCK_COUNT, 0) == b""
         assert whole == store.drives[0].medium.read(0, BLOCK_COUNT)
+        assert whole == b"".join(store.drives[0].raw(mba, 1) for mba in range(BLOCK_COUNT))
 
 
 class TestSegments:

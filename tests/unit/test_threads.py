@@ -106,6 +106,7 @@ def test_readers_and_writers_of_several_volumes(store: Store) -> None:
         for seed in range(3)
     ]
     loops = [loop for each in shared for loop in (each.write, each.read, each.read)]
+
     def enough() -> bool:
         return store.stats().laps > 1 and all(each.reads > 0 and each.version > 0 for each in shared)
 

@@ -22,7 +22,9 @@ def build_flags() -> tuple[list[str], list[str]]:
     compile_flags = ["-std=c11", level, "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra", "-Wconversion"]
     link_flags = ["-pthread"]
     if sanitize:
-        sanitizers = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
+        # Python asks for -fwrapv, which would hide signed overflow from UBSan.
+        checks = ["-fsanitize=address,undefined", "-fno-wrapv"]
+        sanitizers = [*checks, "-fno-omit-frame-pointer", "-g"]
         compile_flags += [*sanitizers, "-Werror"]
         link_flags += sanitizers
     if coverage:

@@ -50,7 +50,9 @@ static int check_segment(sq_log *log, uint32_t segment, struct residue *of_slot,
     uint32_t written = log->segments[segment].state == SQ_SEGMENT_FREE   ? 0
                        : log->segments[segment].state == SQ_SEGMENT_OPEN ? log->open_blocks
                                                                          : log->segment_blocks;
-    SQ_CHECK(log, log->medium->write_pointers[segment] == written);
+    uint64_t pointer = 0;
+    SQ_CHECK(log, sq_medium_write_pointer(log->medium, segment, &pointer) == SQ_OK);
+    SQ_CHECK(log, pointer == first + (uint64_t)written);
     return SQ_OK;
 }
 

@@ -100,8 +100,7 @@ static int retire(sq_log *log, uint32_t victim)
             log->ledger[mba] = sq_entry(SQ_DEAD, 0, log->stats.position);
             log->volumes[0]->dead_blocks++;
         }
-    int status = sq_medium_reset(log->medium, victim);
-    SQ_CHECK(log, status == SQ_OK);
+    sq_medium_restart(log->medium, victim);
     log->segments[victim].state = SQ_SEGMENT_FREE;
     sq_ring_push(&log->free_ring, victim);
     log->stats.cleaned_segments++;
@@ -123,10 +122,13 @@ int sq_clean_oldest(sq_log *log)
 {
     struct batch batches[2];
     SQ_CHECK(log, log->sealed_ring.count > 0);
-    /* All the memory first: a victim half moved would leave the cleaner without its spare segment. */
-    if (sq_leaf_pool_reserve(&log->leaves, log->segment_blocks) != 0)
-        return SQ_E_NO_MEMORY;
     uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
+    uint32_t live = log->segments[victim].live_blocks;
+    /* All the memory first: a victim half moved would leave the cleaner without its spare segment. Moving
+     * blocks may change the form of a leaf, once. */
+    uint32_t changes = live < log->leaves.leaf_count ? live : log->leaves.leaf_count;
+    if (sq_leaf_pool_reserve(&log->leaves, changes) != 0)
+        return SQ_E_NO_MEMORY;
     uint32_t from = victim * log->segment_blocks, end = from + log->segment_blocks;
     find_batch(log, &from, end, &batches[0]);
     fetch_leaves(log, &batches[0]);

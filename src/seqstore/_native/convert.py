@@ -47,12 +47,24 @@ def lend(buffer: Any, what: str, writable: bool = False) -> Any:
     try:
         # The usual kinds come first: a closer look costs as much as all the rest.
         kind = type(buffer)
+        if kind is not _ndarray and isinstance(buffer, _ndarray):
+            buffer = plain(buffer)
         if kind is bytearray or (kind is _ndarray and buffer.dtype is _UINT8) or not _holds_objects(buffer):
             return _from_buffer(_CHARS, buffer, writable)
     except (TypeError, ValueError, BufferError) as error:
         expected = "bytes-like, C-contiguous and writable" if writable else "bytes-like and C-contiguous"
         raise ConfigError(f"{what} must be {expected}: {error}") from None
     raise ConfigError(f"{what} holds Python objects; use numbers or bytes")
+
+
+def plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that is an array and nothing more: a subclass may state sizes that its memory has not."""
+    return array if type(array) is _ndarray else np.asarray(array)
+
+
+def wipe(copy: NDArray[Any]) -> None:
+    """Clear a copy of ours, of any type, so that no tenant's data stays behind in memory that is free."""
+    copy.reshape(-1).view(np.uint8).fill(0)
 
 
 def give_back(lent: Any) -> None:

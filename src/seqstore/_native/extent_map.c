@@ -28,27 +28,42 @@ void sq_map_free(struct sq_map *map)
     map->mapped_blocks = 0;
 }
 
-int sq_map_reserve(struct sq_map *map, uint64_t end_lba)
+int sq_map_reserve(struct sq_map *map, uint64_t end_lba, uint64_t size_blocks)
 {
     uint64_t needed = (end_lba + SQ_LEAF_BLOCKS - 1) / SQ_LEAF_BLOCKS;
+    uint64_t most = (size_blocks + SQ_LEAF_BLOCKS - 1) / SQ_LEAF_BLOCKS;
     if (sq_leaf_pool_reserve(map->pool, SQ_MAP_TAKES) != 0)
         return -1;
     if (needed <= map->leaf_count)
         return 0;
-    uint64_t count = map->leaf_count * 2 > 8 ? map->leaf_count * 2 : 8;
+    uint64_t count = map->leaf_count * 2 < most ? map->leaf_count * 2 : most;
     if (count < needed)
         count = needed;
     /* calloc leaves the pages of a large directory untouched, so that a thin volume stays thin. */
     uint64_t *directory = calloc(count, sizeof *directory);
     if (directory == NULL)
         return -1;
-    if (map->leaf_count != 0)
-        memcpy(directory, map->directory, map->leaf_count * sizeof *directory);
+    for (uint64_t index = 0; index < map->leaf_count; index++)
+        if (map->directory[index] != 0)
+            directory[index] = map->directory[index];
     free(map->directory);
     map->pool->directory_bytes += (count - map->leaf_count) * sizeof *directory;
     map->directory = directory;
     map->leaf_count = count;
     return 0;
+}
+
+void sq_map_cut(struct sq_map *map, uint64_t size_blocks)
+{
+    uint64_t count = (size_blocks + SQ_LEAF_BLOCKS - 1) / SQ_LEAF_BLOCKS;
+    if (count >= map->leaf_count)
+        return;
+    uint64_t *directory = realloc(map->directory, count * sizeof *directory);
+    if (directory == NULL)
+        return;
+    map->pool->directory_bytes -= (map->leaf_count - count) * sizeof *directory;
+    map->directory = directory;
+    map->leaf_count = count;
 }
 
 /* ---- leaves -------------------------------------------------------------------------------- */
@@ -182,7 +197,7 @@ static uint32_t line_mapped(const struct sq_line_extent *line, uint32_t count)
     return mapped;
 }
 
-/* The line with [at, at + blocks) mapped to mba, or unmapped; returns its extents, 10 at the most. */
+/* The line with [at, at + blocks) mapped to mba; returns its extents, 10 at the most. */
 static uint32_t edit_line(const struct sq_line_extent *line, uint32_t at, uint32_t blocks, uint32_t mba,
                           struct sq_line_extent *edited)
 {
@@ -191,8 +206,7 @@ static uint32_t edit_line(const struct sq_line_extent *line, uint32_t at, uint32
         uint32_t kept = line[i].count < at - line[i].at ? line[i].count : at - line[i].at;
         count = add_extent(edited, count, line[i].at, kept, line[i].mba);
     }
-    if (mba != SQ_UNMAPPED)
-        count = add_extent(edited, count, at, blocks, mba);
+    count = add_extent(edited, count, at, blocks, mba);
     for (i = i == 0 ? 0 : i - 1; i < SQ_LINE_EXTENTS && line[i].count != 0; i++) {
         uint32_t stop = line[i].at + (uint32_t)line[i].count;
         uint32_t start = line[i].at > end ? line[i].at : end;
@@ -210,7 +224,7 @@ static int put_line(struct sq_map *map, uint64_t index, uint32_t at, uint32_t co
     if (extents > SQ_LINE_EXTENTS)
         return -1;
     uint32_t mapped = line_mapped(edited, extents);
-    map->mapped_blocks += mapped - sq_word_mapped(word);
+    map->mapped_blocks += mapped - sq_word_mapped(word); /* never fewer: a put only adds */
     store_line(sq_word_leaf(word), edited, extents);
     map->directory[index] = make_word(sq_word_leaf(word), SQ_LEAF_LINE, mapped);
     return 0;

@@ -56,8 +56,12 @@ void sq_map_init(struct sq_map *map, struct sq_leaf_pool *pool, uint64_t owner);
 void sq_map_free(struct sq_map *map);
 
 /* Sees to it that SQ_MAP_TAKES blocks below end_lba can be mapped, or a range unmapped, without
- * failing; 0, or -1 when the process is out of memory. */
-int sq_map_reserve(struct sq_map *map, uint64_t end_lba);
+ * failing; 0, or -1 when the process is out of memory. size_blocks: of the volume, which the directory
+ * never exceeds. */
+int sq_map_reserve(struct sq_map *map, uint64_t end_lba, uint64_t size_blocks);
+
+/* Gives back the directory's memory beyond the size of the volume, where nothing is mapped. */
+void sq_map_cut(struct sq_map *map, uint64_t size_blocks);
 
 /* Maps count blocks (at most SQ_MAP_TAKES) from lba to the run at mba; old_out gets what each was
  * mapped to. */

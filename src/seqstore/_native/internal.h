@@ -1,10 +1,11 @@
 /* internal.h: the log from the inside: its structures, and what its files offer to each other.
  *
- *   log.c      creation, closing, statistics      record.c   the open record
- *   volume.c   volumes and their numbers          segment.c  the ring of segments
- *   write.c read.c trim.c   the requests          clean.c    moving live blocks out of the way
- *   ledger.c   what each media block is           check.c    the deep check
- *   append.h   what happens to each block, inline
+ *   log.c      creation, closing, statistics      head.c     room for the next block
+ *   check.c    the deep check                     clean.c    moving live blocks out of the way
+ *   write.c read.c trim.c   the requests          record.c   the open record
+ *   volume.c   volumes and their numbers          segment.c  the rings of segments
+ *   ledger.c   what each media block is           append.h   what happens to each block, inline
+ *   lock.c     the lock and the latch
  *
  * Lock: log->lock guards everything here. Requests that change hold it alone; reads share it.
  */
@@ -93,7 +94,7 @@ struct sq_log {
     uint64_t last_number;
     struct sq_leaf_pool leaves;
 
-    struct sq_stats stats; /* counters, live_blocks and position; the rest is filled when asked for */
+    struct sq_stats stats; /* head_mba and map_bytes are filled when asked for */
     uint64_t drive;
     uint32_t verify;
     uint8_t *scratch; /* two blocks for parts of blocks; zero between requests */
@@ -124,6 +125,8 @@ int sq_latch(sq_log *log, const char *file, int line, const char *condition);
 int sq_lock_shared(sq_log *log);
 int sq_lock_alone(sq_log *log);
 void sq_unlock(sq_log *log);
+/* After changes: what went past the cache to the medium is there for the next holder. */
+void sq_unlock_alone(sq_log *log);
 
 /* ---- addresses ------------------------------------------------------------------------------ */
 
@@ -177,6 +180,18 @@ static inline struct sq_volume *sq_volume_of(const sq_log *log, uint64_t handle)
     return current ? volume : NULL;
 }
 
+/* Blocks of the volume, one that its end cuts included. */
+static inline uint64_t sq_volume_blocks(const sq_log *log, const struct sq_volume *volume)
+{
+    return (volume->size_bytes + log->block_bytes - 1) >> log->block_shift;
+}
+
+/* 1 to 2^38 blocks. */
+static inline int sq_size_is_valid(const sq_log *log, uint64_t size_bytes)
+{
+    return size_bytes > 0 && (size_bytes - 1) >> log->block_shift < (uint64_t)1 << SQ_VALUE_BITS;
+}
+
 int sq_volume_add(sq_log *log, uint64_t number, uint64_t tenant, struct sq_volume **volume_out);
 
 /* Frees the slot of a deleted volume that left no residue. */
@@ -206,11 +221,11 @@ int sq_record_open(sq_log *log);
 /* Writes the summary and publishes the record; does nothing when none is open. */
 int sq_record_close(sq_log *log);
 
-/* The entry of the next data block in the summary, on media that hold bytes. */
+/* Puts the next entry into the summary, on media that hold bytes. */
 void sq_record_enter(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t value);
 
-/* Enters a trim or the end of a volume. */
-int sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint64_t count);
+/* Enters a trim or the end of a volume; the record has room for an entry. */
+void sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t count);
 
 /* ---- segment.c ------------------------------------------------------------------------------ */
 
@@ -220,13 +235,15 @@ void sq_ring_push(struct sq_ring *ring, uint32_t item);
 /* Seals the open segment when it is full and takes the next free one. */
 int sq_segment_next(sq_log *log);
 
-/* A record with room for a data block (for an entry, when only_entry) at the head; cleans as needed. */
-int sq_segment_make_room(sq_log *log, int only_entry);
-
 /* ---- clean.c -------------------------------------------------------------------------------- */
 
 /* Moves what is live in the oldest sealed segment to the head and frees the segment. */
 int sq_clean_oldest(sq_log *log);
+
+/* ---- head.c --------------------------------------------------------------------------------- */
+
+/* A record with room for a data block (for an entry, when only_entry) at the head; cleans as needed. */
+int sq_head_make_room(sq_log *log, int only_entry);
 
 /* ---- read.c, write.c, trim.c ----------------------------------------------------------------- */
 
@@ -239,8 +256,10 @@ int sq_read_block(sq_log *log, const struct sq_volume *volume, uint64_t lba, uin
 int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count,
                  const uint8_t *data);
 
-/* Unmaps [lba, end) and notes it in the log. */
-int sq_trim_blocks(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t end);
+/* Unmaps [lba, end) together with the entry that says so: a trim of below 2^32 blocks, or the end of the
+ * volume. On failure neither has happened. */
+int sq_unmap_noted(sq_log *log, struct sq_volume *volume, enum sq_entry_kind kind, uint64_t lba,
+                   uint64_t end);
 
 /* The raw CRC-32C state after the tag of a block: volume number and lba, 8 bytes each. */
 uint32_t sq_tag_crc(const sq_log *log, const struct sq_volume *volume, uint64_t lba);

@@ -189,6 +189,15 @@ AVX static inline __m512i load(uint8_t *to, const uint8_t *from)
     return data;
 }
 
+AVX static inline void load_four(uint8_t *to, const uint8_t *from, __m512i *a, __m512i *b, __m512i *c,
+                                 __m512i *d)
+{
+    *a = load(to, from);
+    *b = load(to == NULL ? NULL : to + 64, from + 64);
+    *c = load(to == NULL ? NULL : to + 128, from + 128);
+    *d = load(to == NULL ? NULL : to + 192, from + 192);
+}
+
 AVX static inline uint64_t reduce(__m512i a, __m512i b, __m512i c, __m512i d)
 {
     d = fold(a, both_halves(FOLD_1536), d);
@@ -206,17 +215,16 @@ AVX static inline uint64_t reduce(__m512i a, __m512i b, __m512i c, __m512i d)
 AVX __attribute__((always_inline)) static inline uint32_t crc_fold(uint32_t state, uint8_t *to,
                                                                    const uint8_t *from, size_t bytes)
 {
-    size_t step = to == NULL ? 0 : 64;
-    __m512i by = both_halves(FOLD_2048);
-    __m512i a = load(to, from), b = load(to + step, from + 64);
-    __m512i c = load(to + 2 * step, from + 128), d = load(to + 3 * step, from + 192);
+    __m512i by = both_halves(FOLD_2048), a, b, c, d;
+    load_four(to, from, &a, &b, &c, &d);
     a = _mm512_xor_si512(a, _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state)));
     for (size_t at = 256; at < bytes; at += 256) {
-        uint8_t *target = to == NULL ? NULL : to + at;
-        a = fold(a, by, load(target, from + at));
-        b = fold(b, by, load(target + step, from + at + 64));
-        c = fold(c, by, load(target + 2 * step, from + at + 128));
-        d = fold(d, by, load(target + 3 * step, from + at + 192));
+        __m512i e, f, g, h;
+        load_four(to == NULL ? NULL : to + at, from + at, &e, &f, &g, &h);
+        a = fold(a, by, e);
+        b = fold(b, by, f);
+        c = fold(c, by, g);
+        d = fold(d, by, h);
     }
     return (uint32_t)reduce(a, b, c, d);
 }

@@ -123,6 +123,7 @@ void *sq_leaf_take(struct sq_leaf_pool *pool, uint32_t units, uint64_t owner)
     if (slab == NULL || slab->used == slab->capacity)
         slab = start_slab(pool, units);
     slab->owners[slab->used] = owner;
+    pool->leaf_count++;
     return leaf_at(slab, slab->used++);
 }
 
@@ -132,6 +133,7 @@ void sq_leaf_give_back(struct sq_leaf_pool *pool, void *leaf)
     size_t leaf_bytes = slab->units * (size_t)SQ_LEAF_UNIT;
     size_t index = (size_t)((uint8_t *)leaf - leaf_at(slab, 0)) / leaf_bytes;
     struct sq_slab *filling = pool->filling[slab->units];
+    pool->leaf_count--;
     void *last = leaf_at(filling, --filling->used);
     if (last != leaf) {
         uint64_t owner = filling->owners[filling->used];

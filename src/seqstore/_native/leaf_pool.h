@@ -24,6 +24,7 @@ struct sq_leaf_pool {
     uint8_t *fresh;
     struct sq_arena *arenas;
     int huge;
+    uint32_t leaf_count;    /* leaves in use */
     size_t used_bytes;      /* of slabs in use */
     size_t directory_bytes; /* of the maps' directories, counted here for the statistics */
     /* Told when a leaf has moved; owner is what the leaf was taken with. */

@@ -1,57 +1,9 @@
-/* log.c: the log as a whole: creation, closing, locking, statistics. */
+/* log.c: the log as a whole: creation, closing, statistics. */
 #include <stdlib.h>
 
 #include "internal.h"
 #include "pages.h"
 #include "record.h"
-
-/* ---- locking and failures ------------------------------------------------------------------- */
-
-int sq_latch(sq_log *log, const char *file, int line, const char *condition)
-{
-    int expected = 0;
-    /* Readers may fail side by side: the first one is kept. 1: being written, 2: to be read. */
-    if (__atomic_compare_exchange_n(&log->latched, &expected, 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        log->invariant = (struct sq_invariant){.file = file, .condition = condition, .line = line};
-        __atomic_store_n(&log->latched, 2, __ATOMIC_RELEASE);
-    }
-    return SQ_E_INVARIANT;
-}
-
-static int refuse(sq_log *log)
-{
-    int status = log->closed                                          ? SQ_E_CLOSED
-                 : __atomic_load_n(&log->latched, __ATOMIC_ACQUIRE) ? SQ_E_INVARIANT
-                                                                    : SQ_OK;
-    if (status != SQ_OK)
-        pthread_rwlock_unlock(&log->lock);
-    return status;
-}
-
-int sq_lock_shared(sq_log *log)
-{
-    pthread_rwlock_rdlock(&log->lock);
-    return refuse(log);
-}
-
-int sq_lock_alone(sq_log *log)
-{
-    pthread_rwlock_wrlock(&log->lock);
-    return refuse(log);
-}
-
-void sq_unlock(sq_log *log)
-{
-    pthread_rwlock_unlock(&log->lock);
-}
-
-int sq_log_invariant(sq_log *log, struct sq_invariant *invariant_out)
-{
-    if (__atomic_load_n(&log->latched, __ATOMIC_ACQUIRE) != 2)
-        return SQ_E_NOT_FOUND;
-    *invariant_out = log->invariant;
-    return SQ_OK;
-}
 
 static int init_lock(pthread_rwlock_t *lock)
 {
@@ -66,10 +18,10 @@ static int init_lock(pthread_rwlock_t *lock)
     return status == 0 ? SQ_OK : SQ_E_NO_MEMORY;
 }
 
+/* ---- creation and closing ------------------------------------------------------------------- */
+
 /* A full map of so many blocks, 4 MiB, no longer fits the second-level cache. */
 #define HUGE_MAP_BLOCKS ((uint64_t)1 << 20)
-
-/* ---- creation and closing ------------------------------------------------------------------- */
 
 /* Fills the segment from its start with full records: how many data blocks is that? */
 static uint32_t data_blocks(uint32_t segment_blocks, uint32_t record_entries)
@@ -144,6 +96,9 @@ static void release(sq_log *log)
             free(log->volumes[slot]->map.directory);
         free(log->volumes[slot]);
     }
+    sq_medium_release(log->medium);
+    if (log->record.image != NULL)
+        sq_wipe(log->record.image, log->block_bytes);
     sq_leaf_pool_free(&log->leaves);
     sq_pages_unmap(log->ledger, log->block_count * sizeof *log->ledger);
     sq_pages_unmap(log->checksums, log->block_count * sizeof *log->checksums);
@@ -185,6 +140,11 @@ int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_lo
     log->drive = options->drive;
     log->verify = options->verify;
     measure(log, options);
+    if (log->stats.usable_blocks == 0 || sq_medium_claim(medium) != SQ_OK) {
+        pthread_rwlock_destroy(&log->lock);
+        free(log);
+        return SQ_E_INVALID;
+    }
     sq_leaf_pool_init(&log->leaves, log->block_count >= HUGE_MAP_BLOCKS, leaf_moved, log);
     int status = allocate(log);
     if (status != SQ_OK) {

@@ -80,17 +80,21 @@ static uint8_t *payload_at(const sq_medium *medium, uint64_t mba)
 
 /* ---- appending ------------------------------------------------------------------------------ */
 
-/* Moves the write pointer over the run, or refuses. The caller holds the lock. */
-static int advance(sq_medium *medium, uint64_t mba, uint64_t count)
+/* May count blocks be appended at mba? The caller holds the lock. */
+static int check_append(const sq_medium *medium, uint64_t mba, uint64_t count)
 {
     if (!in_bounds(medium, mba, count))
         return SQ_E_BOUNDS;
     uint32_t zone_blocks = medium->geometry.zone_blocks;
-    uint32_t *pointer = &medium->write_pointers[mba / zone_blocks];
-    if (mba % zone_blocks != *pointer || count > zone_blocks - *pointer)
+    if (mba == medium->geometry.block_count)
         return SQ_E_SEQUENTIAL;
-    *pointer += (uint32_t)count;
-    return SQ_OK;
+    uint32_t pointer = medium->write_pointers[mba / zone_blocks];
+    return mba % zone_blocks == pointer && count <= zone_blocks - pointer ? SQ_OK : SQ_E_SEQUENTIAL;
+}
+
+static void advance(sq_medium *medium, uint64_t mba, uint64_t count)
+{
+    medium->write_pointers[mba / medium->geometry.zone_blocks] += (uint32_t)count;
 }
 
 static int tags_fit(const struct sq_tag *tags, uint64_t count)
@@ -110,7 +114,11 @@ int sq_medium_append(sq_medium *medium, uint64_t mba, uint64_t count, const uint
     if (count == 0 || (is_tags ? tags == NULL || !tags_fit(tags, count) : data == NULL))
         return SQ_E_INVALID;
     pthread_mutex_lock(&medium->lock);
-    int status = advance(medium, mba, count);
+    int status = check_append(medium, mba, count);
+    if (status == SQ_OK && medium->owned)
+        status = SQ_E_OWNED;
+    if (status == SQ_OK)
+        advance(medium, mba, count);
     if (status == SQ_OK && is_tags)
         for (uint64_t i = 0; i < count; i++)
             medium->tags[mba + i] = tags[i].state == SQ_SUMMARY
@@ -122,22 +130,16 @@ int sq_medium_append(sq_medium *medium, uint64_t mba, uint64_t count, const uint
     return status;
 }
 
-int sq_medium_publish(sq_medium *medium, uint64_t mba, uint64_t count)
-{
-    pthread_mutex_lock(&medium->lock);
-    int status = advance(medium, mba, count);
-    pthread_mutex_unlock(&medium->lock);
-    return status;
-}
-
 int sq_medium_reset(sq_medium *medium, uint64_t zone)
 {
     if (zone >= medium->geometry.block_count / medium->geometry.zone_blocks)
         return SQ_E_BOUNDS;
     pthread_mutex_lock(&medium->lock);
-    medium->write_pointers[zone] = 0;
+    int status = medium->owned ? SQ_E_OWNED : SQ_OK;
+    if (status == SQ_OK)
+        medium->write_pointers[zone] = 0;
     pthread_mutex_unlock(&medium->lock);
-    return SQ_OK;
+    return status;
 }
 
 int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out)
@@ -148,6 +150,44 @@ int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out)
     *mba_out = zone * medium->geometry.zone_blocks + medium->write_pointers[zone];
     pthread_mutex_unlock(&medium->lock);
     return SQ_OK;
+}
+
+/* ---- the owner's -------------------------------------------------------------------------- */
+
+int sq_medium_claim(sq_medium *medium)
+{
+    uint64_t zones = medium->geometry.block_count / medium->geometry.zone_blocks;
+    pthread_mutex_lock(&medium->lock);
+    int is_new = !medium->owned;
+    for (uint64_t zone = 0; zone < zones; zone++)
+        is_new = is_new && medium->write_pointers[zone] == 0;
+    medium->owned = medium->owned || is_new;
+    pthread_mutex_unlock(&medium->lock);
+    return is_new ? SQ_OK : SQ_E_INVALID;
+}
+
+void sq_medium_release(sq_medium *medium)
+{
+    pthread_mutex_lock(&medium->lock);
+    medium->owned = 0;
+    pthread_mutex_unlock(&medium->lock);
+}
+
+int sq_medium_publish(sq_medium *medium, uint64_t mba, uint64_t count)
+{
+    pthread_mutex_lock(&medium->lock);
+    int status = check_append(medium, mba, count);
+    if (status == SQ_OK)
+        advance(medium, mba, count);
+    pthread_mutex_unlock(&medium->lock);
+    return status;
+}
+
+void sq_medium_restart(sq_medium *medium, uint32_t zone)
+{
+    pthread_mutex_lock(&medium->lock);
+    medium->write_pointers[zone] = 0;
+    pthread_mutex_unlock(&medium->lock);
 }
 
 /* ---- reading and sanitization --------------------------------------------------------------- */

@@ -15,6 +15,7 @@ struct sq_medium {
     int kind;
     struct sq_geometry geometry;
     pthread_mutex_t lock;
+    int owned; /* by a log */
     uint32_t *write_pointers; /* blocks from the start of each zone */
     uint8_t *payload;         /* memory medium: the bytes; else NULL */
     uint64_t *tags;           /* tags medium: one word a block; else NULL */
@@ -30,6 +31,13 @@ static inline uint64_t sq_tag_data(uint64_t volume, uint64_t lba)
 {
     return (uint64_t)1 << 62 | volume << SQ_TAG_LBA_BITS | lba;
 }
+
+/* For a log: makes a new medium its own, and gives it back. SQ_E_INVALID if it is not new. */
+int sq_medium_claim(sq_medium *medium);
+void sq_medium_release(sq_medium *medium);
+
+/* For the owner: a zone's write pointer moves to its start. */
+void sq_medium_restart(sq_medium *medium, uint32_t zone);
 
 /* A log that stages a record in the medium's memory publishes it with this: the append of count blocks that
  * already lie at mba. */

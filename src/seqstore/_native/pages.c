@@ -7,9 +7,14 @@
 
 #include <stdint.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#define PAGE_BYTES ((size_t)4096)
 #define HUGE_BYTES ((size_t)2 << 20)
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
 
 static size_t round_up(size_t bytes, size_t unit)
 {
@@ -18,8 +23,8 @@ static size_t round_up(size_t bytes, size_t unit)
 
 void *sq_pages_map(size_t bytes, size_t alignment_bytes, int huge)
 {
-    size_t wanted = round_up(bytes, PAGE_BYTES);
-    size_t slack = alignment_bytes > PAGE_BYTES ? alignment_bytes : 0;
+    size_t wanted = round_up(bytes, page_bytes());
+    size_t slack = alignment_bytes > page_bytes() ? alignment_bytes : 0;
     if (bytes == 0 || wanted < bytes || wanted + slack < wanted)
         return NULL;
     uint8_t *start = mmap(NULL, wanted + slack, PROT_READ | PROT_WRITE,
@@ -47,13 +52,13 @@ void *sq_pages_map(size_t bytes, size_t alignment_bytes, int huge)
 void sq_pages_unmap(void *pages, size_t bytes)
 {
     if (pages != NULL)
-        munmap(pages, round_up(bytes, PAGE_BYTES));
+        munmap(pages, round_up(bytes, page_bytes()));
 }
 
 void *sq_pages_array(size_t bytes)
 {
     int huge = bytes >= 2 * HUGE_BYTES;
-    return sq_pages_map(bytes, huge ? HUGE_BYTES : PAGE_BYTES, huge);
+    return sq_pages_map(bytes, huge ? HUGE_BYTES : page_bytes(), huge);
 }
 
 void sq_pages_forget(void *pages, size_t bytes)

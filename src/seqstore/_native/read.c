@@ -56,7 +56,9 @@ static uint64_t cut(const sq_log *log, const struct read *read, uint64_t done_by
 {
     uint64_t at = read->offset_bytes + done_bytes, left = read->length_bytes - done_bytes;
     uint32_t from = (uint32_t)(at & (log->block_bytes - 1)), most = log->block_bytes - from;
-    piece->lba = read->lbas == NULL ? at >> log->block_shift : read->lbas[done_bytes >> log->block_shift];
+    piece->lba = at >> log->block_shift;
+    if (read->lbas != NULL)
+        piece->lba = __atomic_load_n(&read->lbas[done_bytes >> log->block_shift], __ATOMIC_RELAXED);
     piece->from_bytes = from;
     piece->length_bytes = left < most ? (uint32_t)left : most;
     piece->data_out = read->data_out + done_bytes;
@@ -102,18 +104,20 @@ static int unwritten(const struct sq_volume *volume, uint64_t lba, uint64_t end,
     return SQ_E_UNWRITTEN;
 }
 
-/* Refuses before anything is copied if part of the request is unwritten. */
+/* Refuses if part of the request between the two positions is unwritten. */
 static int check_written(const sq_log *log, const struct sq_volume *volume, const struct read *read,
-                         struct sq_fault *fault_out)
+                         uint64_t from_bytes, uint64_t to_bytes, struct sq_fault *fault_out)
 {
     if (read->lbas != NULL) {
-        for (uint64_t i = 0; i < read->length_bytes >> log->block_shift; i++)
-            if (sq_map_get(&volume->map, read->lbas[i]) == SQ_UNMAPPED)
-                return unwritten(volume, read->lbas[i], read->lbas[i] + 1, fault_out);
+        for (uint64_t i = from_bytes >> log->block_shift; i < to_bytes >> log->block_shift; i++) {
+            uint64_t lba = __atomic_load_n(&read->lbas[i], __ATOMIC_RELAXED);
+            if (sq_map_get(&volume->map, lba) == SQ_UNMAPPED)
+                return unwritten(volume, lba, lba + 1, fault_out);
+        }
         return SQ_OK;
     }
-    uint64_t lba = read->offset_bytes >> log->block_shift;
-    uint64_t end = (read->offset_bytes + read->length_bytes + log->block_bytes - 1) >> log->block_shift;
+    uint64_t lba = (read->offset_bytes + from_bytes) >> log->block_shift;
+    uint64_t end = (read->offset_bytes + to_bytes + log->block_bytes - 1) >> log->block_shift;
     while (lba < end) {
         struct sq_map_run run = sq_map_run_at(&volume->map, lba, end);
         if (run.mba == SQ_UNMAPPED)
@@ -152,6 +156,25 @@ static int read_chunk(sq_log *log, const struct sq_volume *volume, const struct 
     return SQ_OK;
 }
 
+/* What has to hold before bytes are handed out: for all of the request at first, then, since the volume may
+ * have changed in a pause, for what the next hold of the lock will read. */
+static int check_request(const sq_log *log, const struct sq_volume *volume, const struct read *read,
+                         uint64_t done_bytes, struct sq_fault *fault_out)
+{
+    uint64_t end_bytes = done_bytes + ((uint64_t)CHUNK_BLOCKS << log->block_shift);
+    if (done_bytes == 0 || end_bytes > read->length_bytes)
+        end_bytes = read->length_bytes;
+    if (volume == NULL)
+        return SQ_E_NOT_FOUND;
+    if (log->payload == NULL)
+        return SQ_E_NO_PAYLOAD;
+    if ((done_bytes == 0 || read->lbas == NULL) && !is_inside(log, volume, read))
+        return SQ_E_BOUNDS;
+    if (!volume->unwritten_error || done_bytes == end_bytes)
+        return SQ_OK;
+    return check_written(log, volume, read, done_bytes, end_bytes, fault_out);
+}
+
 static int read_request(sq_log *log, uint64_t handle, const struct read *read, struct sq_fault *fault_out)
 {
     uint64_t done_bytes = 0;
@@ -159,17 +182,14 @@ static int read_request(sq_log *log, uint64_t handle, const struct read *read, s
     do {
         SQ_TRY(sq_lock_shared(log));
         struct sq_volume *volume = sq_volume_of(log, handle);
-        /* Looked up and checked again after each pause: the volume may have changed. */
-        status = volume == NULL                    ? SQ_E_NOT_FOUND
-                 : log->payload == NULL          ? SQ_E_NO_PAYLOAD
-                 : !is_inside(log, volume, read) ? SQ_E_BOUNDS
-                 : volume->unwritten_error && read->length_bytes != 0
-                     ? check_written(log, volume, read, fault_out)
-                     : SQ_OK;
+        status = check_request(log, volume, read, done_bytes, fault_out);
         if (status == SQ_OK)
             status = read_chunk(log, volume, read, &done_bytes, fault_out);
         sq_unlock(log);
     } while (status == SQ_OK && done_bytes < read->length_bytes);
+    /* A request that failed hands out nothing, not even what was right before the damage. */
+    if (status != SQ_OK)
+        memset(read->data_out, 0, done_bytes);
     return status;
 }
 

@@ -88,16 +88,9 @@ void sq_record_enter(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint
     entry[SQ_ENTRY_AT_KIND] = (uint8_t)kind;
 }
 
-int sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint64_t count)
+void sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t count)
 {
-    do {
-        uint32_t part = count < 0xFFFFFFFF ? (uint32_t)count : 0xFFFFFFFF;
-        SQ_TRY(sq_segment_make_room(log, 1));
-        if (log->payload != NULL)
-            sq_record_enter(log, kind, volume, lba, part);
-        log->record.entry_count++;
-        lba += part;
-        count -= part;
-    } while (count > 0);
-    return SQ_OK;
+    if (log->payload != NULL)
+        sq_record_enter(log, kind, volume, lba, count);
+    log->record.entry_count++;
 }

@@ -25,6 +25,7 @@
 #define SQ_E_SEQUENTIAL -9   /* an append that does not start at the zone's write pointer */
 #define SQ_E_NO_PAYLOAD -10  /* the medium keeps tags, not bytes */
 #define SQ_E_LIMIT -11       /* more volumes than the log or the medium can number */
+#define SQ_E_OWNED -13       /* the medium belongs to a log, which alone appends and resets */
 #define SQ_E_INVARIANT -12   /* a bug in seqstore; the log is latched, see sq_log_invariant */
 
 /* ---- values -------------------------------------------------------------------------------- */
@@ -154,7 +155,8 @@ int sq_medium_append(sq_medium *medium, uint64_t mba, uint64_t count, const uint
 int sq_medium_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out);
 int sq_medium_read_tags(sq_medium *medium, uint64_t mba, uint64_t count, struct sq_tag *tags_out);
 
-/* Moves the zone's write pointer to its start. Bytes stay. */
+/* Moves the zone's write pointer to its start. Bytes stay. Like an append, SQ_E_OWNED while a log lies on
+ * the medium. */
 int sq_medium_reset(sq_medium *medium, uint64_t zone);
 int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out);
 
@@ -162,8 +164,9 @@ int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out)
 int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data);
 
 /* ---- log -----------------------------------------------------------------------------------
- * The log borrows the medium, which must outlive it and be new. */
+ * The log owns the medium until it is closed; the medium must outlive it, and be new (SQ_E_INVALID). */
 
+/* SQ_E_INVALID also if the medium is too small, or nothing of it is left beside the reserve. */
 int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_log **log_out);
 
 /* Waits for the calls under way; later ones return SQ_E_CLOSED. Frees all but the handle. */
@@ -187,7 +190,7 @@ int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remane
 
 /* ---- volumes -------------------------------------------------------------------------------
  * A volume is named by its handle in calls and by its number on the medium: handle >> 24. Numbers
- * start at 1 and are never reused. A volume has 2^38 blocks at most (SQ_E_INVALID). */
+ * start at 1 and are never reused, like those of tenants. A volume has 2^38 blocks at most (SQ_E_INVALID). */
 
 int sq_volume_create(sq_log *log, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
                      uint64_t *handle_out);
@@ -215,7 +218,8 @@ int sq_volume_write_blocks(sq_log *log, uint64_t handle, const uint64_t *lbas, u
                            const uint8_t *data, struct sq_fault *fault_out);
 
 /* SQ_E_UNWRITTEN comes before a byte of data_out has changed, unless another thread trims the
- * range during the call. SQ_E_CORRUPT may leave the blocks before the damaged one in data_out. */
+ * range during the call. After SQ_E_CORRUPT data_out holds none of the volume's bytes: zeros as far as the
+ * call had come. */
 int sq_volume_read(sq_log *log, uint64_t handle, uint64_t offset_bytes, char *data_out,
                    uint64_t length_bytes, struct sq_fault *fault_out);
 int sq_volume_read_run(sq_log *log, uint64_t handle, uint64_t lba, uint64_t count,

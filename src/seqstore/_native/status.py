@@ -24,6 +24,7 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_NOT_FOUND: (NotFoundError, "the volume was deleted"),
     lib.SQ_E_BOUNDS: (ConfigError, "the range reaches beyond the end"),
     lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),
+    lib.SQ_E_OWNED: (MediumError, "the medium belongs to a store, which alone appends and resets"),
     lib.SQ_E_LIMIT: (MediumError, "there are more volumes than can be numbered; use another store"),
 }
 

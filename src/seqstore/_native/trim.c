@@ -24,20 +24,44 @@ static uint64_t next_leaf(const struct sq_map *map, uint64_t lba, uint64_t end)
     return index < map->leaf_count && start < end ? start : end;
 }
 
-int sq_trim_blocks(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t end)
+/* Unmaps [lba, end); returns how many blocks were mapped. The map has been reserved. */
+static uint64_t unmap(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t end)
 {
     uint32_t old[SQ_LEAF_BLOCKS];
-    uint64_t trimmed = 0;
-    if (lba >= end || volume->map.mapped_blocks == 0)
-        return SQ_OK;
-    if (sq_map_reserve(&volume->map, 0) != 0)
-        return SQ_E_NO_MEMORY;
-    for (uint64_t at = lba; at < end; at = next_leaf(&volume->map, at, end)) {
+    uint64_t unmapped = 0;
+    const struct sq_map *map = &volume->map;
+    for (uint64_t at = lba; at < end && map->mapped_blocks > 0; at = next_leaf(map, at, end)) {
         uint32_t cleared = sq_map_clear(&volume->map, at, end, old);
         kill_all(log, volume, old, cleared);
-        trimmed += cleared;
+        unmapped += cleared;
     }
-    log->stats.trimmed_blocks += trimmed;
+    log->stats.trimmed_blocks += unmapped;
+    return unmapped;
+}
+
+int sq_unmap_noted(sq_log *log, struct sq_volume *volume, enum sq_entry_kind kind, uint64_t lba,
+                   uint64_t end)
+{
+    /* First all that can fail: then the blocks and the entry that says so go together. */
+    SQ_TRY(sq_head_make_room(log, 1));
+    if (sq_map_reserve(&volume->map, 0, 0) != 0)
+        return SQ_E_NO_MEMORY;
+    uint64_t unmapped = unmap(log, volume, lba, end);
+    if (kind == SQ_ENTRY_DELETE)
+        sq_record_note(log, kind, volume->number, 0, 0);
+    else if (unmapped != 0)
+        sq_record_note(log, kind, volume->number, lba, (uint32_t)(end - lba));
+    return SQ_OK;
+}
+
+/* Trims whole blocks, in parts whose length an entry can hold. */
+static int trim_blocks(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t end)
+{
+    while (lba < end) {
+        uint64_t part = end - lba < 0xFFFFFFFF ? end - lba : 0xFFFFFFFF;
+        SQ_TRY(sq_unmap_noted(log, volume, SQ_ENTRY_TRIM, lba, lba + part));
+        lba += part;
+    }
     return SQ_OK;
 }
 
@@ -100,12 +124,9 @@ static int trim_bytes(sq_log *log, struct sq_volume *volume, uint64_t start, uin
         SQ_TRY(store_part(log, volume, &head, head_data));
         SQ_TRY(store_part(log, volume, &tail, tail_data));
     }
-    uint64_t lba = blocks_start >> log->block_shift, lba_end = blocks_end >> log->block_shift;
-    uint64_t before = volume->map.mapped_blocks;
-    SQ_TRY(sq_trim_blocks(log, volume, lba, lba_end));
-    if (volume->map.mapped_blocks != before)
-        SQ_TRY(sq_record_note(log, SQ_ENTRY_TRIM, volume->number, lba, lba_end - lba));
-    return SQ_OK;
+    if (volume->map.mapped_blocks == 0)
+        return SQ_OK;
+    return trim_blocks(log, volume, blocks_start >> log->block_shift, blocks_end >> log->block_shift);
 }
 
 int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t length_bytes,
@@ -120,7 +141,7 @@ int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t
                                                                                   offset_bytes + length_bytes,
                                                                                   fault_out);
     sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
-    sq_unlock(log);
+    sq_unlock_alone(log);
     return status;
 }
 
@@ -131,13 +152,15 @@ int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct s
     int status = SQ_OK;
     if (volume == NULL)
         status = SQ_E_NOT_FOUND;
-    else if (size_bytes == 0 || size_bytes >> log->block_shift >= (uint64_t)1 << SQ_VALUE_BITS)
+    else if (!sq_size_is_valid(log, size_bytes))
         status = SQ_E_INVALID;
     else if (size_bytes < volume->size_bytes)
         status = trim_bytes(log, volume, size_bytes, volume->size_bytes, fault_out);
-    if (status == SQ_OK)
+    if (status == SQ_OK) {
         volume->size_bytes = size_bytes;
+        sq_map_cut(&volume->map, sq_volume_blocks(log, volume));
+    }
     sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
-    sq_unlock(log);
+    sq_unlock_alone(log);
     return status;
 }

@@ -50,11 +50,6 @@ void sq_volume_settle(sq_log *log, struct sq_volume *volume)
     free(volume);
 }
 
-static int size_is_valid(const sq_log *log, uint64_t size_bytes)
-{
-    return size_bytes > 0 && size_bytes >> log->block_shift < (uint64_t)1 << SQ_VALUE_BITS;
-}
-
 int sq_volume_create(sq_log *log, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
                      uint64_t *handle_out)
 {
@@ -62,26 +57,24 @@ int sq_volume_create(sq_log *log, uint64_t tenant, uint64_t size_bytes, int unwr
     uint64_t number = log->last_number + 1;
     uint64_t numbers_max = (uint64_t)1 << (log->tags != NULL ? SQ_TAG_VOLUME_BITS : 40);
     struct sq_volume *volume;
-    int status = !size_is_valid(log, size_bytes) ? SQ_E_INVALID
-                 : number >= numbers_max         ? SQ_E_LIMIT
-                                                 : sq_volume_add(log, number, tenant, &volume);
+    int status = number >= numbers_max ? SQ_E_LIMIT : SQ_OK;
+    if (tenant == 0 || !sq_size_is_valid(log, size_bytes))
+        status = SQ_E_INVALID;
+    if (status == SQ_OK)
+        status = sq_volume_add(log, number, tenant, &volume);
     if (status == SQ_OK) {
         volume->size_bytes = size_bytes;
         volume->unwritten_error = unwritten_error != 0;
         log->last_number = number;
         *handle_out = number << 24 | volume->slot;
     }
-    sq_unlock(log);
+    sq_unlock_alone(log);
     return status;
 }
 
 static int end_volume(sq_log *log, struct sq_volume *volume)
 {
-    uint64_t blocks = (volume->size_bytes + log->block_bytes - 1) >> log->block_shift;
-    if (sq_map_reserve(&volume->map, 0) != 0)
-        return SQ_E_NO_MEMORY;
-    SQ_TRY(sq_record_note(log, SQ_ENTRY_DELETE, volume->number, 0, 0));
-    SQ_TRY(sq_trim_blocks(log, volume, 0, blocks));
+    SQ_TRY(sq_unmap_noted(log, volume, SQ_ENTRY_DELETE, 0, sq_volume_blocks(log, volume)));
     sq_map_free(&volume->map);
     volume->deleted = 1;
     sq_volume_settle(log, volume);
@@ -93,7 +86,7 @@ int sq_volume_delete(sq_log *log, uint64_t handle)
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
     int status = volume == NULL ? SQ_E_NOT_FOUND : end_volume(log, volume);
-    sq_unlock(log);
+    sq_unlock_alone(log);
     return status;
 }
 

@@ -104,18 +104,23 @@ static void fetch_ahead(const sq_log *log, const struct sq_map *map, const struc
         fetch_old(log, map, blocks->lbas[i + AHEAD]);
 }
 
+/* lbas: those of the blocks from done on, read once from the caller's list, which may change meanwhile. */
 static int write_scattered(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
-                           uint32_t count)
+                           const uint64_t *lbas, uint32_t count)
 {
     const uint8_t *data = blocks->data;
-    for (uint64_t i = done; i < done + count; i++) {
-        uint64_t lba = blocks->lbas[i];
+    for (uint32_t i = 0; i < count; i++) {
         uint32_t mba = sq_record_next_mba(log);
-        fetch_ahead(log, &volume->map, blocks, i);
-        uint32_t checksum = place(log, volume, lba, data == NULL ? NULL : data + (i << log->block_shift));
-        SQ_TRY(sq_block_add(log, volume, lba, checksum));
+        const uint8_t *block = data == NULL ? NULL : data + ((done + i) << log->block_shift);
+        fetch_ahead(log, &volume->map, blocks, done + i);
+        /* Only if the list is no longer the one for which there was space. */
+        if (log->stats.live_blocks == log->stats.usable_blocks &&
+            sq_map_get(&volume->map, lbas[i]) == SQ_UNMAPPED)
+            return SQ_E_OUT_OF_SPACE;
+        SQ_TRY(sq_block_add(log, volume, lbas[i], place(log, volume, lbas[i], block)));
+        log->stats.user_blocks++;
         log->stats.live_blocks++;
-        uint32_t old = sq_map_put(&volume->map, lba, mba);
+        uint32_t old = sq_map_put(&volume->map, lbas[i], mba);
         if (old != SQ_UNMAPPED)
             sq_block_dies(log, old, volume, SQ_DEAD);
     }
@@ -138,6 +143,7 @@ static int write_consecutive(sq_log *log, struct sq_volume *volume, uint64_t lba
             data += log->block_bytes;
     }
     sq_map_put_run(&volume->map, lba, count, mba, old);
+    log->stats.user_blocks += count;
     log->stats.live_blocks += count;
     for (uint32_t i = 0; i < count; i++)
         if (old[i] != SQ_UNMAPPED)
@@ -145,25 +151,44 @@ static int write_consecutive(sq_log *log, struct sq_volume *volume, uint64_t lba
     return SQ_OK;
 }
 
+/* Reads a batch of the caller's list, once; returns the end of the highest address. */
+static uint64_t take_lbas(const uint64_t *list, uint32_t count, uint64_t *lbas_out)
+{
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        lbas_out[i] = __atomic_load_n(&list[i], __ATOMIC_RELAXED);
+        end = lbas_out[i] >= end ? lbas_out[i] + 1 : end;
+    }
+    return end;
+}
+
+/* Writes up to a batch from done on; the record has room. */
+static int write_batch(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
+                       uint32_t count)
+{
+    uint64_t lbas[SQ_BATCH], size_blocks = sq_volume_blocks(log, volume);
+    int is_run = blocks->lbas == NULL;
+    uint64_t end = is_run ? blocks->first + done + count : take_lbas(blocks->lbas + done, count, lbas);
+    /* The end of a volume may cut a block, which only requests of bytes reach. */
+    if (end > (is_run ? size_blocks : volume->size_bytes >> log->block_shift))
+        return SQ_E_BOUNDS;
+    if (sq_map_reserve(&volume->map, end, size_blocks) != 0)
+        return SQ_E_NO_MEMORY;
+    if (!is_run)
+        return write_scattered(log, volume, blocks, done, lbas, count);
+    const uint8_t *data = blocks->data == NULL ? NULL : blocks->data + (done << log->block_shift);
+    return write_consecutive(log, volume, blocks->first + done, count, data);
+}
+
 /* Writes blocks for which there is space. */
 static int write_all(sq_log *log, struct sq_volume *volume, const struct blocks *blocks)
 {
-    uint64_t volume_blocks = (volume->size_bytes + log->block_bytes - 1) >> log->block_shift;
     for (uint64_t done = 0; done < blocks->count;) {
-        SQ_TRY(sq_segment_make_room(log, 0));
+        SQ_TRY(sq_head_make_room(log, 0));
         uint32_t count = sq_record_room(log) < SQ_BATCH ? sq_record_room(log) : SQ_BATCH;
         if (count > blocks->count - done)
             count = (uint32_t)(blocks->count - done);
-        uint64_t end = blocks->lbas == NULL ? blocks->first + done + count : 0;
-        for (uint32_t i = 0; blocks->lbas != NULL && i < count; i++)
-            end = blocks->lbas[done + i] >= end ? blocks->lbas[done + i] + 1 : end;
-        SQ_CHECK(log, end <= volume_blocks);
-        if (sq_map_reserve(&volume->map, end) != 0)
-            return SQ_E_NO_MEMORY;
-        const uint8_t *data = blocks->data == NULL ? NULL : blocks->data + (done << log->block_shift);
-        SQ_TRY(blocks->lbas == NULL ? write_consecutive(log, volume, blocks->first + done, count, data)
-                                    : write_scattered(log, volume, blocks, done, count));
-        log->stats.user_blocks += count;
+        SQ_TRY(write_batch(log, volume, blocks, done, count));
         done += count;
     }
     return SQ_OK;
@@ -198,8 +223,7 @@ static int write_request(sq_log *log, uint64_t handle, const struct blocks *bloc
                                                   : check_space(log, volume, blocks, fault_out);
     if (status == SQ_OK)
         status = write_all(log, volume, blocks);
-    log->kernels->fence();
-    sq_unlock(log);
+    sq_unlock_alone(log);
     return status;
 }
 
@@ -279,7 +303,6 @@ int sq_volume_write(sq_log *log, uint64_t handle, uint64_t offset_bytes, const c
                  : !sq_in_volume(volume, offset_bytes, length_bytes) ? SQ_E_BOUNDS
                  : length_bytes == 0                                 ? SQ_OK
                  : write_bytes(log, volume, offset_bytes, data, length_bytes, fault_out);
-    log->kernels->fence();
-    sq_unlock(log);
+    sq_unlock_alone(log);
     return status;
 }

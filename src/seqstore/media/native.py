@@ -30,12 +30,6 @@ class NativeMedium:
 
     Attributes
     ----------
-    capacity : int
-        Size in bytes.
-    blocks, block_size : int
-        Size in blocks, and bytes of a block.
-    zones, zone_blocks : int
-        Number of zones, and blocks of a zone.
     keeps_bytes : bool
         Whether the medium keeps what is written, or only who wrote it and where.
 
@@ -58,11 +52,7 @@ class NativeMedium:
         zone_size: SupportsIndex | str | None = None,
     ) -> None:
         geometry = Geometry.divide(capacity, block_size=block_size, zone_size=zone_size)
-        self.blocks = geometry.blocks
-        self.block_size = geometry.block_size
-        self.zone_blocks = geometry.zone_blocks
-        self.zones = geometry.blocks // geometry.zone_blocks
-        self.capacity = geometry.blocks * geometry.block_size
+        self._geometry = geometry
         native = ffi.new("struct sq_geometry *", (self.blocks, self.block_size, self.zone_blocks))
         medium_out = ffi.new("sq_medium **")
         status = lib.sq_medium_create(self._kind, native, medium_out)
@@ -70,6 +60,31 @@ class NativeMedium:
             raise status_error(status, f"making a medium of {format_size(self.capacity)}")
         # Calls under way keep the handle alive, so that closing need not wait for them.
         self._handle: Any = ffi.gc(medium_out[0], lib.sq_medium_destroy)
+
+    @property
+    def blocks(self) -> int:
+        """Size in blocks."""
+        return self._geometry.blocks
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a block."""
+        return self._geometry.block_size
+
+    @property
+    def zone_blocks(self) -> int:
+        """Blocks of a zone."""
+        return self._geometry.zone_blocks
+
+    @property
+    def zones(self) -> int:
+        """Number of zones."""
+        return self.blocks // self.zone_blocks
+
+    @property
+    def capacity(self) -> int:
+        """Size in bytes."""
+        return self.blocks * self.block_size
 
     @property
     def handle(self) -> Any:
