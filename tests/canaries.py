@@ -194,12 +194,13 @@ def scenario() -> dict[str, object]:
     with Store.memory(_CHUNK_BYTES, block_size=BLOCK_SIZE, segment_size="128KiB") as store:
         tenant = store.create_tenant("contoso")
         volume = tenant.create_volume("secret", BLOCKS * BLOCK_SIZE)
-        for step in (copy_on_the_way, write_everything, read_everything):
-            fill(payload)
-            step(volume, payload)
-        payload[:] = 0
-        found["written"] = search.in_process()
-        found["on the medium"] = search.on_medium(store)
+        for name, steps in (("copied", [copy_on_the_way]), ("written", [write_everything, read_everything])):
+            for step in steps:
+                fill(payload)
+                step(volume, payload)
+            payload[:] = 0
+            found[name] = search.in_process()
+            found[f"{name}, on the medium"] = search.on_medium(store)
         run_lap(store, tenant, 2)  # the cleaner has the canaries in hand too
         fill(payload)
         fail(store, volume, payload)
