@@ -32,6 +32,8 @@ _EXTENTS_AT_ONCE = 1 << 16
 
 # The hot path looks these up in the module and nowhere else.
 _NULL = ffi.NULL
+_CHARS = ffi.typeof("char[]")
+_from_buffer = ffi.from_buffer
 _write = lib.sq_volume_write
 _read = lib.sq_volume_read
 
@@ -337,7 +339,9 @@ class EngineVolume:
         CorruptionError, MediumError, NotFoundError, ClosedError
             As `read`.
         """
-        target = lend(buffer, "buffer", True)
+        # A call less for the usual kind: lending costs a tenth of the read.
+        is_usual = type(buffer) is bytearray
+        target = _from_buffer(_CHARS, buffer, True) if is_usual else lend(buffer, "buffer", True)
         length = len(target)
         try:
             if type(offset) is int and _read(self._log, self._handle, offset, target, length, _NULL) == 0:

@@ -55,6 +55,9 @@ struct sq_map_run {
 void sq_map_init(struct sq_map *map, struct sq_leaf_pool *pool, uint64_t owner);
 void sq_map_free(struct sq_map *map);
 
+/* Frees the map without its leaves, when the whole pool goes. */
+void sq_map_discard(struct sq_map *map);
+
 /* Sees to it that SQ_MAP_TAKES blocks below end_lba can be mapped, or a range unmapped, without
  * failing; 0, or -1 when the process is out of memory. size_blocks: of the volume, which the directory
  * never exceeds. */

@@ -93,7 +93,7 @@ static void release(sq_log *log)
 {
     for (uint32_t slot = 0; slot < log->slot_count; slot++) {
         if (log->volumes[slot] != NULL)
-            free(log->volumes[slot]->map.directory);
+            sq_map_discard(&log->volumes[slot]->map);
         free(log->volumes[slot]);
     }
     sq_medium_release(log->medium);
