@@ -140,13 +140,11 @@ def records_of(scan: Scan) -> dict[int, witness.Record]:
 def check_records(scan: Scan) -> None:
     """Summaries in use describe the blocks that follow them: owner, lba and checksum."""
     records = records_of(scan)
-    described: set[int] = set()
     for mba in scan.in_state(BlockState.SUMMARY):
         record = records.get(mba)
         if record is None:
             continue  # the open record: its place is zero until it is sealed
         following = range(mba + 1, mba + 1 + record.data_blocks)
-        described.update(following)
         for at, entry in zip(following, record.data, strict=True):
             tenant, volume, lba, _ = scan.entry(at)
             assert volume == entry.volume, f"mba {at}: summary says volume {entry.volume}, ledger {volume}"
@@ -157,6 +155,25 @@ def check_records(scan: Scan) -> None:
     in_order = sorted(records.values(), key=lambda record: record.sequence)
     positions = [record.position for record in in_order]
     assert positions == sorted(set(positions)), "records' positions do not rise with their numbers"
+    check_replay(scan, in_order)
+
+
+def check_replay(scan: Scan, in_order: list[witness.Record]) -> None:
+    """Reading the sealed records in their order gives the ledger, but for what happened since the last one."""
+    last = in_order[-1].position if in_order else 0
+    replayed = witness.replay(in_order)
+    for (volume, lba), mba in replayed.items():
+        state, owner = scan.ledger["state"][mba], scan.entry(mba)[1:3]
+        if state == BlockState.LIVE:
+            assert owner == (volume, lba), f"mba {mba}: {(volume, lba)} in the records, {owner} in the ledger"
+        else:
+            died = scan.entry(mba)[3]
+            assert died >= last, f"mba {mba}: {(volume, lba)} died at {died}, and no record says so"
+    sealed = {
+        mba for record in in_order for mba in range(record.mba + 1, record.mba + 1 + record.data_blocks)
+    }
+    for mba in sealed.intersection(scan.in_state(BlockState.LIVE)):
+        assert replayed.get(scan.entry(mba)[1:3]) == mba, f"mba {mba}: LIVE, but not by the records"
 
 
 def check_progress(before: Scan, after: Scan) -> None:

@@ -25,6 +25,7 @@ trim entry has the number of blocks in its place. All behind the last entry is z
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -153,6 +154,23 @@ def parse_summary(block: bytes) -> Record | None:
     record = Record(drive, sequence, mba, data_blocks, position, tuple(entries))
     expect(len(record.data) == data_blocks, f"{len(record.data)} data entries, {data_blocks} data blocks")
     return record
+
+
+def replay(records: Iterable[Record]) -> dict[tuple[int, int], int]:
+    """Follow records in their order, and return where each (volume, lba) lies at their end."""
+    places: dict[tuple[int, int], int] = {}
+    for record in records:
+        mba = record.mba
+        for entry in record.entries:
+            if entry.kind is Kind.DATA:
+                mba += 1
+                places[entry.volume, entry.lba] = mba
+            elif entry.kind is Kind.TRIM:
+                for lba in range(entry.lba, entry.lba + entry.checksum):
+                    places.pop((entry.volume, lba), None)
+            else:
+                places = {owner: at for owner, at in places.items() if owner[0] != entry.volume}
+    return places
 
 
 def expect(holds: bool, what: str) -> None:

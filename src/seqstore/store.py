@@ -30,7 +30,9 @@ class Store:
     """
 
     def __init__(self, medium: MemoryMedium | TagsMedium, *, reserve: float, verify: bool) -> None:
-        self._engine = Engine(medium, drive=0, reserve_ppm=_parse_reserve(reserve), verify=bool(verify))
+        if not isinstance(verify, bool):
+            raise ConfigError(f"verify is {verify!r}; True or False is expected")
+        self._engine = Engine(medium, drive=0, reserve_ppm=_parse_reserve(reserve), verify=verify)
         self._drive = Drive(medium, self._engine)
         self._tenants: Directory[Tenant] = Directory("tenant", threading.RLock())
         self._numbers = itertools.count(1)

@@ -71,7 +71,7 @@ def _still_there(story: Story) -> Claim:
     at_home = [mba in places for mba, places in zip(story.canary_mbas, first.scan.found_at, strict=True)]
     if not at_home:
         evidence = (
-            f"nothing could be looked for: {STAYER} has stored the same; give a directory of other files"
+            "nothing could be looked for: the files are too small, or alike; give a directory of larger ones"
         )
     else:
         size = format_bytes(first.ledger_blocks * story.drive.block_size)
