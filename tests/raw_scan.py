@@ -159,7 +159,7 @@ def check_records(scan: Scan) -> None:
 
 
 def check_replay(scan: Scan, in_order: list[witness.Record]) -> None:
-    """Reading the sealed records in their order gives the ledger, but for what happened since the last one."""
+    """Following the sealed records gives the ledger, but for what has happened since the last of them."""
     last = in_order[-1].position if in_order else 0
     replayed = witness.replay(in_order)
     for (volume, lba), mba in replayed.items():

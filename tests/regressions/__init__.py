@@ -1,0 +1,1 @@
+"""Every failure that was found once, kept as a test."""
