@@ -67,9 +67,7 @@ class Engine:
         self.closed = True
         options = ffi.new("struct sq_log_options *", (drive, reserve_ppm, verify))
         log_out = ffi.new("sq_log **")
-        # Held until the log lets go of the medium, whoever closes that before.
-        self._medium_handle: Any = medium.handle
-        status = lib.sq_log_create(self._medium_handle, options, log_out)
+        status = lib.sq_log_create(medium.handle, options, log_out)
         if status:
             raise status_error(status, f"making a log on {medium!r}")
         self.log: Any = ffi.gc(log_out[0], lib.sq_log_destroy)
@@ -81,12 +79,6 @@ class Engine:
             if not self.closed:
                 self.closed = True
                 lib.sq_log_close(self.log)
-                self._medium_handle = None
-
-    def __del__(self) -> None:
-        # The log must let go of the medium before the medium goes.
-        if hasattr(self, "_closing"):
-            self.close()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a store and its parts are handles, which cannot be copied or pickled")

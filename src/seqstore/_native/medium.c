@@ -35,6 +35,7 @@ int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **m
         return SQ_E_NO_MEMORY;
     medium->kind = kind;
     medium->geometry = *geometry;
+    medium->references = 1;
     pthread_mutex_init(&medium->lock, NULL);
     size_t zones = (size_t)(geometry->block_count / geometry->zone_blocks);
     medium->write_pointers = calloc(zones, sizeof *medium->write_pointers);
@@ -51,15 +52,29 @@ int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **m
     return SQ_OK;
 }
 
-void sq_medium_destroy(sq_medium *medium)
+static void free_medium(sq_medium *medium)
 {
-    if (medium == NULL)
-        return;
     sq_pages_unmap(medium->payload, stored_bytes(medium));
     sq_pages_unmap(medium->tags, stored_bytes(medium));
     free(medium->write_pointers);
     pthread_mutex_destroy(&medium->lock);
     free(medium);
+}
+
+/* Garbage is collected in any order: the medium goes with the last of those who hold it. */
+static void drop(sq_medium *medium)
+{
+    pthread_mutex_lock(&medium->lock);
+    int left = --medium->references;
+    pthread_mutex_unlock(&medium->lock);
+    if (left == 0)
+        free_medium(medium);
+}
+
+void sq_medium_destroy(sq_medium *medium)
+{
+    if (medium != NULL)
+        drop(medium);
 }
 
 void sq_medium_geometry(const sq_medium *medium, struct sq_geometry *geometry_out)
@@ -162,6 +177,7 @@ int sq_medium_claim(sq_medium *medium)
     for (uint64_t zone = 0; zone < zones; zone++)
         is_new = is_new && medium->write_pointers[zone] == 0;
     medium->owned = medium->owned || is_new;
+    medium->references += is_new;
     pthread_mutex_unlock(&medium->lock);
     return is_new ? SQ_OK : SQ_E_INVALID;
 }
@@ -171,6 +187,7 @@ void sq_medium_release(sq_medium *medium)
     pthread_mutex_lock(&medium->lock);
     medium->owned = 0;
     pthread_mutex_unlock(&medium->lock);
+    drop(medium);
 }
 
 int sq_medium_publish(sq_medium *medium, uint64_t mba, uint64_t count)

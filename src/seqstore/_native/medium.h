@@ -16,6 +16,7 @@ struct sq_medium {
     struct sq_geometry geometry;
     pthread_mutex_t lock;
     int owned; /* by a log */
+    int references; /* the caller's handle, and the log's */
     uint32_t *write_pointers; /* blocks from the start of each zone */
     uint8_t *payload;         /* memory medium: the bytes; else NULL */
     uint64_t *tags;           /* tags medium: one word a block; else NULL */
@@ -32,7 +33,8 @@ static inline uint64_t sq_tag_data(uint64_t volume, uint64_t lba)
     return (uint64_t)1 << 62 | volume << SQ_TAG_LBA_BITS | lba;
 }
 
-/* For a log: makes a new medium its own, and gives it back. SQ_E_INVALID if it is not new. */
+/* For a log: makes a new medium its own and keeps it alive, and gives it back. SQ_E_INVALID if it is not
+ * new. */
 int sq_medium_claim(sq_medium *medium);
 void sq_medium_release(sq_medium *medium);
 

@@ -164,7 +164,7 @@ int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out)
 int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data);
 
 /* ---- log -----------------------------------------------------------------------------------
- * The log owns the medium until it is closed; the medium must outlive it, and be new (SQ_E_INVALID). */
+ * The log owns the medium until it is closed, and keeps it alive. The medium must be new (SQ_E_INVALID). */
 
 /* SQ_E_INVALID also if the medium is too small, or nothing of it is left beside the reserve. */
 int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_log **log_out);
