@@ -23,6 +23,8 @@ def short_table(results: list[dict[str, Any]]) -> str:
     """The rows of our own that have a figure to reach."""
     lines = ["| what | measured | compared with | ratio | to reach |", "|---|---|---|---|---|"]
     for result in results:
+        if not result["to_reach"] or result["ours"] == result["against"]:
+            continue
         rates = sorted(result["rates"][result["ours"]])
         median = f"{rates[len(rates) // 2]:.3g} {result['unit']}"
         sign = "at most" if "less is better" in result["unit"] else "at least"

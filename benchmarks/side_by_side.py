@@ -48,7 +48,7 @@ class Result:
         for name, rates in self.rates.items():
             spread = f"{min(rates):.3g} to {max(rates):.3g}"
             share = self.median(name) / self.median(self.against)
-            figure = f"{self.to_reach:g} x {self.against}" if name == self.ours else ""
+            figure = f"{self.to_reach:g} x {self.against}" if name == self.ours and self.to_reach else ""
             table.append(
                 [self.question if name == self.ours else "", name, f"{self.median(name):.3g} {self.unit}",
                  spread, f"{share:.2f}", figure]
