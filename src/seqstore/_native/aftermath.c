@@ -11,17 +11,6 @@
 #include "bytes.h"
 #include "recover.h"
 
-static int is_zero(const uint8_t *data, size_t bytes)
-{
-    uint64_t seen = 0;
-    for (size_t at = 0; at < bytes; at += sizeof seen) {
-        uint64_t word;
-        memcpy(&word, data + at, sizeof word);
-        seen |= word;
-    }
-    return seen == 0;
-}
-
 /* Reads the segment in pieces that fit the scan's buffer. */
 static int segment_is_zero(struct sq_scan *scan, uint32_t segment)
 {
@@ -31,7 +20,7 @@ static int segment_is_zero(struct sq_scan *scan, uint32_t segment)
         uint32_t left = log->segment_blocks - done, here = left < log->record_entries ? left : log->record_entries;
         int os_error;
         if (sq_medium_fetch(log->medium, first + done, here, scan->record, &os_error) != SQ_OK ||
-            !is_zero(scan->record, (size_t)here << log->block_shift))
+            !sq_is_zero(scan->record, (size_t)here << log->block_shift))
             return 0;
         done += here;
     }
@@ -117,8 +106,9 @@ int sq_recover_clear(struct sq_scan *scan)
     SQ_TRY(sq_sync_now(log));
     SQ_TRY(retire_empty(log));
     /* The window may have been larger when the writes were lost. */
-    uint32_t window = (scan->window > log->durable.window_segments ? scan->window : log->durable.window_segments) + 1;
-    if (scan->report->lost_records > 0 || window > log->free_ring.count)
+    uint32_t window = scan->window > log->durable.window_segments ? scan->window : log->durable.window_segments;
+    window = window < log->free_ring.count ? window + 1 : log->free_ring.count;
+    if (scan->report->lost_records > 0)
         window = log->free_ring.count; /* a medium that lost what was safe may hold anything anywhere */
     const struct sq_ring *ring = &log->free_ring;
     for (uint32_t i = 0; i < window; i++)

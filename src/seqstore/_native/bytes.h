@@ -2,6 +2,7 @@
 #ifndef SEQSTORE_BYTES_H
 #define SEQSTORE_BYTES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Compilers make one store or load of each of these loops where the machine allows it. */
@@ -37,6 +38,15 @@ static inline uint32_t sq_get_u32(const uint8_t *at)
 static inline uint64_t sq_get_u64(const uint8_t *at)
 {
     return sq_get_u32(at) | (uint64_t)sq_get_u32(at + 4) << 32;
+}
+
+/* Reserved bytes are zero, and so is what was never written. */
+static inline int sq_is_zero(const uint8_t *at, size_t bytes)
+{
+    uint8_t seen = 0;
+    for (size_t i = 0; i < bytes; i++)
+        seen |= at[i];
+    return seen == 0;
 }
 
 #endif

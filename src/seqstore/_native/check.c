@@ -56,6 +56,9 @@ static int check_layer(sq_log *log, const struct sq_layer *layer, struct tree *t
     SQ_CHECK(log, !layer->dropped || layer->map.leaf_count + layer->holes.leaf_count == 0);
     SQ_CHECK(log, !layer->dropped || layer->dead_blocks + layer->moved_blocks > 0);
     SQ_CHECK(log, layer->slot == 0 || layer->dropped || layer->reader != NULL || layer->first_child != NULL);
+    /* One that says nothing is taken out, unless its holes are needed where they are. */
+    uint64_t said = layer->map.mapped_blocks + layer->holes.mapped_blocks;
+    SQ_CHECK(log, layer->slot == 0 || layer->dropped || layer->reader != NULL || said > 0);
     if (layer->reader != NULL) {
         SQ_CHECK(log, layer->reader->head == layer && layer->number <= log->last_number);
         SQ_CHECK(log, layer->first_child == NULL || layer->reader->is_snapshot);

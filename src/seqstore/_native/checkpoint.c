@@ -50,7 +50,7 @@ int sq_checkpoint_plan(sq_log *log, const struct sq_log_options *options)
     durable->checkpoint_segments = (uint32_t)checkpoint;
     /* One for the cleaner, one for the record that marks an opening. */
     durable->kept_segments = (uint32_t)(2 + checkpoint);
-    durable->batch_segments = (uint32_t)at_least(at_most(segments / 64, 16 * MIB / segment_bytes), 1);
+    durable->batch_segments = (uint32_t)at_least(at_most(segments / 32, 64 * MIB / segment_bytes), 1);
     /* A request of a few blocks is whole even where segments are tiny. */
     uint64_t unit = at_least(at_most(segments / 64, 16 * MIB / segment_bytes), 1 + 16 / log->segment_data);
     durable->atomic_blocks = unit * log->segment_data - 4;

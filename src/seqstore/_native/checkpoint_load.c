@@ -14,6 +14,7 @@ struct source {
     uint64_t left;
     const uint8_t *head;
     uint32_t layers;
+    uint64_t end_lba; /* of the largest volume: nothing lies beyond */
 };
 
 static const uint8_t *next(struct source *source, uint64_t bytes)
@@ -43,7 +44,7 @@ static struct sq_layer *find_layer(const sq_log *log, uint64_t number)
 static int load_layers(sq_log *log, struct source *source)
 {
     const uint8_t *self = next(source, SQ_CKP_LAYER_BYTES);
-    if (self == NULL || source->layers == 0 || sq_get_u64(self) != 0)
+    if (self == NULL || source->layers == 0 || !sq_is_zero(self, SQ_CKP_LAYER_BYTES))
         return SQ_E_FORMAT;
     for (uint32_t index = 1; index < source->layers; index++) {
         const uint8_t *at = next(source, SQ_CKP_LAYER_BYTES);
@@ -52,10 +53,14 @@ static int load_layers(sq_log *log, struct source *source)
         uint64_t number = sq_get_u64(at), parent_number = sq_get_u64(at + 24);
         struct sq_layer *layer, *parent = parent_number == 0 ? NULL : find_layer(log, parent_number);
         if (number <= log->layers[log->layer_count - 1]->number || number > log->last_number ||
-            (parent_number != 0 && parent == NULL) || sq_get_u32(at + 32) > SQ_CKP_DROPPED)
+            sq_get_u32(at + 32) > SQ_CKP_DROPPED || !sq_is_zero(at + 36, 4))
+            return SQ_E_FORMAT;
+        /* One that was dropped was taken out of the tree. */
+        int dropped = sq_get_u32(at + 32) == SQ_CKP_DROPPED;
+        if (parent_number != 0 && (dropped || parent == NULL || parent->dropped))
             return SQ_E_FORMAT;
         SQ_TRY(sq_layer_add(log, number, sq_get_u64(at + 8), sq_get_u64(at + 16), parent, &layer));
-        layer->dropped = sq_get_u32(at + 32) == SQ_CKP_DROPPED;
+        layer->dropped = (uint8_t)dropped;
     }
     return SQ_OK;
 }
@@ -76,11 +81,29 @@ static int load_volumes(sq_log *log, struct source *source, const uint8_t *first
         };
         if (template.number == 0 || template.number > log->last_number || template.head == NULL ||
             template.head->number == 0 || template.head->reader != NULL || template.head->dropped ||
-            !sq_size_is_valid(log, template.size_bytes))
+            !sq_size_is_valid(log, template.size_bytes) ||
+            flags > (SQ_CKP_UNWRITTEN_ERROR | SQ_CKP_SNAPSHOT) || !sq_is_zero(at + 44, 4))
             return SQ_E_FORMAT;
         SQ_TRY(sq_volume_add(log, &template, &volume));
+        uint64_t end = sq_volume_blocks(log, volume);
+        source->end_lba = end > source->end_lba ? end : source->end_lba;
     }
     return SQ_OK;
+}
+
+/* No number names two volumes. */
+static int check_numbers(const sq_log *log)
+{
+    struct sq_volume **sorted;
+    uint32_t count;
+    int status = sq_volumes_sorted(log, &sorted, &count);
+    if (status != SQ_OK)
+        return status;
+    for (uint32_t i = 1; i < count; i++)
+        if (sorted[i]->number == sorted[i - 1]->number)
+            status = SQ_E_FORMAT;
+    free(sorted);
+    return status;
 }
 
 static int add_hole(sq_log *log, struct sq_layer *layer, uint64_t lba)
@@ -96,7 +119,7 @@ static int load_holes(sq_log *log, struct source *source)
     for (uint32_t count = sq_get_u32(source->head + SQ_CKP_AT_HOLE_LEAVES); count > 0; count--) {
         const uint8_t *at = next(source, SQ_CKP_HOLES_BYTES);
         struct sq_layer *layer = at == NULL ? NULL : find_layer(log, sq_get_u64(at));
-        if (layer == NULL || sq_get_u64(at + 8) >= ((uint64_t)1 << SQ_VALUE_BITS) / SQ_LEAF_BLOCKS)
+        if (layer == NULL || layer->parent == NULL || sq_get_u64(at + 8) > source->end_lba / SQ_LEAF_BLOCKS)
             return SQ_E_FORMAT;
         uint64_t first = sq_get_u64(at + 8) * SQ_LEAF_BLOCKS;
         for (uint32_t i = 0; i < SQ_LEAF_BLOCKS; i++)
@@ -185,17 +208,26 @@ static int load_live(sq_log *log, struct run *run, struct sq_layer *layer, uint6
     return SQ_OK;
 }
 
-static int load_block(sq_log *log, struct run *run, uint32_t segment, uint32_t mba, const uint8_t *at)
+/* Can a block of the segment be in use? */
+static int may_be_used(const sq_log *log, uint32_t segment, uint32_t offset)
+{
+    return log->segments[segment].state == SQ_SEGMENT_OPEN ? offset < log->open_blocks
+                                                           : log->segments[segment].state == SQ_SEGMENT_SEALED;
+}
+
+static int load_block(sq_log *log, const struct source *source, struct run *run, uint32_t segment, uint32_t offset,
+                      const uint8_t *at)
 {
     uint64_t entry = sq_get_u64(at);
-    uint32_t slot = sq_entry_slot(entry);
-    if (slot >= log->layer_count || sq_entry_state(entry) > SQ_SUMMARY)
+    uint32_t slot = sq_entry_slot(entry), mba = segment * log->segment_blocks + offset;
+    int used = may_be_used(log, segment, offset);
+    if (slot >= log->layer_count || (sq_entry_state(entry) != SQ_LIVE && sq_get_u32(at + 8) != 0))
         return SQ_E_FORMAT;
     struct sq_layer *layer = log->layers[slot];
     log->ledger[mba] = entry;
     switch (sq_entry_state(entry)) {
     case SQ_LIVE:
-        if (slot == 0 || layer->dropped || log->segments[segment].state == SQ_SEGMENT_FREE)
+        if (slot == 0 || layer->dropped || !used || sq_entry_value(entry) >= source->end_lba)
             return SQ_E_FORMAT;
         log->checksums[mba] = sq_get_u32(at + 8);
         log->segments[segment].live_blocks++;
@@ -207,7 +239,7 @@ static int load_block(sq_log *log, struct run *run, uint32_t segment, uint32_t m
         layer->moved_blocks++;
         return SQ_OK;
     case SQ_SUMMARY:
-        return slot == 0 && log->segments[segment].state != SQ_SEGMENT_FREE ? SQ_OK : SQ_E_FORMAT;
+        return slot == 0 && used ? SQ_OK : SQ_E_FORMAT;
     default:
         return entry == 0 ? SQ_OK : SQ_E_FORMAT;
     }
@@ -219,15 +251,66 @@ static int load_tables(sq_log *log, struct source *source)
     uint32_t after = 0; /* tables ascend, so that none comes twice */
     for (uint32_t count = sq_get_u32(source->head + SQ_CKP_AT_TABLES); count > 0; count--) {
         const uint8_t *at = next(source, SQ_CKP_TABLE_HEAD_BYTES + (uint64_t)log->segment_blocks * SQ_CKP_BLOCK_BYTES);
-        if (at == NULL || sq_get_u32(at) < after || sq_get_u32(at) >= log->segment_count)
+        if (at == NULL || sq_get_u32(at) < after || sq_get_u32(at) >= log->segment_count || !sq_is_zero(at + 4, 4))
             return SQ_E_FORMAT;
-        uint32_t segment = sq_get_u32(at), first = segment * log->segment_blocks;
+        uint32_t segment = sq_get_u32(at);
         after = segment + 1;
         at += SQ_CKP_TABLE_HEAD_BYTES;
         for (uint32_t i = 0; i < log->segment_blocks; i++, at += SQ_CKP_BLOCK_BYTES)
-            SQ_TRY(load_block(log, &run, segment, first + i, at));
+            SQ_TRY(load_block(log, source, &run, segment, i, at));
     }
     return map_run(log, &run);
+}
+
+/* Every block of a layer without a reader of its own is read through one above it. */
+static int check_reached(const struct sq_layer *layer)
+{
+    uint32_t mba[SQ_LEAF_BLOCKS];
+    if (layer->reader != NULL)
+        return SQ_OK;
+    for (uint64_t index = 0; index < layer->map.leaf_count; index++) {
+        if (layer->map.directory[index] == 0)
+            continue;
+        sq_map_unpack(&layer->map, index, mba);
+        for (uint32_t i = 0; i < SQ_LEAF_BLOCKS; i++)
+            if (mba[i] != SQ_UNMAPPED && !sq_layer_is_reached(layer, index * SQ_LEAF_BLOCKS + i, NULL))
+                return SQ_E_FORMAT;
+    }
+    return SQ_OK;
+}
+
+/* Every hole hides something, and nothing lies in it. */
+static int check_holes(const struct sq_layer *layer)
+{
+    const struct sq_layer *hidden;
+    uint64_t end = layer->holes.leaf_count * SQ_LEAF_BLOCKS;
+    for (uint64_t lba = 0; lba < end;) {
+        struct sq_map_run run = sq_map_run_at(&layer->holes, lba, end);
+        for (uint64_t i = 0; run.mba != SQ_UNMAPPED && i < run.count; i++)
+            if (sq_map_get(&layer->map, lba + i) != SQ_UNMAPPED ||
+                sq_layer_get(layer->parent, lba + i, &hidden) == SQ_UNMAPPED)
+                return SQ_E_FORMAT;
+        lba += run.count;
+    }
+    return SQ_OK;
+}
+
+/* What layer.c keeps true of layers is true. */
+static int check_layers(const sq_log *log)
+{
+    for (uint32_t slot = 1; slot < log->layer_count; slot++) {
+        const struct sq_layer *layer = log->layers[slot];
+        int is_head = layer->reader != NULL && !layer->reader->is_snapshot;
+        if (layer->dropped)
+            continue;
+        int is_empty = layer->map.mapped_blocks + layer->holes.mapped_blocks == 0;
+        if ((is_head && layer->first_child != NULL) ||
+            (layer->reader == NULL && (is_empty || layer->first_child == NULL)))
+            return SQ_E_FORMAT;
+        SQ_TRY(check_reached(layer));
+        SQ_TRY(check_holes(layer));
+    }
+    return SQ_OK;
 }
 
 /* The last residue of a dropped layer may have been written over by the checkpoint itself. */
@@ -244,7 +327,8 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
     source.head = next(&source, SQ_CKP_HEAD_BYTES);
     if (source.head == NULL || memcmp(source.head, SQ_CHECKPOINT_MAGIC, 8) != 0 ||
         sq_get_u32(source.head + SQ_CKP_AT_VERSION) != SQ_CHECKPOINT_VERSION ||
-        sq_get_u64(source.head + SQ_CKP_AT_DRIVE) != log->drive)
+        sq_get_u64(source.head + SQ_CKP_AT_DRIVE) != log->drive ||
+        !sq_is_zero(source.head + SQ_CKP_AT_VERSION + 4, 4) || !sq_is_zero(source.head + SQ_CKP_AT_STREAM_BYTES + 8, 8))
         return SQ_E_FORMAT;
     source.layers = sq_get_u32(source.head + SQ_CKP_AT_LAYERS);
     log->last_number = sq_get_u64(source.head + SQ_CKP_AT_LAST_NUMBER);
@@ -257,9 +341,11 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
         return SQ_E_FORMAT;
     SQ_TRY(load_layers(log, &source));
     SQ_TRY(load_volumes(log, &source, volumes));
+    SQ_TRY(check_numbers(log));
     SQ_TRY(load_holes(log, &source));
     SQ_TRY(load_rings(log, &source));
     SQ_TRY(load_tables(log, &source));
+    SQ_TRY(check_layers(log));
     settle_layers(log);
     return source.left == 0 ? SQ_OK : SQ_E_FORMAT;
 }

@@ -121,6 +121,7 @@ static int begin(struct sq_scan *scan)
     SQ_TRY(sq_recover_clear(scan));
     log->durable.opened_position = log->stats.position;
     log->stats.summary_blocks = 0;
+    log->stats.checkpoint_blocks = 0;
     return SQ_OK;
 }
 

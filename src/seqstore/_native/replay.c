@@ -52,9 +52,19 @@ static int take_place(sq_log *log, const struct sq_summary *summary)
     uint32_t segment = sq_segment_of(log, summary->mba), offset = summary->mba % log->segment_blocks;
     if (segment != log->open_segment || offset != log->open_blocks)
         SQ_TRY(open_segment(log, segment));
-    if (offset != log->open_blocks || segment != log->open_segment || summary->position != log->stats.position)
+    if (offset != log->open_blocks || segment != log->open_segment || summary->position != log->stats.position ||
+        summary->sequence != log->record.sequence + 1)
         return SQ_E_FORMAT;
     return sq_block_claim(log, summary->mba, sq_entry(SQ_SUMMARY, 0, 0));
+}
+
+/* Only the heads of volumes are written, within their size. */
+static int may_write(const sq_log *log, const struct sq_layer *layer, uint64_t lba, uint64_t count)
+{
+    if (layer == NULL || layer->reader == NULL || layer->reader->is_snapshot)
+        return 0;
+    uint64_t blocks = sq_volume_blocks(log, layer->reader);
+    return lba <= blocks && count <= blocks - lba;
 }
 
 /* ---- entries --------------------------------------------------------------------------------- */
@@ -62,7 +72,9 @@ static int take_place(sq_log *log, const struct sq_summary *summary)
 static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_t mba, int is_void)
 {
     struct sq_layer *layer = find_layer(log, entry->volume);
-    if (layer == NULL || layer->dropped || entry->lba >> SQ_VALUE_BITS != 0)
+    int relocated = (entry->flags & SQ_FLAG_RELOCATED) != 0;
+    if (relocated ? layer == NULL || sq_map_get(&layer->map, entry->lba) == SQ_UNMAPPED
+                  : !may_write(log, layer, entry->lba, 1))
         return SQ_E_FORMAT;
     if (is_void) {
         SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_DEAD, layer->slot, log->stats.position)));
@@ -72,14 +84,12 @@ static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_
     SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_LIVE, layer->slot, entry->lba)));
     log->checksums[mba] = (entry->flags & SQ_FLAG_DAMAGED) != 0 ? ~entry->value : entry->value;
     log->segments[sq_segment_of(log, mba)].live_blocks++;
-    if ((entry->flags & SQ_FLAG_RELOCATED) == 0) {
+    if (!relocated) {
         log->stats.live_blocks++;
         SQ_TRY(sq_layer_reserve(log, layer, entry->lba + 1, (uint64_t)1 << SQ_VALUE_BITS));
         sq_layer_put(log, layer, entry->lba, mba);
         return SQ_OK;
     }
-    if (sq_map_get(&layer->map, entry->lba) == SQ_UNMAPPED)
-        return SQ_E_FORMAT;
     if (sq_map_reserve(&layer->map, 0, 0) != 0)
         return SQ_E_NO_MEMORY;
     sq_block_dies(log, sq_map_put(&layer->map, entry->lba, mba), layer, SQ_MOVED);
@@ -90,7 +100,7 @@ static int replay_trim(sq_log *log, const struct sq_entry_fields *entry)
 {
     struct sq_layer *layer = find_layer(log, entry->volume);
     int changed;
-    if (layer == NULL || layer->dropped || entry->lba >> SQ_VALUE_BITS != 0)
+    if (!may_write(log, layer, entry->lba, entry->value))
         return SQ_E_FORMAT;
     return sq_layer_clear(log, layer, entry->lba, entry->lba + entry->value, &changed);
 }
@@ -100,6 +110,22 @@ static int take_number(sq_log *log, uint64_t number)
     if (number <= log->last_number || number >= UINT32_MAX)
         return SQ_E_FORMAT;
     log->last_number = number;
+    return SQ_OK;
+}
+
+/* What is cut off was trimmed before. */
+static int replay_resize(sq_log *log, struct sq_volume *volume, uint64_t size_bytes)
+{
+    struct sq_map *map = &volume->head->map;
+    uint64_t end = map->leaf_count * SQ_LEAF_BLOCKS;
+    volume->size_bytes = size_bytes;
+    uint64_t blocks = sq_volume_blocks(log, volume);
+    if (blocks < end) {
+        struct sq_map_run rest = sq_map_run_at(map, blocks, end);
+        if (rest.mba != SQ_UNMAPPED || rest.count != end - blocks)
+            return SQ_E_FORMAT;
+    }
+    sq_map_cut(map, blocks);
     return SQ_OK;
 }
 
@@ -139,9 +165,7 @@ static int replay_life(sq_log *log, const struct sq_entry_fields *entry)
     }
     if (!sq_size_is_valid(log, entry->lba))
         return SQ_E_FORMAT;
-    volume->size_bytes = entry->lba;
-    sq_map_cut(&volume->head->map, sq_volume_blocks(log, volume));
-    return SQ_OK;
+    return replay_resize(log, volume, entry->lba);
 }
 
 static int replay_entry(sq_log *log, const struct sq_entry_fields *entry, uint32_t mba, int is_void)

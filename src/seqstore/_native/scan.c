@@ -240,6 +240,13 @@ static int take_record(struct sq_scan *scan, const struct sq_summary *summary, u
     return SQ_OK;
 }
 
+/* All pages are there, and nothing but zeros follows in the last. */
+static int is_whole(const sq_log *log, const struct reading *reading)
+{
+    return reading->stream != NULL && reading->pages << log->block_shift == reading->room_bytes &&
+           sq_is_zero(reading->stream + reading->stream_bytes, reading->room_bytes - reading->stream_bytes);
+}
+
 int sq_scan_stream(struct sq_scan *scan, const struct sq_candidate *candidate, uint8_t **stream_out,
                    uint64_t *bytes_out)
 {
@@ -255,7 +262,7 @@ int sq_scan_stream(struct sq_scan *scan, const struct sq_candidate *candidate, u
         if (status == SQ_OK && !done)
             status = sq_scan_next(scan, &summary);
     }
-    if (status == SQ_OK && (reading.stream == NULL || reading.pages << scan->log->block_shift != reading.room_bytes))
+    if (status == SQ_OK && !is_whole(scan->log, &reading))
         status = SQ_E_NOT_FOUND;
     if (status != SQ_OK) {
         free(reading.stream);

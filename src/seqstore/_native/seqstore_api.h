@@ -201,10 +201,14 @@ int sq_kernels_try(uint32_t index, uint32_t state, const uint8_t *from, uint64_t
 /* SQ_MEDIUM_MEMORY or SQ_MEDIUM_TAGS. */
 int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **medium_out);
 
+/* How the bytes of a file are reached: through the system's cache, past it (the file was opened with O_DIRECT), or,
+ * for reading, as mapped memory: half the cost, but an error of the drive, or a file that another process cuts
+ * short, ends the process with SIGBUS. */
+enum sq_file_access { SQ_FILE_CACHED = 0, SQ_FILE_DIRECT = 1, SQ_FILE_MAPPED = 2 };
+
 /* A regular file or block device, open for what will be done with it and at least as large as the geometry
- * says; direct: it was opened with O_DIRECT. Takes the descriptor over and closes it in the end; on failure
- * it stays the caller's. */
-int sq_medium_create_file(const struct sq_geometry *geometry, int descriptor, int direct,
+ * says. Takes the descriptor over and closes it in the end; on failure it stays the caller's. */
+int sq_medium_create_file(const struct sq_geometry *geometry, int descriptor, int access,
                           sq_medium **medium_out);
 
 /* What a medium made of functions consists of. Each returns 0 or an errno, and may be called from several

@@ -3,6 +3,9 @@
 #include "record.h"
 #include "recover.h"
 
+/* More records than any log can write, and far from where numbers wrap. */
+#define SEQUENCE_MOST ((uint64_t)1 << 62)
+
 struct sq_entry_fields sq_summary_entry(const uint8_t *block, uint32_t index)
 {
     const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)index * SQ_ENTRY_BYTES;
@@ -18,14 +21,6 @@ struct sq_entry_fields sq_summary_entry(const uint8_t *block, uint32_t index)
 int sq_kind_has_block(uint8_t kind)
 {
     return kind == SQ_ENTRY_DATA || kind == SQ_ENTRY_CHECKPOINT || kind == SQ_ENTRY_PAD;
-}
-
-static int is_zero(const uint8_t *at, size_t bytes)
-{
-    uint8_t seen = 0;
-    for (size_t i = 0; i < bytes; i++)
-        seen |= at[i];
-    return seen == 0;
 }
 
 /* The checksum of the block as if its own field were zero. */
@@ -73,7 +68,8 @@ int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, stru
     if (sq_get_u16(block + SQ_AT_VERSION) != SQ_RECORD_VERSION ||
         block[SQ_AT_BLOCK_SHIFT] != log->block_shift || block[SQ_AT_BLOCK_SHIFT + 1] != 0 ||
         sq_get_u64(block + SQ_AT_DRIVE) != log->drive || found.mba != mba || found.sequence == 0 ||
-        sq_get_u16(block + SQ_AT_OPEN + 2) != 0 || !is_zero(block + SQ_AT_WINDOW + 4, 8) ||
+        found.sequence > SEQUENCE_MOST ||
+        sq_get_u16(block + SQ_AT_OPEN + 2) != 0 || !sq_is_zero(block + SQ_AT_WINDOW + 4, 8) ||
         sq_get_u32(block + SQ_AT_SEGMENT_BLOCKS) != log->segment_blocks ||
         sq_get_u32(block + SQ_AT_BLOCK_COUNT) != log->block_count ||
         found.entries > log->record_entries || found.open > (found.entries == 0 ? 1 : found.entries) || found.blocks > found.entries ||
@@ -82,7 +78,7 @@ int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, stru
         found.blocks >= log->segment_blocks - mba % log->segment_blocks)
         return 0;
     size_t used = SQ_HEAD_BYTES + (size_t)found.entries * SQ_ENTRY_BYTES;
-    if (!is_zero(block + used, log->block_bytes - used) || !entries_fit(block, &found))
+    if (!sq_is_zero(block + used, log->block_bytes - used) || !entries_fit(block, &found))
         return 0;
     *out = found;
     return 1;

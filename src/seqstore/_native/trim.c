@@ -82,16 +82,37 @@ static int store_part(sq_log *log, struct sq_volume *volume, const struct part *
     return part->mba == SQ_UNMAPPED ? SQ_OK : sq_write_run(log, volume, part->lba, 1, scratch);
 }
 
+/* Blocks of [lba, end) that die when the volume no longer shows them; stops at most. */
+static uint64_t count_freed(const struct sq_layer *head, uint64_t lba, uint64_t end, uint64_t most)
+{
+    uint64_t freed = 0;
+    while (lba < end && freed < most) {
+        const struct sq_layer *owner;
+        uint64_t index = sq_layer_next_leaf(head, lba / SQ_LEAF_BLOCKS);
+        if (index > end / SQ_LEAF_BLOCKS)
+            break;
+        lba = index * SQ_LEAF_BLOCKS > lba ? index * SQ_LEAF_BLOCKS : lba;
+        for (uint64_t stop = (index + 1) * SQ_LEAF_BLOCKS; lba < end && lba < stop && freed < most; lba++)
+            freed += sq_layer_get(head, lba, &owner) != SQ_UNMAPPED &&
+                     (owner == head || !sq_layer_is_reached(owner, lba, head));
+    }
+    return freed;
+}
+
 /* A block of a snapshot that is zeroed in part leaves the snapshot's as it is, and needs space of its own. */
 static int check_parts(const sq_log *log, const struct sq_volume *volume, const struct range *range,
                        struct sq_fault *fault_out)
 {
-    int head = range->head.mba != SQ_UNMAPPED && sq_layer_adds(volume->head, range->head.lba);
-    int tail = range->tail.mba != SQ_UNMAPPED && sq_layer_adds(volume->head, range->tail.lba);
-    return sq_check_space(log, (uint64_t)(head + tail), fault_out);
+    const struct sq_layer *head = volume->head;
+    uint64_t needed = (range->head.mba != SQ_UNMAPPED && sq_layer_adds(head, range->head.lba)) +
+                      (uint64_t)(range->tail.mba != SQ_UNMAPPED && sq_layer_adds(head, range->tail.lba));
+    if (sq_check_space(log, needed, NULL) == SQ_OK)
+        return SQ_OK;
+    return sq_check_space(log, needed - count_freed(head, range->lba, range->end, needed), fault_out);
 }
 
-/* Unmaps the whole blocks of [start, end) bytes and zeroes the rest of it. */
+/* Unmaps the whole blocks of [start, end) bytes and zeroes the rest of it. The parts take the space that the
+ * whole blocks leave. */
 static int trim_bytes(sq_log *log, struct sq_volume *volume, uint64_t start, uint64_t end,
                       struct sq_fault *fault_out)
 {
@@ -100,9 +121,9 @@ static int trim_bytes(sq_log *log, struct sq_volume *volume, uint64_t start, uin
     SQ_TRY(check_parts(log, volume, &range, fault_out));
     SQ_TRY(load_zeroed(log, &range.head, head_data, fault_out));
     SQ_TRY(load_zeroed(log, &range.tail, tail_data, fault_out));
+    SQ_TRY(sq_fault_io(log, trim_blocks(log, volume, range.lba, range.end), fault_out));
     SQ_TRY(sq_fault_io(log, store_part(log, volume, &range.head, head_data), fault_out));
-    SQ_TRY(sq_fault_io(log, store_part(log, volume, &range.tail, tail_data), fault_out));
-    return sq_fault_io(log, trim_blocks(log, volume, range.lba, range.end), fault_out);
+    return sq_fault_io(log, store_part(log, volume, &range.tail, tail_data), fault_out);
 }
 
 /* Begins a request that trims: two parts of blocks, and the entries. */
