@@ -63,6 +63,7 @@ class MemoryMedium(NativeMedium):
         buffer = lend_blocks(data, self.block_size)
         try:
             first, count = self.check_range(mba, len(buffer) // self.block_size)
-            self._require(lib.sq_medium_overwrite(self.handle, first, count, buffer), "overwrite of a medium")
+            status = lib.sq_medium_overwrite(self.handle, first, count, buffer, ffi.NULL)
+            self._require(status, "overwrite of a medium")
         finally:
             give_back(buffer)

@@ -146,7 +146,7 @@ class NativeMedium:
         """
         first, number = self.check_range(mba, count)
         data = bytes(number * self.block_size)  # filled by C; see EngineVolume.read
-        self._require(lib.sq_medium_read(self.handle, first, number, data), "read of the medium")
+        self._require(lib.sq_medium_read(self.handle, first, number, data, ffi.NULL), "read of the medium")
         return data
 
     def reset(self, zone: SupportsIndex) -> None:
@@ -159,7 +159,7 @@ class NativeMedium:
         ClosedError
             If the medium was closed.
         """
-        self._require(lib.sq_medium_reset(self.handle, self._check_zone(zone)), "reset of a zone")
+        self._require(lib.sq_medium_reset(self.handle, self._check_zone(zone), ffi.NULL), "reset of a zone")
 
     def write_pointer(self, zone: SupportsIndex) -> int:
         """Where the next append to a zone has to start.
@@ -206,7 +206,7 @@ class NativeMedium:
         first, _ = self.check_range(mba, count)
         if not count:
             raise ConfigError("append of 0 blocks; at least one is expected")
-        status = lib.sq_medium_append(self.handle, first, count, data, tags)
+        status = lib.sq_medium_append(self.handle, first, count, data, tags, ffi.NULL)
         if status == lib.SQ_E_SEQUENTIAL:
             zone = first // self.zone_blocks
             write_pointer = self.write_pointer(zone)
