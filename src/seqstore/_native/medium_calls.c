@@ -1,5 +1,6 @@
 /* medium_calls.c: a medium that is somebody else's functions. Nothing is locked while they run. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "medium.h"
 
@@ -17,6 +18,8 @@ static int calls_append(sq_medium *medium, uint64_t mba, uint64_t count, const u
 static int calls_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out)
 {
     const struct calls *calls = medium->backend;
+    /* A function that fills less leaves zeros, not what this memory held before. */
+    memset(data_out, 0, count * medium->geometry.block_bytes);
     return calls->functions.read(calls->context, mba, count, data_out);
 }
 
