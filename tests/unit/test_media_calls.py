@@ -236,8 +236,9 @@ def test_an_error_shows_no_views(medium: CallsMedium, shelf: Shelf, operation: s
     shelf.hook = fail
     with pytest.raises(RuntimeError) as caught:
         OPERATIONS[operation](medium)
-    links = [caught.value, caught.value.__cause__]
-    frames = [frame for link in links for frame, _ in traceback.walk_tb(link.__traceback__)]  # type: ignore[union-attr]
+    assert caught.value.__cause__ is not None
+    traces = [caught.value.__traceback__, caught.value.__cause__.__traceback__]
+    frames = [frame for trace in traces for frame, _ in traceback.walk_tb(trace)]
     passed = [frame for frame in frames if frame.f_code.co_name in {"fail", "inner", operation}]
     assert len(passed) >= 4
     assert [name for frame in passed for name in ("array", "part", "view") if name in frame.f_locals] == []

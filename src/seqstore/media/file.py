@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from seqstore._native._core import lib
@@ -296,7 +297,7 @@ def _check_path(path: Any) -> str | bytes:
 
 
 def _sync_folder(path: str | bytes) -> None:
-    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)  # noqa: PTH100, PTH120
+    folder = os.open(Path(os.fsdecode(path)).absolute().parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
