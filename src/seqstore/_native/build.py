@@ -12,6 +12,16 @@ from pathlib import Path
 
 from cffi import FFI
 
+# What Python offers to C for media that are written in Python: the functions of struct sq_medium_calls.
+CALLED_BY_C = """
+extern "Python" {
+    int seqstore_append(void *context, uint64_t mba, uint64_t count, const uint8_t *data);
+    int seqstore_read(void *context, uint64_t mba, uint64_t count, uint8_t *data_out);
+    int seqstore_sync(void *context);
+    int seqstore_reset(void *context, uint64_t zone);
+}
+"""
+
 
 def build_flags() -> tuple[list[str], list[str]]:
     """Choose the flags of the compiler and of the linker, as the environment asks for."""
@@ -40,6 +50,7 @@ def make_ffibuilder() -> FFI:
     compile_flags, link_flags = build_flags()
     builder = FFI()
     builder.cdef((folder / "seqstore_api.h").read_text(encoding="utf-8"))
+    builder.cdef(CALLED_BY_C)
     builder.set_source(
         "seqstore._native._core",
         '#include "seqstore.h"',

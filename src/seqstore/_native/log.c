@@ -196,7 +196,7 @@ int sq_log_stats(sq_log *log, struct sq_stats *stats_out)
 int sq_log_raw(sq_log *log, uint64_t mba, uint64_t count, uint8_t *data_out)
 {
     SQ_TRY(sq_lock_shared(log));
-    int status = sq_medium_read(log->medium, mba, count, data_out);
+    int status = sq_medium_read(log->medium, mba, count, data_out, NULL);
     sq_unlock(log);
     return status;
 }

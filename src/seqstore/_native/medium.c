@@ -1,20 +1,29 @@
-/* medium.c: media in memory and the one rule that they all keep: appends at write pointers.
+/* medium.c: the one rule that all media keep, appends at write pointers; and media in memory.
  *
  * A memory medium keeps the blocks; a tags medium keeps one word a block, who and which address, so that
- * terabytes fit. See docs/explanation/design.md, "The medium".
+ * terabytes fit. The others reach their bytes through sq_medium_ops: medium_file.c, medium_calls.c.
+ * See docs/explanation/design.md, "The medium".
  */
 #include "medium.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pages.h"
+
+/* ---- making and ending ---------------------------------------------------------------------- */
 
 static size_t stored_bytes(const sq_medium *medium)
 {
     uint64_t blocks = medium->geometry.block_count;
     return medium->kind == SQ_MEDIUM_TAGS ? blocks * sizeof(uint64_t)
                                           : blocks * medium->geometry.block_bytes;
+}
+
+static uint64_t zone_count(const sq_medium *medium)
+{
+    return medium->geometry.block_count / medium->geometry.zone_blocks;
 }
 
 static int geometry_is_valid(const struct sq_geometry *geometry)
@@ -26,9 +35,22 @@ static int geometry_is_valid(const struct sq_geometry *geometry)
            geometry->block_count % geometry->zone_blocks == 0;
 }
 
-int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **medium_out)
+static void free_medium(sq_medium *medium)
 {
-    if ((kind != SQ_MEDIUM_MEMORY && kind != SQ_MEDIUM_TAGS) || !geometry_is_valid(geometry))
+    if (medium->backend != NULL)
+        medium->ops->destroy(medium);
+    sq_pages_unmap(medium->payload, stored_bytes(medium));
+    sq_pages_unmap(medium->tags, stored_bytes(medium));
+    free(medium->write_pointers);
+    free(medium->moving);
+    pthread_mutex_destroy(&medium->lock);
+    free(medium);
+}
+
+int sq_medium_make(int kind, const struct sq_geometry *geometry, const struct sq_medium_ops *ops,
+                   void *backend, sq_medium **medium_out)
+{
+    if (!geometry_is_valid(geometry))
         return SQ_E_INVALID;
     sq_medium *medium = calloc(1, sizeof *medium);
     if (medium == NULL)
@@ -37,28 +59,37 @@ int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **m
     medium->geometry = *geometry;
     medium->references = 1;
     pthread_mutex_init(&medium->lock, NULL);
-    size_t zones = (size_t)(geometry->block_count / geometry->zone_blocks);
-    medium->write_pointers = calloc(zones, sizeof *medium->write_pointers);
-    void *stored = sq_pages_array(stored_bytes(medium));
-    if (kind == SQ_MEDIUM_TAGS)
-        medium->tags = stored;
-    else
-        medium->payload = stored;
-    if (medium->write_pointers == NULL || stored == NULL) {
-        sq_medium_destroy(medium);
+    medium->write_pointers = calloc(zone_count(medium), sizeof *medium->write_pointers);
+    medium->moving = calloc(zone_count(medium), sizeof *medium->moving);
+    if (medium->write_pointers == NULL || medium->moving == NULL) {
+        free_medium(medium);
         return SQ_E_NO_MEMORY;
     }
+    medium->ops = ops;
+    medium->backend = backend;
     *medium_out = medium;
     return SQ_OK;
 }
 
-static void free_medium(sq_medium *medium)
+int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **medium_out)
 {
-    sq_pages_unmap(medium->payload, stored_bytes(medium));
-    sq_pages_unmap(medium->tags, stored_bytes(medium));
-    free(medium->write_pointers);
-    pthread_mutex_destroy(&medium->lock);
-    free(medium);
+    if (kind != SQ_MEDIUM_MEMORY && kind != SQ_MEDIUM_TAGS)
+        return SQ_E_INVALID;
+    sq_medium *medium;
+    int status = sq_medium_make(kind, geometry, NULL, NULL, &medium);
+    if (status != SQ_OK)
+        return status;
+    void *stored = sq_pages_array(stored_bytes(medium));
+    if (stored == NULL) {
+        free_medium(medium);
+        return SQ_E_NO_MEMORY;
+    }
+    if (kind == SQ_MEDIUM_TAGS)
+        medium->tags = stored;
+    else
+        medium->payload = stored;
+    *medium_out = medium;
+    return SQ_OK;
 }
 
 /* Garbage is collected in any order: the medium goes with the last of those who hold it. */
@@ -82,6 +113,8 @@ void sq_medium_geometry(const sq_medium *medium, struct sq_geometry *geometry_ou
     *geometry_out = medium->geometry;
 }
 
+/* ---- bytes ---------------------------------------------------------------------------------- */
+
 static int in_bounds(const sq_medium *medium, uint64_t mba, uint64_t count)
 {
     uint64_t blocks = medium->geometry.block_count;
@@ -93,7 +126,41 @@ static uint8_t *payload_at(const sq_medium *medium, uint64_t mba)
     return medium->payload + mba * medium->geometry.block_bytes;
 }
 
-/* ---- appending ------------------------------------------------------------------------------ */
+/* The status for what an operation of the medium returned. */
+static int io_status(int os_error, int *os_error_out)
+{
+    if (os_error == 0)
+        return SQ_OK;
+    if (os_error_out != NULL)
+        *os_error_out = os_error > 0 ? os_error : EIO;
+    return SQ_E_IO;
+}
+
+static void encode_tags(const sq_medium *medium, uint64_t mba, uint64_t count,
+                        const struct sq_tag *tags)
+{
+    for (uint64_t i = 0; i < count; i++)
+        medium->tags[mba + i] = tags[i].state == SQ_SUMMARY
+                                    ? SQ_TAG_SUMMARY
+                                    : sq_tag_data(tags[i].volume, tags[i].lba);
+}
+
+static struct sq_tag decode_tag(uint64_t word)
+{
+    uint64_t lba_mask = ((uint64_t)1 << SQ_TAG_LBA_BITS) - 1;
+    uint64_t volume_mask = ((uint64_t)1 << SQ_TAG_VOLUME_BITS) - 1;
+    struct sq_tag tag = {.volume = 0, .lba = SQ_NO_ADDRESS, .state = SQ_FREE};
+    if (word == SQ_TAG_SUMMARY) {
+        tag.state = SQ_SUMMARY;
+    } else if (word != 0) {
+        tag.state = SQ_LIVE;
+        tag.volume = word >> SQ_TAG_LBA_BITS & volume_mask;
+        tag.lba = word & lba_mask;
+    }
+    return tag;
+}
+
+/* ---- write pointers ------------------------------------------------------------------------- */
 
 /* May count blocks be appended at mba? The caller holds the lock. */
 static int check_append(const sq_medium *medium, uint64_t mba, uint64_t count)
@@ -101,7 +168,7 @@ static int check_append(const sq_medium *medium, uint64_t mba, uint64_t count)
     if (!in_bounds(medium, mba, count))
         return SQ_E_BOUNDS;
     uint32_t zone_blocks = medium->geometry.zone_blocks;
-    if (mba == medium->geometry.block_count)
+    if (mba == medium->geometry.block_count || medium->moving[mba / zone_blocks])
         return SQ_E_SEQUENTIAL;
     uint32_t pointer = medium->write_pointers[mba / zone_blocks];
     return mba % zone_blocks == pointer && count <= zone_blocks - pointer ? SQ_OK : SQ_E_SEQUENTIAL;
@@ -110,6 +177,38 @@ static int check_append(const sq_medium *medium, uint64_t mba, uint64_t count)
 static void advance(sq_medium *medium, uint64_t mba, uint64_t count)
 {
     medium->write_pointers[mba / medium->geometry.zone_blocks] += (uint32_t)count;
+}
+
+/* Appends through ops. The caller holds the lock and has checked; it is given up meanwhile. */
+static int append_outside(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
+                          int *os_error_out)
+{
+    uint64_t zone = mba / medium->geometry.zone_blocks;
+    medium->moving[zone] = 1;
+    pthread_mutex_unlock(&medium->lock);
+    int status = io_status(medium->ops->append(medium, mba, count, data), os_error_out);
+    pthread_mutex_lock(&medium->lock);
+    medium->moving[zone] = 0;
+    if (status == SQ_OK)
+        advance(medium, mba, count);
+    return status;
+}
+
+/* Appends data, or tags to a tags medium. The caller holds the lock. */
+static int append(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
+                  const struct sq_tag *tags, int *os_error_out)
+{
+    int status = check_append(medium, mba, count);
+    if (status != SQ_OK)
+        return status;
+    if (medium->ops != NULL)
+        return append_outside(medium, mba, count, data, os_error_out);
+    if (medium->tags != NULL)
+        encode_tags(medium, mba, count, tags);
+    else
+        memcpy(payload_at(medium, mba), data, count * medium->geometry.block_bytes);
+    advance(medium, mba, count);
+    return SQ_OK;
 }
 
 static int tags_fit(const struct sq_tag *tags, uint64_t count)
@@ -123,7 +222,7 @@ static int tags_fit(const struct sq_tag *tags, uint64_t count)
 }
 
 int sq_medium_append(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
-                     const struct sq_tag *tags)
+                     const struct sq_tag *tags, int *os_error_out)
 {
     int is_tags = medium->kind == SQ_MEDIUM_TAGS;
     if (count == 0 || (is_tags ? tags == NULL || !tags_fit(tags, count) : data == NULL))
@@ -133,33 +232,42 @@ int sq_medium_append(sq_medium *medium, uint64_t mba, uint64_t count, const uint
     if (status == SQ_OK && medium->owned)
         status = SQ_E_OWNED;
     if (status == SQ_OK)
-        advance(medium, mba, count);
-    if (status == SQ_OK && is_tags)
-        for (uint64_t i = 0; i < count; i++)
-            medium->tags[mba + i] = tags[i].state == SQ_SUMMARY
-                                        ? SQ_TAG_SUMMARY
-                                        : sq_tag_data(tags[i].volume, tags[i].lba);
-    else if (status == SQ_OK)
-        memcpy(payload_at(medium, mba), data, count * medium->geometry.block_bytes);
+        status = append(medium, mba, count, data, tags, os_error_out);
     pthread_mutex_unlock(&medium->lock);
     return status;
 }
 
-int sq_medium_reset(sq_medium *medium, uint64_t zone)
+/* The caller holds the lock, which is given up while ops work. */
+static int reset(sq_medium *medium, uint64_t zone, int *os_error_out)
 {
-    if (zone >= medium->geometry.block_count / medium->geometry.zone_blocks)
-        return SQ_E_BOUNDS;
-    pthread_mutex_lock(&medium->lock);
-    int status = medium->owned ? SQ_E_OWNED : SQ_OK;
+    if (medium->moving[zone])
+        return SQ_E_SEQUENTIAL;
+    int status = SQ_OK;
+    if (medium->ops != NULL && medium->ops->reset != NULL) {
+        medium->moving[zone] = 1;
+        pthread_mutex_unlock(&medium->lock);
+        status = io_status(medium->ops->reset(medium, zone), os_error_out);
+        pthread_mutex_lock(&medium->lock);
+        medium->moving[zone] = 0;
+    }
     if (status == SQ_OK)
         medium->write_pointers[zone] = 0;
+    return status;
+}
+
+int sq_medium_reset(sq_medium *medium, uint64_t zone, int *os_error_out)
+{
+    if (zone >= zone_count(medium))
+        return SQ_E_BOUNDS;
+    pthread_mutex_lock(&medium->lock);
+    int status = medium->owned ? SQ_E_OWNED : reset(medium, zone, os_error_out);
     pthread_mutex_unlock(&medium->lock);
     return status;
 }
 
 int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out)
 {
-    if (zone >= medium->geometry.block_count / medium->geometry.zone_blocks)
+    if (zone >= zone_count(medium))
         return SQ_E_BOUNDS;
     pthread_mutex_lock(&medium->lock);
     *mba_out = zone * medium->geometry.zone_blocks + medium->write_pointers[zone];
@@ -167,19 +275,33 @@ int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out)
     return SQ_OK;
 }
 
-/* ---- the owner's -------------------------------------------------------------------------- */
+/* ---- the owner's ---------------------------------------------------------------------------- */
+
+/* Takes the medium if it has no owner, nothing of it is moving and, when it must be new, nothing was
+ * appended. */
+static int take(sq_medium *medium, int must_be_new)
+{
+    pthread_mutex_lock(&medium->lock);
+    int status = medium->owned ? SQ_E_OWNED : SQ_OK;
+    for (uint64_t zone = 0; zone < zone_count(medium) && status == SQ_OK; zone++)
+        if (medium->moving[zone] || (must_be_new && medium->write_pointers[zone] != 0))
+            status = SQ_E_INVALID;
+    if (status == SQ_OK) {
+        medium->owned = 1;
+        medium->references++;
+    }
+    pthread_mutex_unlock(&medium->lock);
+    return status;
+}
 
 int sq_medium_claim(sq_medium *medium)
 {
-    uint64_t zones = medium->geometry.block_count / medium->geometry.zone_blocks;
-    pthread_mutex_lock(&medium->lock);
-    int is_new = !medium->owned;
-    for (uint64_t zone = 0; zone < zones; zone++)
-        is_new = is_new && medium->write_pointers[zone] == 0;
-    medium->owned = medium->owned || is_new;
-    medium->references += is_new;
-    pthread_mutex_unlock(&medium->lock);
-    return is_new ? SQ_OK : SQ_E_INVALID;
+    return take(medium, 1) == SQ_OK ? SQ_OK : SQ_E_INVALID;
+}
+
+int sq_medium_adopt(sq_medium *medium)
+{
+    return take(medium, 0);
 }
 
 void sq_medium_release(sq_medium *medium)
@@ -200,40 +322,67 @@ int sq_medium_publish(sq_medium *medium, uint64_t mba, uint64_t count)
     return status;
 }
 
-void sq_medium_restart(sq_medium *medium, uint32_t zone)
+int sq_medium_restart(sq_medium *medium, uint32_t zone)
 {
     pthread_mutex_lock(&medium->lock);
-    medium->write_pointers[zone] = 0;
+    int status = reset(medium, zone, NULL);
+    pthread_mutex_unlock(&medium->lock);
+    return status;
+}
+
+void sq_medium_place(sq_medium *medium, uint32_t zone, uint32_t blocks)
+{
+    pthread_mutex_lock(&medium->lock);
+    medium->write_pointers[zone] = blocks;
     pthread_mutex_unlock(&medium->lock);
 }
 
-/* ---- reading and sanitization --------------------------------------------------------------- */
-
-int sq_medium_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out)
+int sq_medium_write(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
+                    int *os_error_out)
 {
-    if (medium->payload == NULL)
+    if (medium->kind == SQ_MEDIUM_TAGS)
+        return SQ_E_NO_PAYLOAD;
+    if (count == 0)
+        return SQ_E_INVALID;
+    pthread_mutex_lock(&medium->lock);
+    int status = append(medium, mba, count, data, NULL, os_error_out);
+    pthread_mutex_unlock(&medium->lock);
+    return status;
+}
+
+int sq_medium_fetch(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out,
+                    int *os_error_out)
+{
+    if (medium->kind == SQ_MEDIUM_TAGS)
         return SQ_E_NO_PAYLOAD;
     if (!in_bounds(medium, mba, count))
         return SQ_E_BOUNDS;
+    if (count == 0)
+        return SQ_OK;
+    if (medium->ops != NULL)
+        return io_status(medium->ops->read(medium, mba, count, data_out), os_error_out);
     pthread_mutex_lock(&medium->lock);
     memcpy(data_out, payload_at(medium, mba), count * medium->geometry.block_bytes);
     pthread_mutex_unlock(&medium->lock);
     return SQ_OK;
 }
 
-static struct sq_tag decode_tag(uint64_t word)
+int sq_medium_sync(sq_medium *medium, int *os_error_out)
 {
-    uint64_t lba_mask = ((uint64_t)1 << SQ_TAG_LBA_BITS) - 1;
-    uint64_t volume_mask = ((uint64_t)1 << SQ_TAG_VOLUME_BITS) - 1;
-    struct sq_tag tag = {.volume = 0, .lba = SQ_NO_ADDRESS, .state = SQ_FREE};
-    if (word == SQ_TAG_SUMMARY) {
-        tag.state = SQ_SUMMARY;
-    } else if (word != 0) {
-        tag.state = SQ_LIVE;
-        tag.volume = word >> SQ_TAG_LBA_BITS & volume_mask;
-        tag.lba = word & lba_mask;
-    }
-    return tag;
+    return medium->ops == NULL ? SQ_OK : io_status(medium->ops->sync(medium), os_error_out);
+}
+
+/* ---- reading, syncing and sanitization ------------------------------------------------------- */
+
+int sq_medium_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out,
+                   int *os_error_out)
+{
+    return sq_medium_fetch(medium, mba, count, data_out, os_error_out);
+}
+
+int sq_medium_flush(sq_medium *medium, int *os_error_out)
+{
+    return sq_medium_sync(medium, os_error_out);
 }
 
 int sq_medium_read_tags(sq_medium *medium, uint64_t mba, uint64_t count, struct sq_tag *tags_out)
@@ -249,12 +398,19 @@ int sq_medium_read_tags(sq_medium *medium, uint64_t mba, uint64_t count, struct 
     return SQ_OK;
 }
 
-int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data)
+int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
+                        int *os_error_out)
 {
-    if (medium->payload == NULL)
+    if (medium->kind == SQ_MEDIUM_TAGS)
         return SQ_E_NO_PAYLOAD;
     if (!in_bounds(medium, mba, count))
         return SQ_E_BOUNDS;
+    if (medium->ops != NULL && medium->ops->overwrite == NULL)
+        return SQ_E_INVALID;
+    if (count == 0)
+        return SQ_OK;
+    if (medium->ops != NULL)
+        return io_status(medium->ops->overwrite(medium, mba, count, data), os_error_out);
     pthread_mutex_lock(&medium->lock);
     memcpy(payload_at(medium, mba), data, count * medium->geometry.block_bytes);
     pthread_mutex_unlock(&medium->lock);

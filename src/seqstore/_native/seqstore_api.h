@@ -27,12 +27,18 @@
 #define SQ_E_LIMIT -11       /* more volumes than the log or the medium can number */
 #define SQ_E_OWNED -13       /* the medium belongs to a log, which alone appends and resets */
 #define SQ_E_INVARIANT -12   /* a bug in seqstore; the log is latched, see sq_log_invariant */
+#define SQ_E_IO -14          /* the medium failed; an errno says why */
 
 /* ---- values -------------------------------------------------------------------------------- */
 
 #define SQ_NO_ADDRESS 0xFFFFFFFFFFFFFFFF /* "none" for an lba, mba or position */
 
-enum sq_medium_kind { SQ_MEDIUM_MEMORY = 0, SQ_MEDIUM_TAGS = 1 };
+enum sq_medium_kind {
+    SQ_MEDIUM_MEMORY = 0,
+    SQ_MEDIUM_TAGS = 1,
+    SQ_MEDIUM_FILE = 2,
+    SQ_MEDIUM_CALLS = 3
+};
 
 /* What a media block is to the log. MOVED is a dead copy that the cleaner left behind while its
  * data lived on elsewhere; SUMMARY is a block of the log's own, in use; one that is no longer is DEAD,
@@ -138,30 +144,59 @@ int sq_kernels_try(uint32_t index, uint32_t state, const uint8_t *from, uint64_t
                    uint32_t *crc_out);
 
 /* ---- medium --------------------------------------------------------------------------------
- * A row of zones with write pointers. Bytes change only by being written over. Each call takes the
- * medium's own lock. */
+ * A row of zones with write pointers. Bytes change only by being written over. After SQ_E_IO
+ * os_error_out (may be NULL, like in all calls below) is the errno. Of two appends to one zone that meet
+ * one is SQ_E_SEQUENTIAL, and so is a reset that meets an append. */
 
+/* SQ_MEDIUM_MEMORY or SQ_MEDIUM_TAGS. */
 int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **medium_out);
+
+/* A regular file or block device, open for what will be done with it and at least as large as the geometry
+ * says; direct: it was opened with O_DIRECT. Takes the descriptor over and closes it in the end; on failure
+ * it stays the caller's. */
+int sq_medium_create_file(const struct sq_geometry *geometry, int descriptor, int direct,
+                          sq_medium **medium_out);
+
+/* What a medium made of functions consists of. Each returns 0 or an errno, and may be called from several
+ * threads at once; ranges and write pointers were checked before. All of them are needed. */
+struct sq_medium_calls {
+    int (*append)(void *context, uint64_t mba, uint64_t count, const uint8_t *data);
+    int (*read)(void *context, uint64_t mba, uint64_t count, uint8_t *data_out);
+    int (*sync)(void *context);
+    int (*reset)(void *context, uint64_t zone);
+};
+int sq_medium_create_calls(const struct sq_geometry *geometry, const struct sq_medium_calls *functions,
+                           void *context, sq_medium **medium_out);
+
 void sq_medium_destroy(sq_medium *medium);
 void sq_medium_geometry(const sq_medium *medium, struct sq_geometry *geometry_out);
 
 /* Appends count blocks at mba, which must be the write pointer of an unfilled zone and leave the
- * run inside that zone: SQ_E_SEQUENTIAL otherwise. A memory medium takes data (count blocks), a
- * tags medium takes tags (count of them); the other argument is ignored. */
+ * run inside that zone: SQ_E_SEQUENTIAL otherwise. A tags medium takes tags (count of them), the others
+ * take data (count blocks); the other argument is ignored. After SQ_E_IO the write pointer has not moved,
+ * and what lies behind it is undefined. */
 int sq_medium_append(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
-                     const struct sq_tag *tags);
+                     const struct sq_tag *tags, int *os_error_out);
 
-/* Reads what lies there, before or behind a write pointer. SQ_E_NO_PAYLOAD on a tags medium. */
-int sq_medium_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out);
+/* Reads what lies there, before or behind a write pointer. SQ_E_NO_PAYLOAD on a tags medium. After SQ_E_IO
+ * data_out is undefined. */
+int sq_medium_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out,
+                   int *os_error_out);
 int sq_medium_read_tags(sq_medium *medium, uint64_t mba, uint64_t count, struct sq_tag *tags_out);
+
+/* Returns when all appends that had returned before are safe from a power cut, as far as the medium is at
+ * all. After SQ_E_IO any of them since the last sync may be lost, whatever a later sync says. */
+int sq_medium_flush(sq_medium *medium, int *os_error_out);
 
 /* Moves the zone's write pointer to its start. Bytes stay. Like an append, SQ_E_OWNED while a log lies on
  * the medium. */
-int sq_medium_reset(sq_medium *medium, uint64_t zone);
+int sq_medium_reset(sq_medium *medium, uint64_t zone, int *os_error_out);
 int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out);
 
-/* Overwrites in place, whatever the write pointers: for sanitization, never in normal service. */
-int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data);
+/* Overwrites in place, whatever the write pointers: for sanitization, never in normal service.
+ * SQ_E_INVALID on a medium made of functions. */
+int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
+                        int *os_error_out);
 
 /* ---- log -----------------------------------------------------------------------------------
  * The log owns the medium until it is closed, and keeps it alive. The medium must be new (SQ_E_INVALID). */

@@ -79,6 +79,28 @@ class Geometry:
             zone_blocks=zone_bytes // block_bytes,
         )
 
+    @classmethod
+    def fill(
+        cls,
+        available: int,
+        *,
+        block_size: SupportsIndex | str,
+        zone_size: SupportsIndex | str | None,
+    ) -> Geometry:
+        """Divide as much as whole zones fill of what there is; see `divide` for the rest.
+
+        Parameters
+        ----------
+        available : int
+            Bytes.
+        """
+        block_bytes = parse_size(block_size, "block_size")
+        if zone_size is None:
+            zone_bytes = _default_zone_bytes(available, max(block_bytes, 1))
+        else:
+            zone_bytes = max(parse_size(zone_size, "segment_size"), 1)
+        return cls.divide(available // zone_bytes * zone_bytes, block_size=block_bytes, zone_size=zone_bytes)
+
 
 def _default_zone_bytes(capacity_bytes: int, block_bytes: int) -> int:
     share = max(capacity_bytes // DEFAULT_ZONES, 1)

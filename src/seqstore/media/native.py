@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 from seqstore._native._core import ffi, lib
+from seqstore._native.convert import give_back, lend_blocks
 from seqstore._native.status import status_error
-from seqstore.errors import ClosedError, ConfigError, SequentialWriteError
+from seqstore.errors import ClosedError, ConfigError, MediumError, SequentialWriteError
 from seqstore.media.geometry import Geometry
 from seqstore.units import format_size, unsigned
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from seqstore._native.convert import BytesLike
+
+
+def medium_error(number: int | None, message: str) -> MediumError:
+    """Make an exception that has an `errno`."""
+    error = MediumError(message)
+    error.errno = number
+    return error
+
+
+def system_error(number: int, doing: str, what_to_do: str = "") -> MediumError:
+    """Make the exception for what the operating system said."""
+    return medium_error(number, f"{doing}: {os.strerror(number)}{what_to_do}")
 
 
 class NativeMedium:
@@ -52,10 +69,14 @@ class NativeMedium:
         zone_size: SupportsIndex | str | None = None,
     ) -> None:
         geometry = Geometry.divide(capacity, block_size=block_size, zone_size=zone_size)
+        self._make(geometry, lambda native, out: lib.sq_medium_create(self._kind, native, out))
+
+    def _make(self, geometry: Geometry, create: Callable[[Any, Any], int]) -> None:
+        """Make the medium with a function that takes a ``struct sq_geometry *`` and a ``sq_medium **``."""
         self._geometry = geometry
         native = ffi.new("struct sq_geometry *", (self.blocks, self.block_size, self.zone_blocks))
         medium_out = ffi.new("sq_medium **")
-        status = lib.sq_medium_create(self._kind, native, medium_out)
+        status = create(native, medium_out)
         if status:
             raise status_error(status, f"making a medium of {format_size(self.capacity)}")
         # Calls under way keep the handle alive, so that closing need not wait for them.
@@ -106,7 +127,7 @@ class NativeMedium:
         return self._handle is None
 
     def close(self) -> None:
-        """Give the memory back. Closing again does nothing."""
+        """Give back what the medium holds, unless a log still lies on it. Closing again does nothing."""
         self._handle = None
 
     def __enter__(self) -> Self:
@@ -140,14 +161,36 @@ class NativeMedium:
         ConfigError
             If the range reaches beyond the medium.
         MediumError
-            If the medium keeps no bytes.
+            If the medium keeps no bytes, or cannot read them.
         ClosedError
             If the medium was closed.
         """
         first, number = self.check_range(mba, count)
         data = bytes(number * self.block_size)  # filled by C; see EngineVolume.read
-        self._require(lib.sq_medium_read(self.handle, first, number, data), "read of the medium")
+        os_error = ffi.new("int *")
+        status = lib.sq_medium_read(self.handle, first, number, data, os_error)
+        self._require(status, f"read of {number} blocks from mba {first}", os_error)
         return data
+
+    def sync(self) -> None:
+        """Wait until all that was appended is safe from a power cut, as far as the medium is at all.
+
+        Raises
+        ------
+        MediumError
+            If the medium fails. Any append since the last sync may then be lost, whatever a later sync says.
+        ClosedError
+            If the medium was closed.
+        """
+        os_error = ffi.new("int *")
+        self._require(lib.sq_medium_flush(self.handle, os_error), "sync of the medium", os_error)
+
+    def take_error(self) -> BaseException | None:
+        """Hand out, once, what a medium written in Python raised in this thread while C was calling it.
+
+        To be raised again where a call into C comes back with ``SQ_E_IO``. None if there is nothing.
+        """
+        return None
 
     def reset(self, zone: SupportsIndex) -> None:
         """Move a zone's write pointer to the zone's start. Bytes stay where they are.
@@ -156,10 +199,17 @@ class NativeMedium:
         ------
         ConfigError
             If there is no such zone.
+        MediumError
+            If the medium fails, belongs to a store, or another thread is appending to the zone.
         ClosedError
             If the medium was closed.
         """
-        self._require(lib.sq_medium_reset(self.handle, self._check_zone(zone)), "reset of a zone")
+        number = self._check_zone(zone)
+        os_error = ffi.new("int *")
+        status = lib.sq_medium_reset(self.handle, number, os_error)
+        if status == lib.SQ_E_SEQUENTIAL:
+            raise MediumError(f"reset of zone {number} during an append to it; wait for that to return")
+        self._require(status, f"reset of zone {number}", os_error)
 
     def write_pointer(self, zone: SupportsIndex) -> int:
         """Where the next append to a zone has to start.
@@ -206,7 +256,8 @@ class NativeMedium:
         first, _ = self.check_range(mba, count)
         if not count:
             raise ConfigError("append of 0 blocks; at least one is expected")
-        status = lib.sq_medium_append(self.handle, first, count, data, tags)
+        os_error = ffi.new("int *")
+        status = lib.sq_medium_append(self.handle, first, count, data, tags, os_error)
         if status == lib.SQ_E_SEQUENTIAL:
             zone = first // self.zone_blocks
             write_pointer = self.write_pointer(zone)
@@ -216,8 +267,76 @@ class NativeMedium:
                 mba=first,
                 write_pointer=write_pointer,
             )
-        self._require(status, "append to the medium")
+        self._require(status, f"append of {count} blocks at mba {first}", os_error)
 
-    def _require(self, status: int, doing: str) -> None:
+    def _require(self, status: int, doing: str, os_error: Any = None) -> None:
+        if status == lib.SQ_E_IO:
+            # Not through a variable: frame and exception would hold each other.
+            raise self.take_error() or system_error(os_error[0], doing)
         if status:
             raise status_error(status, doing)
+
+
+class BytesMedium(NativeMedium):
+    """A medium that keeps the bytes; see `NativeMedium` for what all media have."""
+
+    keeps_bytes = True
+
+    def append(self, mba: SupportsIndex, data: BytesLike) -> None:
+        """Append whole blocks at a zone's write pointer.
+
+        Parameters
+        ----------
+        mba : int
+            The zone's write pointer.
+        data : bytes-like, C-contiguous
+            One or more whole blocks.
+
+        Raises
+        ------
+        SequentialWriteError
+            If `mba` is no write pointer, or the blocks do not fit into the rest of the zone.
+        MediumError
+            If the medium fails; the write pointer stays, and what lies behind it is undefined.
+        ConfigError
+            If `data` is no multiple of the block size, or the range reaches beyond the medium.
+        ClosedError
+            If the medium was closed.
+        """
+        buffer = lend_blocks(data, self.block_size)
+        try:
+            self._append(mba, len(buffer) // self.block_size, buffer, ffi.NULL)
+        finally:
+            give_back(buffer)
+
+
+class OverwritableMedium(BytesMedium):
+    """A medium that keeps the bytes and can be sanitized."""
+
+    def overwrite(self, mba: SupportsIndex, data: BytesLike) -> None:
+        """Write over blocks in place, whatever the write pointers: for sanitization, never in service.
+
+        Parameters
+        ----------
+        mba : int
+            First media block.
+        data : bytes-like, C-contiguous
+            One or more whole blocks.
+
+        Raises
+        ------
+        MediumError
+            If the medium fails.
+        ConfigError
+            If `data` is no multiple of the block size, or the range reaches beyond the medium.
+        ClosedError
+            If the medium was closed.
+        """
+        buffer = lend_blocks(data, self.block_size)
+        try:
+            first, count = self.check_range(mba, len(buffer) // self.block_size)
+            os_error = ffi.new("int *")
+            status = lib.sq_medium_overwrite(self.handle, first, count, buffer, os_error)
+            self._require(status, f"overwrite of {count} blocks from mba {first}", os_error)
+        finally:
+            give_back(buffer)
