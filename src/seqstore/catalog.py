@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from seqstore.database import Database
@@ -124,7 +124,7 @@ class VolumeRow:
     Attributes
     ----------
     number, tenant : int
-        Its own number and its owner's.
+        Its own number, 0 for one that has none yet, and its owner's.
     kind : {"volume", "snapshot"}
     name : str
     unwritten : {"zero", "error"}
@@ -270,19 +270,11 @@ class Catalog:
         names = ("number", "tenant", "kind", "name", "unwritten", "origin")
         return [VolumeRow(**row) for row in self._rows("volumes", names, (int, int, str, str, str, int))]
 
-    def add_volume(
-        self,
-        tenant: int,
-        kind: Kind,
-        name: str,
-        unwritten: str,
-        origin: int = 0,
-        *,
-        number: int | None = None,
-    ) -> int:
-        """Add a volume or snapshot, under the next number if none is given, and return its number."""
-        values = (number, tenant, kind, name, unwritten, origin)
-        return self._database.insert("INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?)", *values)
+    def add_volume(self, row: VolumeRow) -> VolumeRow:
+        """Add a volume or snapshot, under the next number if it has none, and return it with its own."""
+        values = (row.number or None, row.tenant, row.kind, row.name, row.unwritten, row.origin)
+        number = self._database.insert("INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?)", *values)
+        return replace(row, number=number)
 
     def remove_volume(self, number: int) -> None:
         """Remove a volume or snapshot."""

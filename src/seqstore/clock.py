@@ -18,7 +18,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock. It was set once, at its making, and goes on evenly whatever happens to the date."""
+    """The machine's clock: set once, when it is made, and then even, whatever happens to the date."""
 
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()

@@ -80,7 +80,7 @@ class Engine:
             recovery, fault = ffi.new("struct sq_recovery *"), ffi.new("struct sq_fault *")
             status = lib.sq_log_open(medium.handle, native, recovery, fault, log_out)
             if status:
-                raise self._failure_with(status, fault, f"opening the log on {medium!r}")
+                raise self.failure_with(status, fault, f"opening the log on {medium!r}")
             self.recovery = field_values("struct sq_recovery", recovery)
         else:
             status = lib.sq_log_create(medium.handle, native, log_out)
@@ -238,9 +238,7 @@ class Engine:
         while True:
             rows = np.empty(capacity, dtype)
             count_out = ffi.new("uint64_t *")
-            self.require(
-                function(self.log, *arguments, capacity, lend_array(ctype, rows), count_out), doing
-            )
+            self.require(function(self.log, *arguments, capacity, lend_array(ctype, rows), count_out), doing)
             if count_out[0] < capacity:
                 return rows[: count_out[0]]
             capacity *= 4
@@ -252,10 +250,16 @@ class Engine:
         fault = ffi.new("struct sq_fault *")
         status = function(self.log, fault)
         if status:
-            raise self._failure_with(status, fault, doing)
+            raise self.failure_with(status, fault, doing)
 
-    def _failure_with(self, status: int, fault: Any, doing: str) -> SeqstoreError | MemoryError:
-        error = fault_error(status, fault, doing, volume=0, block_size=self.medium.block_size)
+    def failure_with(self, status: int, fault: Any, doing: str, volume: int = 0) -> BaseException:
+        """Make the exception for a status with a ``struct sq_fault``; `volume` is the one that was asked."""
+        if status == lib.SQ_E_IO:
+            # What a medium written in Python raised says more than its number.
+            raised = self.medium.take_error()
+            if raised is not None:
+                return raised
+        error = fault_error(status, fault, doing, volume=volume, block_size=self.medium.block_size)
         return error or self.failure(status, doing)
 
     def require(self, status: int, doing: str) -> None:
@@ -271,5 +275,3 @@ class Engine:
         if lib.sq_log_invariant(self.log, broken):
             return ClosedError(f"{doing}: the store was closed after it had failed a check of its own")
         return invariant_error(broken, doing)
-
-

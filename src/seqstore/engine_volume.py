@@ -16,7 +16,6 @@ import numpy as np
 from seqstore._native._core import ffi, lib
 from seqstore._native.convert import give_back, lend, lend_array, wipe
 from seqstore._native.records import EXTENT_DTYPE
-from seqstore._native.status import fault_error
 from seqstore.errors import ConfigError
 from seqstore.units import unsigned
 
@@ -169,6 +168,7 @@ class EngineView:
         """
         if function(self._log, self._handle, *arguments, _NULL) == 0:
             return
+        self._engine.medium.take_error()  # the repetition says it again
         fault = ffi.new("struct sq_fault *")
         status = function(self._log, self._handle, *arguments, fault)
         if status == 0:
@@ -176,8 +176,7 @@ class EngineView:
         what = f"{doing.format(*arguments)} of volume {self.name!r}"
         if status == lib.SQ_E_BOUNDS:
             raise ConfigError(f"{what}: reaches beyond its end, at {self._info()[0]} bytes")
-        error = fault_error(status, fault, what, volume=self.number, block_size=self.block_size)
-        raise error or self._engine.failure(status, what)
+        raise self._engine.failure_with(status, fault, what, self.number)
 
     def _info(self) -> tuple[int, int]:
         """Return the size in bytes and the number of mapped blocks."""

@@ -95,7 +95,7 @@ class MediumError(SeqstoreError, OSError):
         What the operating system said, if it was asked.
     """
 
-    _details = ("errno",)
+    _details: ClassVar[tuple[str, ...]] = ("errno",)
 
     def __init__(self, message: str, *, errno: int | None = None) -> None:
         super().__init__(message)

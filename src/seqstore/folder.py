@@ -124,6 +124,10 @@ def parse_path(path: StrPath, what: str) -> Path:
         name = os.fsdecode(path)
     except TypeError:
         raise ConfigError(f"{what} is of type {type(path).__name__}; a path is expected") from None
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        name = ""
     if not name or "\0" in name:
         raise ConfigError(f"{what} is {name!r}, which is no path")
     with os_errors(f"finding {name!r}"):

@@ -241,7 +241,9 @@ class OpenStore:
     @overload
     def scrub(self, *, rate: SupportsIndex | str | None = None, background: Literal[True]) -> Scrub: ...
 
-    def scrub(self, *, rate: SupportsIndex | str | None = None, background: bool = False) -> ScrubReport | Scrub:
+    def scrub(
+        self, *, rate: SupportsIndex | str | None = None, background: bool = False
+    ) -> ScrubReport | Scrub:
         """Read everything live and verify it. What is damaged is reported and counted, and stays as it is.
 
         Parameters

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seqstore import probe
+from seqstore._native.status import FORMAT_VERSION
 from seqstore.catalog import Catalog, DriveRow, Settings
 from seqstore.engine import Engine
 from seqstore.errors import FormatError, VersionError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from seqstore.media.native import NativeMedium
 
-FORMAT_VERSION = 1
 _DRIVE = 0
 
 
@@ -43,7 +43,7 @@ class Options:
     read_only: bool = False
     accept_loss: bool = False
 
-    def for_log(self, drive: DriveRow, settings: Settings) -> dict[str, int]:
+    def for_log(self, drive: DriveRow, settings: Settings) -> dict[str, Any]:
         """Return the fields of ``struct sq_log_options``."""
         return {
             "drive": drive.identity,
@@ -126,9 +126,7 @@ def make_parts(
     return Parts(medium=medium, is_own_medium=is_own_medium, engine=engine, catalog=tables)
 
 
-def open_parts(
-    medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool
-) -> Parts:
+def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool) -> Parts:
     """Open the log on a medium that the catalog knows."""
     drive = catalog.drive
     engine = open_log(medium, drive, catalog.settings, options)
@@ -155,8 +153,8 @@ def open_log(medium: NativeMedium, drive: DriveRow, settings: Settings, options:
     expected = (drive.blocks, drive.block_size, drive.zone_blocks)
     if found != expected:
         raise FormatError(
-            f"the drive is divided otherwise than the catalog says: {found} blocks, bytes of a block and blocks of"
-            f" a segment, {expected} are expected; use the medium that the store was made on"
+            f"the drive is divided otherwise than the catalog says: {found} blocks, bytes of a block and"
+            f" blocks of a segment, {expected} are expected; use the medium that the store was made on"
         )
     return Engine(medium, recover=True, **options.for_log(drive, settings))
 
@@ -198,9 +196,7 @@ def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
     )
 
 
-def open_medium(
-    medium: NativeMedium, path: Path | None, *, options: Options, settings: Settings
-) -> Parts:
+def open_medium(medium: NativeMedium, path: Path | None, *, options: Options, settings: Settings) -> Parts:
     """Open the store on a medium of the caller's.
 
     Parameters

@@ -42,10 +42,10 @@ def require_store(folder: Folder, *, rebuild_catalog: bool) -> None:
     if not has_catalog and not has_drive and not is_linked:
         raise FormatError(f"{name} is no store: it has no catalog.db; Store.create makes a store")
     if not has_drive:
-        where = str(folder.drive)
+        fate = "a link to nothing" if is_linked else "gone"
         raise MediumError(
-            f"the drive of the store {name} is missing: {where!r} is {'a link to nothing' if is_linked else 'gone'};"
-            " put it back, or link it there",
+            f"the drive of the store {name} is missing: {str(folder.drive)!r} is {fate}; put it back, or link"
+            " it there",
             errno=errno.ENOENT,
         )
     if not has_catalog and not rebuild_catalog:
@@ -102,8 +102,8 @@ def refuse_used(device: Path) -> None:
     label = probe.find_label(device)
     if label is not None:
         raise ConfigError(
-            f"{str(device)!r} holds a drive of seqstore already, of identity {label.identity:016x}; overwrite its"
-            " beginning to give it up, or choose another"
+            f"{str(device)!r} holds a drive of seqstore already, of identity {label.identity:016x}; overwrite"
+            " its beginning to give it up, or choose another"
         )
 
 
@@ -135,7 +135,7 @@ def open_folder(
         undo.callback(medium.close)
         try:
             if rebuild_catalog:
-                catalog = _rebuild_in_place(folder, catalog, medium, drive, settings, options)
+                catalog = _rebuild_in_place(folder, catalog, medium, drive, settings, options=options)
                 undo.callback(catalog.close)
             assert catalog is not None
             parts = open_parts(medium, catalog, options=options, is_own_medium=True)
@@ -189,6 +189,7 @@ def _rebuild_in_place(
     medium: NativeMedium,
     drive: DriveRow,
     settings: Settings,
+    *,
     options: Options,
 ) -> Catalog:
     """Make a new catalog from the log, put it in the place of the old one, and open it."""

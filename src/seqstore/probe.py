@@ -1,4 +1,4 @@
-"""Looks at a drive without a catalog: whose is it, and how is it divided?
+"""Looks at a drive of which no catalog tells: whose it is, and how it is divided.
 
 Each segment that was ever written begins with a record's summary, which says both. What is found here is a
 guess for the core to check: it verifies checksums and the chain of records.
@@ -88,7 +88,7 @@ def find_label(path: Path) -> Label | None:
             data = os.pread(descriptor, step + _HEAD.size, start)
             at = data.find(_MAGIC)
             while 0 <= at < step and len(data) - at >= _HEAD.size:
-                label = parse_label(data[at : at + _HEAD.size], start + at) if at % (1 << _SHORTEST_BLOCK) == 0 else None
+                label = parse_label(data[at : at + _HEAD.size], start + at)
                 if label is not None:
                     return label
                 at = data.find(_MAGIC, at + 1)

@@ -34,7 +34,7 @@ class Recovery:
     verified_blocks : int
         Blocks of data that were read, because nobody knew whether they had reached the medium.
     read_blocks, zeroed_blocks : int
-        All blocks that were read; blocks that were overwritten because a write that was cut off may lie there.
+        All blocks that were read; blocks overwritten because a write that was cut off may lie there.
     void_entries : int
         Entries of a last request that was cut off, and has no effect.
     lost_records : int
@@ -124,9 +124,9 @@ def settle(catalog: Catalog, engine: Engine, *, read_only: bool) -> list[tuple[V
     ]
     if strange:
         raise FormatError(
-            f"the catalog is older than the drive, or another store's: the drive holds {len(entries)} volumes and"
-            f" snapshots, and of number {strange[0]} the catalog says nothing or something else; put the right"
-            " catalog in place, or open the store with rebuild_catalog=True"
+            f"the catalog is older than the drive, or another store's: of number {strange[0]} it says"
+            f" nothing, or something else than the drive, which holds {len(entries)} volumes and snapshots; put"
+            " the right catalog in place, or open the store with rebuild_catalog=True"
         )
     doomed = {tenant.number for tenant in catalog.tenants() if tenant.deleting}
     if not read_only:
@@ -135,7 +135,9 @@ def settle(catalog: Catalog, engine: Engine, *, read_only: bool) -> list[tuple[V
                 catalog.remove_volume(row.number)
         _finish_deletions(catalog, engine, doomed, entries.values())
     return [
-        (row, entries[row.number].handle) for row in rows if row.number in entries and row.tenant not in doomed
+        (row, entries[row.number].handle)
+        for row in rows
+        if row.number in entries and row.tenant not in doomed
     ]
 
 
@@ -172,9 +174,7 @@ def rebuild(
             _copy_tenants(catalog, old, {entry.tenant for entry in entries.values()})
             known = {row.number: row for row in old.volumes()} if old else {}
             for row in _rows(entries.values(), known):
-                catalog.add_volume(
-                    row.tenant, row.kind, row.name, row.unwritten, row.origin, number=row.number
-                )
+                catalog.add_volume(row)
             catalog.skip_numbers(tenants=_highest_tenant(engine), volumes=engine.counters()["last_number"])
     except BaseException:
         catalog.close()
@@ -226,7 +226,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _highest_tenant(engine: Engine) -> int:
-    """The highest number of a tenant of whom anything is left on the drive."""
+    """Return the highest number of a tenant of whom anything is left on the drive."""
     medium, highest = engine.medium, 0
     for first in range(0, medium.blocks, _LEDGER_AT_ONCE):
         count = min(_LEDGER_AT_ONCE, medium.blocks - first)

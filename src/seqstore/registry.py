@@ -14,23 +14,21 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from seqstore.catalog import VolumeRow
 from seqstore.directory import Directory
 from seqstore.errors import AccessError, ConfigError, NotFoundError, SeqstoreError
 from seqstore.snapshot import Snapshot
 from seqstore.volume import Volume
 
 if TYPE_CHECKING:
-    from seqstore.catalog import Catalog, Kind, VolumeRow
+    from seqstore.catalog import Catalog
     from seqstore.engine import Engine
     from seqstore.tenants import Tenant
-    from seqstore.view import Unwritten, View
+    from seqstore.view import Unwritten
 
 _MOST_BLOCKS = 1 << 38  # of a volume
-_KINDS: dict[type[View], Kind] = {Volume: "volume", Snapshot: "snapshot"}
-
-T = TypeVar("T", Volume, Snapshot)
 
 
 class Registry:
@@ -100,43 +98,58 @@ class Registry:
     def load(self, row: VolumeRow, handle: int, tenant: Tenant) -> None:
         """Take in a volume or snapshot that the catalog and the log know already."""
         if row.kind == "snapshot":
-            directory, kind = self._snapshots[row.origin], Snapshot
-            directory.add(row.name, lambda: self._adopt(kind, handle, row.name, tenant, row.unwritten, row.origin))
+            self._snapshots[row.origin].add(row.name, lambda: self._new_snapshot(row, handle, tenant))
         else:
-            tenant._directory.add(
-                row.name, lambda: self._adopt(Volume, handle, row.name, tenant, row.unwritten, row.origin)
-            )
+            tenant._directory.add(row.name, lambda: self._new_volume(row, handle, tenant))
 
     def create_volume(self, tenant: Tenant, name: str, size_bytes: int, unwritten: Unwritten) -> Volume:
         """Make a volume of a tenant, durably."""
+        row = VolumeRow(
+            number=0, tenant=tenant.number, kind="volume", name=name, unwritten=unwritten, origin=0
+        )
 
         def enter(number: int) -> int:
             is_error = unwritten == "error"
             return self.engine.create_volume(number, tenant.number, size_bytes, unwritten_error=is_error)
 
-        return tenant._directory.add(name, lambda: self._create(Volume, tenant, name, unwritten, 0, enter))
+        return tenant._directory.add(name, lambda: self._new_volume(*self._enter(row, tenant, enter), tenant))
 
     def create_clone(self, snapshot: Snapshot, name: str, tenant: Tenant) -> Volume:
         """Make a volume of a tenant that begins as a snapshot is, durably."""
         if tenant._registry is not self:
             raise ConfigError(f"{tenant!r} is of another store; a clone stays in the store of its snapshot")
-        unwritten, origin = snapshot.unwritten, snapshot.number
+        row = VolumeRow(
+            number=0,
+            tenant=tenant.number,
+            kind="volume",
+            name=name,
+            unwritten=snapshot.unwritten,
+            origin=snapshot.number,
+        )
 
         def enter(number: int) -> int:
-            return snapshot._clone(number, tenant.number, unwritten_error=unwritten == "error")
+            return snapshot._clone(number, tenant.number, unwritten_error=snapshot.unwritten == "error")
 
-        return tenant._directory.add(
-            name, lambda: self._create(Volume, tenant, name, unwritten, origin, enter)
-        )
+        return tenant._directory.add(name, lambda: self._new_volume(*self._enter(row, tenant, enter), tenant))
 
     def create_snapshot(self, volume: Volume, name: str) -> Snapshot:
         """Make a snapshot of a volume, durably."""
-        tenant, unwritten, origin = volume.tenant, volume.unwritten, volume.number
+        tenant = volume.tenant
+        row = VolumeRow(
+            number=0,
+            tenant=tenant.number,
+            kind="snapshot",
+            name=name,
+            unwritten=volume.unwritten,
+            origin=volume.number,
+        )
+
+        def make() -> Snapshot:
+            return self._new_snapshot(*self._enter(row, tenant, volume._snapshot), tenant)
+
         with self.lock:
             volume._require()
-            return self._snapshots[origin].add(
-                name, lambda: self._create(Snapshot, tenant, name, unwritten, origin, volume._snapshot)
-            )
+            return self._snapshots[volume.number].add(name, make)
 
     def roll_back(self, volume: Volume, snapshot: Snapshot) -> None:
         """Let a volume show what a snapshot shows, durably."""
@@ -147,27 +160,19 @@ class Registry:
             volume._rollback(snapshot, self.catalog.draw_number())
             self.engine.commit()
 
-    def _create(
-        self,
-        kind: type[T],
-        tenant: Tenant,
-        name: str,
-        unwritten: Unwritten,
-        origin: int,
-        enter: Callable[[int], int],
-    ) -> T:
-        """Give out a number, let `enter` tell the log of it, and make what it stands for."""
+    def _enter(self, row: VolumeRow, tenant: Tenant, enter: Callable[[int], int]) -> tuple[VolumeRow, int]:
+        """Give a row a number, and let `enter` tell the log of it, which returns a handle."""
         self.require_writable()
         tenant._require_living()
-        number = self.catalog.add_volume(tenant.number, _KINDS[kind], name, unwritten, origin)
+        row = self.catalog.add_volume(row)
         try:
-            handle = enter(number)
+            handle = enter(row.number)
             self.engine.commit()
         except BaseException:
             with suppress(SeqstoreError):  # what cannot be undone now is put right at the next opening
-                self._undo(number)
+                self._undo(row.number)
             raise
-        return self._adopt(kind, handle, name, tenant, unwritten, origin)
+        return row, handle
 
     def _undo(self, number: int) -> None:
         for entry in self.engine.volumes():
@@ -176,12 +181,15 @@ class Registry:
                 self.engine.commit()
         self.catalog.remove_volume(number)
 
-    def _adopt(
-        self, kind: type[T], handle: int, name: str, tenant: Tenant, unwritten: Unwritten, origin: int
-    ) -> T:
-        view = kind(self, handle, name=name, tenant=tenant, unwritten=unwritten, origin=origin)
-        self._views[view.number] = view
-        return view
+    def _new_volume(self, row: VolumeRow, handle: int, tenant: Tenant) -> Volume:
+        volume = Volume(self, row, handle, tenant)
+        self._views[row.number] = volume
+        return volume
+
+    def _new_snapshot(self, row: VolumeRow, handle: int, tenant: Tenant) -> Snapshot:
+        snapshot = Snapshot(self, row, handle, tenant)
+        self._views[row.number] = snapshot
+        return snapshot
 
     # ---- going --------------------------------------------------------------------------------
 

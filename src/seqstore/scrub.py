@@ -12,6 +12,8 @@ from seqstore.errors import ConfigError, SeqstoreError
 from seqstore.units import parse_size
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from seqstore.clock import Clock
     from seqstore.engine import Engine
 
@@ -174,10 +176,7 @@ class Scrub:
         while self._done_blocks < self._total_blocks and not self._stop.is_set():
             count = min(step, self._total_blocks - self._done_blocks)
             read, found = self._engine.scrub(self._done_blocks, count)
-            damaged += [
-                Damage(volume=int(volume), lba=int(lba), mba=int(mba), reason=_reason(int(code)))
-                for volume, lba, mba, code in zip(*(found[n] for n in found.dtype.names), strict=True)
-            ]
+            damaged += [_damage(row) for row in found]
             blocks += read
             self._totals.add(read, len(found))
             self._done_blocks += count
@@ -206,5 +205,7 @@ class Scrub:
             self._clock.sleep_ns(min(left_ns, _LONGEST_SLEEP_NS))
 
 
-def _reason(code: int) -> str:
-    return f"cannot be read: {os.strerror(code)}" if code else "is not as it was written"
+def _damage(row: np.void) -> Damage:
+    code = int(row["os_error"])
+    reason = f"cannot be read: {os.strerror(code)}" if code else "is not as it was written"
+    return Damage(volume=int(row["volume"]), lba=int(row["lba"]), mba=int(row["mba"]), reason=reason)

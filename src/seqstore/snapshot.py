@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from seqstore.errors import ConfigError
 from seqstore.view import View
 from seqstore.volume_io import VolumeIO
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 class Snapshot(View):
     """A frozen view of a volume, of the volume's tenant. It outlives the volume.
 
-    Made by `Volume.snapshot`, found by `Volume.find_snapshot` and in `Tenant.snapshots`. It is read as a volume
-    is, and never changes.
+    Made by `Volume.snapshot`, found by `Volume.find_snapshot` and in `Tenant.snapshots`. It is read as a
+    volume is, and never changes.
 
     Attributes
     ----------
@@ -29,7 +30,7 @@ class Snapshot(View):
     """
 
     def delete(self) -> None:
-        """Delete the snapshot. Bytes that nobody else shows stay on the medium until the head writes over them.
+        """Delete the snapshot. Bytes that nobody else shows stay on the medium until they are written over.
 
         A deleted snapshot does not come back after a crash.
 
@@ -97,4 +98,6 @@ class Snapshot(View):
             If the store was closed.
         """
         self._require()
+        if mode != "rb":
+            raise ConfigError(f"mode is {mode!r}; a snapshot is for reading, 'rb'")
         return VolumeIO(self, mode)

@@ -137,7 +137,7 @@ class Store(OpenStore):
         direct : bool
             Whether the drive's file is used without the operating system's cache.
         preallocate : bool
-            Whether the file system is to set aside all of the drive at once, so that it cannot run out of room.
+            Whether the file system sets aside all of the drive at once, so that it cannot run out of room.
 
         Raises
         ------
@@ -302,9 +302,7 @@ def _settings(
     )
 
 
-def _options(
-    verify: bool, checkpoint_interval: SupportsIndex | str | None = None, **flags: bool
-) -> Options:
+def _options(verify: bool, checkpoint_interval: SupportsIndex | str | None = None, **flags: bool) -> Options:
     for name, flag in {"verify": verify, **flags}.items():
         if not isinstance(flag, bool):
             raise ConfigError(f"{name} is {flag!r}; True or False is expected")
@@ -312,7 +310,9 @@ def _options(
     if checkpoint_interval is not None:
         checkpoint_bytes = parse_size(checkpoint_interval, "checkpoint_interval")
         if not checkpoint_bytes:
-            raise ConfigError("checkpoint_interval is 0; a size is expected, or None to leave it to the store")
+            raise ConfigError(
+                "checkpoint_interval is 0; a size is expected, or None to leave it to the store"
+            )
     return Options(verify=verify, checkpoint_bytes=checkpoint_bytes, **flags)
 
 

@@ -14,6 +14,7 @@ from seqstore.units import unsigned
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from seqstore.catalog import VolumeRow
     from seqstore.registry import Registry
     from seqstore.tenants import Tenant
 
@@ -35,22 +36,13 @@ class View(EngineView):
         Whether it was deleted; it is then of no further use.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        handle: int,
-        *,
-        name: str,
-        tenant: Tenant,
-        unwritten: Unwritten,
-        origin: int,
-    ) -> None:
-        super().__init__(registry.engine, handle, name)
-        self._registry = registry
+    def __init__(self, registry: Registry, row: VolumeRow, handle: int, tenant: Tenant) -> None:
+        super().__init__(registry.engine, handle, row.name)
         self.tenant = tenant
-        self.unwritten = unwritten
+        self.unwritten: Unwritten = row.unwritten
         self.deleted = False
-        self._origin = origin
+        self._registry = registry
+        self._origin = row.origin
 
     def __repr__(self) -> str:
         state = ", deleted" if self.deleted else ", closed" if self._engine.closed else ""
