@@ -2,7 +2,9 @@
  * drive does little else.
  *
  * Together they keep the ledger: an entry changes here and nowhere else, except that a summary dies when its
- * segment is retired (clean.c).
+ * segment is retired (clean.c), and that recovery fills it (checkpoint_load.c, replay.c). Where records are
+ * gathered first, the ledger goes on saying what the medium holds; the entries of the open record are pending
+ * until it is written (record.c).
  */
 #ifndef SEQSTORE_APPEND_H
 #define SEQSTORE_APPEND_H
@@ -12,55 +14,77 @@
 /* The block at mba is about to be written over: what it held is gone. */
 static inline void sq_block_gone(sq_log *log, uint64_t old_entry)
 {
-    struct sq_volume *volume = log->volumes[sq_entry_slot(old_entry)];
+    struct sq_layer *layer = log->layers[sq_entry_slot(old_entry)];
     if (sq_entry_state(old_entry) == SQ_MOVED)
-        volume->moved_blocks--;
+        layer->moved_blocks--;
     else
-        volume->dead_blocks--;
-    if (volume->deleted)
-        sq_volume_settle(log, volume);
+        layer->dead_blocks--;
+    if (layer->dropped)
+        sq_layer_settle(log, layer);
 }
 
-/* A live block's volume no longer needs it (DEAD), or has it elsewhere (MOVED). */
-static inline void sq_block_dies(sq_log *log, uint32_t mba, struct sq_volume *volume, unsigned state)
+/* A live block's layer no longer needs it (DEAD), or has it elsewhere (MOVED). */
+static inline void sq_block_dies(sq_log *log, uint32_t mba, struct sq_layer *layer, unsigned state)
 {
-    log->ledger[mba] = sq_entry(state, volume->slot, log->stats.position);
+    *sq_entry_of(log, mba) = sq_entry(state, layer->slot, log->stats.position);
     log->segments[sq_segment_of(log, mba)].live_blocks--;
     if (state == SQ_DEAD) {
-        volume->dead_blocks++;
+        layer->dead_blocks++;
         log->stats.live_blocks--;
     } else {
-        volume->moved_blocks++;
+        layer->moved_blocks++;
     }
 }
 
-/* The block at mba becomes what the entry says; time goes on by one block. */
-static inline int sq_block_claim(sq_log *log, uint64_t mba, uint64_t entry)
+/* What the medium held at mba is written over by what the entry says. */
+static inline int sq_block_settle(sq_log *log, uint64_t mba, uint64_t entry)
 {
     uint64_t old = log->ledger[mba];
     SQ_CHECK(log, sq_entry_state(old) != SQ_LIVE && sq_entry_state(old) != SQ_SUMMARY);
+    log->ledger[mba] = entry;
     if (old != 0)
         sq_block_gone(log, old);
-    log->ledger[mba] = entry;
+    return SQ_OK;
+}
+
+/* The block at mba becomes what the entry says, at once or when its record is written; time goes on by one
+ * block. */
+static inline int sq_block_claim(sq_log *log, uint64_t mba, uint64_t entry)
+{
+    if (log->record.pending != NULL)
+        log->record.pending[mba - log->record.mba] = entry;
+    else
+        SQ_TRY(sq_block_settle(log, mba, entry));
     log->stats.position++;
     return SQ_OK;
 }
 
 /* Enters the block that the caller has put at sq_record_next_mba. */
-static inline int sq_block_add(sq_log *log, const struct sq_volume *volume, uint64_t lba,
-                               uint32_t checksum)
+static inline int sq_block_add(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t checksum,
+                               uint8_t flags)
 {
     uint32_t mba = sq_record_next_mba(log);
-    SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_LIVE, volume->slot, lba)));
-    if (log->payload != NULL) {
-        log->checksums[mba] = checksum;
-        sq_record_enter(log, SQ_ENTRY_DATA, volume->number, lba, checksum);
+    SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_LIVE, layer->slot, lba)));
+    if (log->tags != NULL) {
+        log->tags[mba] = sq_tag_data(layer->number, lba);
+        log->record.entry_count++;
     } else {
-        log->tags[mba] = sq_tag_data(volume->number, lba);
+        log->checksums[mba] = checksum;
+        sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_DATA, .flags = flags, .lba = lba,
+                                                      .volume = layer->number, .value = checksum});
     }
-    log->record.entry_count++;
     log->record.data_count++;
     log->segments[log->open_segment].live_blocks++;
+    return SQ_OK;
+}
+
+/* Enters a block of the log's own that the caller has put at sq_record_next_mba: a page of a checkpoint, or
+ * padding. */
+static inline int sq_block_add_own(sq_log *log, const struct sq_entry_fields *entry)
+{
+    SQ_TRY(sq_block_claim(log, sq_record_next_mba(log), sq_entry(SQ_SUMMARY, 0, 0)));
+    sq_record_note(log, entry);
+    log->record.data_count++;
     return SQ_OK;
 }
 

@@ -2,6 +2,9 @@
  *
  * Relocated blocks go to the head like any others (placement single). The copy that stays behind is
  * MOVED: its bytes are there until the head comes round, and the ledger counts them.
+ *
+ * Checksums travel along unchecked: damage stays detectable, and is found on reading. A block that cannot even be
+ * read is replaced by zeros, which its checksum does not fit: it is damaged in its new place as it was in the old.
  */
 #include "append.h"
 
@@ -18,7 +21,7 @@ static uint32_t find_live(const sq_log *log, uint32_t *from, uint32_t end, uint3
 
 static const struct sq_map *map_of(const sq_log *log, uint32_t mba)
 {
-    return &log->volumes[sq_entry_slot(log->ledger[mba])]->map;
+    return &log->layers[sq_entry_slot(log->ledger[mba])]->map;
 }
 
 static void fetch_leaf(const sq_log *log, uint32_t mba)
@@ -26,36 +29,25 @@ static void fetch_leaf(const sq_log *log, uint32_t mba)
     sq_map_prefetch_leaf(map_of(log, mba), sq_entry_value(log->ledger[mba]));
 }
 
-/* Relocation has the rest of the open segment and the one kept for it, and never cleans itself. */
-static int make_room(sq_log *log)
-{
-    while (sq_record_room(log) == 0) {
-        SQ_TRY(sq_record_close(log));
-        if (log->open_blocks == log->segment_blocks)
-            SQ_TRY(sq_segment_next(log));
-        SQ_TRY(sq_record_open(log));
-    }
-    return SQ_OK;
-}
-
-/* next: the block to be relocated after this one, to be fetched meanwhile; mba if there is none. */
-static int relocate(sq_log *log, uint32_t mba, uint32_t next)
+/* block: its bytes, on media that are not in memory. next: the block to be relocated after this one, to be fetched
+ * meanwhile; mba if there is none. */
+static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *block)
 {
     uint64_t entry = log->ledger[mba], lba = sq_entry_value(entry);
-    struct sq_volume *volume = log->volumes[sq_entry_slot(entry)];
-    SQ_CHECK(log, volume != NULL && lba / SQ_LEAF_BLOCKS < volume->map.leaf_count);
-    SQ_TRY(make_room(log));
-    uint32_t to = sq_record_next_mba(log), checksum = 0;
-    if (log->payload != NULL) {
-        /* The checksum travels along unchecked: damage stays detectable, and is found on reading. */
-        checksum = log->checksums[mba];
+    struct sq_layer *layer = log->layers[sq_entry_slot(entry)];
+    SQ_CHECK(log, layer != NULL && lba / SQ_LEAF_BLOCKS < layer->map.leaf_count);
+    /* There is the rest of the open segment and the one kept for this. */
+    SQ_TRY(sq_head_advance(log, 0));
+    uint32_t to = sq_record_next_mba(log), checksum = log->tags != NULL ? 0 : log->checksums[mba];
+    if (log->payload != NULL)
         log->kernels->copy(sq_payload_at(log, to), sq_payload_at(log, mba), log->block_bytes,
                            next == mba ? NULL : sq_payload_at(log, next));
-    }
-    SQ_TRY(sq_block_add(log, volume, lba, checksum));
-    uint32_t old = sq_map_put(&volume->map, lba, to);
+    else if (log->tags == NULL)
+        memcpy(sq_place_at(log, to), block, log->block_bytes);
+    SQ_TRY(sq_block_add(log, layer, lba, checksum, SQ_FLAG_RELOCATED));
+    uint32_t old = sq_map_put(&layer->map, lba, to);
     SQ_CHECK(log, old == mba);
-    sq_block_dies(log, mba, volume, SQ_MOVED);
+    sq_block_dies(log, mba, layer, SQ_MOVED);
     log->stats.relocated_blocks++;
     return SQ_OK;
 }
@@ -79,31 +71,67 @@ static void fetch_leaves(const sq_log *log, const struct batch *batch)
         fetch_leaf(log, batch->live[i]);
 }
 
-/* Relocates a batch while the leaves that the next one needs come into the cache. */
-static int relocate_batch(sq_log *log, const struct batch *batch, const struct batch *next)
+/* Reads the live blocks of a batch, from the one at index on, as many as lie close together; returns how many. */
+static uint32_t read_ahead(sq_log *log, const struct batch *batch, uint32_t index)
 {
-    for (uint32_t i = 0; i < batch->count; i++) {
-        if (i < next->count)
-            fetch_leaf(log, next->live[i]);
-        SQ_TRY(relocate(log, batch->live[i], batch->live[i + 1 < batch->count ? i + 1 : i]));
+    uint8_t *buffer = log->durable.clean_buffer;
+    uint32_t first = batch->live[index], count = 1, span = 1;
+    while (index + count < batch->count && batch->live[index + count] - first < SQ_CLEAN_SPAN &&
+           batch->live[index + count] - first <= span + SQ_CLEAN_GAP) {
+        span = batch->live[index + count] - first + 1;
+        count++;
+    }
+    int os_error;
+    if (sq_medium_fetch(log->medium, first, span, buffer, &os_error) == SQ_OK)
+        return count;
+    memset(buffer, 0, log->block_bytes);
+    sq_medium_fetch(log->medium, first, 1, buffer, &os_error); /* or it stays zero */
+    return 1;
+}
+
+static int relocate_from_medium(sq_log *log, const struct batch *batch)
+{
+    for (uint32_t index = 0; index < batch->count;) {
+        uint32_t count = read_ahead(log, batch, index), first = batch->live[index];
+        for (uint32_t i = 0; i < count; i++, index++) {
+            uint32_t mba = batch->live[index];
+            size_t offset = (size_t)(mba - first) << log->block_shift;
+            SQ_TRY(relocate(log, mba, mba, log->durable.clean_buffer + offset));
+        }
     }
     return SQ_OK;
 }
 
-/* Nothing of the victim is in use any more: its summaries die, its zone may be written again. */
-static int retire(sq_log *log, uint32_t victim)
+/* Relocates a batch while the leaves that the next one needs come into the cache. */
+static int relocate_batch(sq_log *log, const struct batch *batch, const struct batch *next)
 {
-    uint32_t first = victim * log->segment_blocks;
+    if (log->durable.on)
+        return relocate_from_medium(log, batch);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (i < next->count)
+            fetch_leaf(log, next->live[i]);
+        SQ_TRY(relocate(log, batch->live[i], batch->live[i + 1 < batch->count ? i + 1 : i], NULL));
+    }
+    return SQ_OK;
+}
+
+int sq_clean_retire(sq_log *log)
+{
+    uint32_t victim = sq_ring_pop(&log->sealed_ring), first = victim * log->segment_blocks;
     SQ_CHECK(log, log->segments[victim].live_blocks == 0);
     for (uint32_t mba = first; mba < first + log->segment_blocks; mba++)
         if (sq_entry_state(log->ledger[mba]) == SQ_SUMMARY) {
             log->ledger[mba] = sq_entry(SQ_DEAD, 0, log->stats.position);
-            log->volumes[0]->dead_blocks++;
+            log->layers[0]->dead_blocks++;
         }
-    sq_medium_restart(log->medium, victim);
+    /* A zone that holds what may still be needed after a crash begins anew when it is written again. */
+    if (log->medium->ops == NULL)
+        SQ_CHECK(log, sq_medium_restart(log->medium, victim) == SQ_OK);
     log->segments[victim].state = SQ_SEGMENT_FREE;
     sq_ring_push(&log->free_ring, victim);
-    log->stats.cleaned_segments++;
+    /* What died or moved here did so in records up to the open one. */
+    if (log->durable.freed != NULL)
+        log->durable.freed[victim] = log->record.sequence;
     return SQ_OK;
 }
 
@@ -124,6 +152,7 @@ int sq_clean_oldest(sq_log *log)
     SQ_CHECK(log, log->sealed_ring.count > 0);
     uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
     uint32_t live = log->segments[victim].live_blocks;
+    SQ_CHECK(log, !log->durable.in_request);
     /* All the memory first: a victim half moved would leave the cleaner without its spare segment. Moving
      * blocks may change the form of a leaf, once. */
     uint32_t changes = live < log->leaves.leaf_count ? live : log->leaves.leaf_count;
@@ -136,7 +165,8 @@ int sq_clean_oldest(sq_log *log)
         find_batch(log, &from, end, &batches[~turn & 1]);
         SQ_TRY(relocate_batch(log, &batches[turn & 1], &batches[~turn & 1]));
     }
-    sq_ring_pop(&log->sealed_ring);
+    SQ_TRY(sq_clean_retire(log));
+    log->stats.cleaned_segments++;
     look_ahead(log);
-    return retire(log, victim);
+    return SQ_OK;
 }

@@ -58,6 +58,7 @@ void sq_map_discard(struct sq_map *map)
 {
     resize_directory(map, 0); /* to nothing, which cannot fail */
     map->mapped_blocks = 0;
+    map->used_leaves = 0;
 }
 
 void sq_map_free(struct sq_map *map)

@@ -39,6 +39,7 @@ static void replace_leaf(struct sq_map *map, uint64_t index, uint64_t word)
 {
     uint64_t old = map->directory[index];
     map->directory[index] = word;
+    map->used_leaves += (uint64_t)(word != 0) - (uint64_t)(old != 0);
     if (old != 0)
         sq_leaf_give_back(map->pool, sq_word_leaf(old));
 }
@@ -257,6 +258,7 @@ static void put_leaf_run(struct sq_map *map, uint64_t index, uint32_t at, uint32
         store_line(leaf, &extent, 1);
         map->directory[index] = make_word(leaf, SQ_LEAF_LINE, count);
         map->mapped_blocks += count;
+        map->used_leaves++;
         return;
     }
     if (sq_word_form(map->directory[index]) == SQ_LEAF_LINE) {
@@ -324,6 +326,11 @@ uint32_t sq_map_clear(struct sq_map *map, uint64_t lba, uint64_t end, uint32_t *
 
 /* ---- runs and checks ----------------------------------------------------------------------- */
 
+void sq_map_unpack(const struct sq_map *map, uint64_t index, uint32_t *mba_out)
+{
+    unpack(sq_map_word(map, index), mba_out);
+}
+
 struct sq_map_run sq_map_run_at(const struct sq_map *map, uint64_t lba, uint64_t end)
 {
     struct sq_map_run run = {.count = 1, .mba = sq_map_get(map, lba)};
@@ -373,12 +380,13 @@ static int leaf_is_sound(uint64_t word, uint32_t *mapped_out)
 
 int sq_map_check(const struct sq_map *map)
 {
-    uint64_t total = 0;
+    uint64_t total = 0, leaves = 0;
     for (uint64_t index = 0; index < map->leaf_count; index++) {
         uint32_t mapped = 0;
         if (map->directory[index] != 0 && !leaf_is_sound(map->directory[index], &mapped))
             return -1;
         total += mapped;
+        leaves += map->directory[index] != 0;
     }
-    return total == map->mapped_blocks ? 0 : -1;
+    return total == map->mapped_blocks && leaves == map->used_leaves ? 0 : -1;
 }

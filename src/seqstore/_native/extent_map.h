@@ -30,6 +30,7 @@ struct sq_map {
     uint64_t *directory;
     uint64_t leaf_count; /* words of the directory; what lies beyond is unmapped */
     uint64_t mapped_blocks;
+    uint64_t used_leaves;
     struct sq_leaf_pool *pool;
     uint64_t owner; /* names the map to the pool, which hands back owner << 32 | leaf index */
 };
@@ -74,6 +75,9 @@ void sq_map_put_run(struct sq_map *map, uint64_t lba, uint32_t count, uint32_t m
 /* Unmaps the blocks of [lba, end) that lie in lba's leaf; returns how many were mapped and gives their
  * media blocks in old_out[512]. */
 uint32_t sq_map_clear(struct sq_map *map, uint64_t lba, uint64_t end, uint32_t *old_out);
+
+/* What the blocks of a leaf are mapped to, in mba_out[SQ_LEAF_BLOCKS]. */
+void sq_map_unpack(const struct sq_map *map, uint64_t index, uint32_t *mba_out);
 
 /* The longest uniform run from lba on that ends at end or before. */
 struct sq_map_run sq_map_run_at(const struct sq_map *map, uint64_t lba, uint64_t end);
@@ -120,6 +124,12 @@ static inline uint32_t sq_sparse_get(const struct sq_sparse_leaf *leaf, uint32_t
     if ((leaf->bitmap[at / 64] >> at % 64 & 1) == 0)
         return SQ_UNMAPPED;
     return leaf->mba[sq_sparse_rank(leaf, at)];
+}
+
+/* 0 if nothing of the leaf is mapped. */
+static inline uint64_t sq_map_word(const struct sq_map *map, uint64_t index)
+{
+    return index < map->leaf_count ? map->directory[index] : 0;
 }
 
 static inline uint32_t sq_map_get(const struct sq_map *map, uint64_t lba)

@@ -1,12 +1,32 @@
 /* head.c: room at the head: the next record, the next segment, or a segment to be cleaned first.
  *
- * One free segment is kept for the cleaner, which needs at most that one: what is live in a segment fits
- * into an empty one. The head takes a free segment only while there are two.
+ * In memory: one free segment is kept for the cleaner, which needs at most that one: what is live in a segment
+ * fits into an empty one. The head takes a free segment only while there are two, and cleans in the middle of a
+ * request when it must.
+ *
+ * On media that outlive the process a request is whole after a crash, or has not happened. So all the cleaning
+ * comes before it: then nothing that the request replaces can be written over before the request is safe. Free
+ * segments are kept for the cleaner and for a checkpoint, which can come at any time.
  */
 #include "append.h"
 
+int sq_head_advance(sq_log *log, int only_entry)
+{
+    for (;;) {
+        if (only_entry ? log->record.open && log->record.entry_count < log->record_entries
+                       : sq_record_room(log) > 0)
+            return SQ_OK;
+        SQ_TRY(sq_record_close(log));
+        if (log->open_blocks == log->segment_blocks)
+            SQ_TRY(sq_segment_next(log));
+        SQ_TRY(sq_record_open(log));
+    }
+}
+
 int sq_head_make_room(sq_log *log, int only_entry)
 {
+    if (log->durable.on)
+        return sq_head_advance(log, only_entry);
     /* Each turn seals a record or cleans a segment; live blocks leave a whole segment free, so a lap of
      * cleaning finds room. */
     for (uint64_t turn = 0; turn < 4 * (uint64_t)log->segment_count + 4; turn++) {
@@ -23,4 +43,77 @@ int sq_head_make_room(sq_log *log, int only_entry)
     }
     SQ_CHECK(log, !"room after a lap of cleaning");
     return SQ_OK;
+}
+
+/* ---- before a request ------------------------------------------------------------------------- */
+
+/* The first record after an opening says so, before any other can be lost: without it a log that was closed
+ * would still look closed. */
+static int begin_use(sq_log *log)
+{
+    if (log->durable.begun)
+        return SQ_OK;
+    SQ_TRY(sq_head_advance(log, 1));
+    if (log->record.entry_count == 0)
+        sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_OPENED});
+    SQ_TRY(sq_record_close(log));
+    SQ_TRY(sq_sync_now(log));
+    log->durable.begun = 1;
+    return SQ_OK;
+}
+
+/* Segments that so many blocks and entries take at most, the rest of the open one not counted. */
+static uint32_t segments_for(const sq_log *log, uint64_t blocks, uint64_t entries)
+{
+    uint64_t per_segment = log->segment_data;
+    uint64_t records = entries / log->record_entries + 2; /* of entries alone, a block each */
+    return (uint32_t)((blocks + records + per_segment - 1) / per_segment);
+}
+
+/* Cleans a segment, after the checkpoint that its records may be needed for. */
+static int clean_one(sq_log *log)
+{
+    const struct sq_durability *durable = &log->durable;
+    SQ_CHECK(log, log->sealed_ring.count > 0);
+    uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
+    if (durable->newest[victim] >= durable->checkpoint)
+        SQ_TRY(sq_checkpoint_write(log, 0));
+    SQ_CHECK(log, durable->newest[victim] < durable->checkpoint);
+    return sq_clean_oldest(log);
+}
+
+static int free_segments(sq_log *log, uint32_t needed)
+{
+    uint32_t least = log->durable.kept_segments + needed;
+    if (log->free_ring.count >= least)
+        return SQ_OK;
+    for (uint32_t turn = 0; log->free_ring.count < least + log->durable.batch_segments; turn++) {
+        SQ_CHECK(log, turn < 4 * log->segment_count);
+        SQ_TRY(clean_one(log));
+    }
+    return SQ_OK;
+}
+
+int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
+{
+    struct sq_durability *durable = &log->durable;
+    if (!durable->on)
+        return SQ_OK;
+    SQ_CHECK(log, !durable->in_request);
+    if (durable->read_only)
+        return SQ_E_READ_ONLY;
+    if (durable->failed)
+        return SQ_E_FAILED;
+    SQ_TRY(begin_use(log));
+    if (log->stats.position - durable->checkpoint_position >= durable->checkpoint_interval)
+        SQ_TRY(sq_checkpoint_write(log, 0));
+    SQ_TRY(free_segments(log, segments_for(log, blocks, entries)));
+    durable->in_request = 1;
+    log->record.request_entry = log->record.entry_count;
+    return SQ_OK;
+}
+
+void sq_request_end(sq_log *log)
+{
+    log->durable.in_request = 0;
 }

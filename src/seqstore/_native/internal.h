@@ -1,11 +1,12 @@
 /* internal.h: the log from the inside: its structures, and what its files offer to each other.
  *
- *   log.c      creation, closing, statistics      head.c     room for the next block
- *   check.c    the deep check                     clean.c    moving live blocks out of the way
- *   write.c read.c trim.c   the requests          record.c   the open record
- *   volume.c   volumes and their numbers          segment.c  the rings of segments
- *   ledger.c   what each media block is           append.h   what happens to each block, inline
- *   lock.c     the lock and the latch
+ *   write.c read.c trim.c   the requests          head.c     room for a request and for the next block
+ *   volume.c   volumes, snapshots, clones         clean.c    moving live blocks out of the way
+ *   layer.c layer_view.c    who owns which block  record.c   the open record
+ *   ledger.c   what each media block is           segment.c  the rings of segments
+ *   log.c      creation, closing, statistics      append.h   what happens to each block, inline
+ *   check.c    the deep check                     sync.c     what is safe on the medium
+ *   lock.c     the lock and the latch             checkpoint.c recover.c   how a log is opened again
  *
  * Lock: log->lock guards everything here. Requests that change hold it alone; reads share it.
  */
@@ -23,17 +24,40 @@
 /* Blocks that a request handles at once: enough cache misses in flight, scratch that fits the stack. */
 #define SQ_BATCH 64u
 
-/* A volume, also a deleted one whose bytes still lie on the medium. Slot 0 is the log itself. */
+/* The cleaner reads live blocks of a medium that is not in memory together, up to so many blocks at once and over
+ * gaps of so many dead ones. */
+#define SQ_CLEAN_SPAN 128u
+#define SQ_CLEAN_GAP 8u
+
+/* What owns media blocks: the writes of one volume between two snapshots. The media name layers, and a read
+ * that finds nothing in one goes on in its parent, unless a hole says that the block was trimmed there. Slot 0
+ * is the log itself. See layer.c. */
+struct sq_layer {
+    uint64_t number;
+    uint64_t tenant;
+    uint64_t volume; /* number of the volume in whose life it was written */
+    uint64_t dead_blocks;
+    uint64_t moved_blocks;
+    uint32_t slot;
+    uint8_t dropped;          /* nobody reads it any more; its bytes still lie on the medium */
+    struct sq_volume *reader; /* the volume or snapshot whose head it is, or NULL */
+    struct sq_layer *parent;
+    struct sq_layer *first_child;
+    struct sq_layer *next_sibling;
+    struct sq_map map;
+    struct sq_map holes; /* lba to anything: trimmed here, while an ancestor has it mapped */
+};
+
+/* What a handle names: a volume, or a snapshot, which is a volume that nobody can change. */
 struct sq_volume {
     uint64_t number;
     uint64_t tenant;
     uint64_t size_bytes;
-    uint64_t dead_blocks;
-    uint64_t moved_blocks;
-    uint32_t slot;
-    uint8_t deleted;
+    uint64_t origin; /* of a snapshot: the volume; of a clone: the snapshot; else 0 */
+    uint32_t index;
     uint8_t unwritten_error;
-    struct sq_map map;
+    uint8_t is_snapshot;
+    struct sq_layer *head;
 };
 
 struct sq_segment {
@@ -49,24 +73,62 @@ struct sq_ring {
     uint32_t count;
 };
 
-/* The record that is being filled: its summary in image, its data already in the medium's memory. */
+/* The record that is being filled. On media in memory its data already lie in their place; on others all of
+ * it gathers in image, summary first, and the ledger still says what the medium holds. */
 struct sq_record {
     uint8_t *image;
-    uint64_t sequence;
+    uint64_t *pending; /* entries of the summary and the data blocks, for the ledger; NULL on media in memory */
+    uint64_t sequence; /* of the open record, or of the last one */
     uint64_t position;
     uint32_t mba; /* of the summary */
     uint32_t data_room;
     uint32_t data_count;
     uint32_t entry_count;
+    uint32_t request_entry; /* where the request under way began, 0 if in an earlier record */
+    uint32_t previous;      /* checksum of the summary before */
     uint8_t open;
+};
+
+/* What a log on a medium that outlives the process knows about what is safe. */
+struct sq_durability {
+    int on;
+    int read_only;
+    int failed;     /* a sync failed: what is on the medium is unknown until it is opened again */
+    int begun;      /* the record that marks this opening is on the medium */
+    int in_request; /* records that close now end in the middle of a request */
+    int os_error;   /* of the last SQ_E_IO, with its place */
+    uint64_t error_mba;
+
+    uint64_t written; /* sequence of the last record that was appended */
+    uint64_t flushed; /* of the last one that is known to be on the medium; atomic */
+    pthread_mutex_t mutex; /* of what follows */
+    pthread_cond_t changed;
+    int syncing;
+    uint32_t waiting; /* flushes that wait for a sync, without the log's lock */
+
+    uint64_t checkpoint; /* sequence of the first record of the newest one on the medium */
+    uint32_t checkpoint_mba;
+    uint64_t checkpoint_position;
+    uint64_t checkpoint_interval; /* blocks */
+    uint64_t opened_position;     /* where the counters of the statistics began */
+    uint64_t tables_most_bytes;   /* of volumes, layers and holes in a checkpoint */
+    uint32_t kept_segments;       /* free, at any time between requests: for the cleaner and a checkpoint */
+    uint32_t batch_segments;      /* freed at once, so that one sync lets them all be used again */
+    uint32_t window_segments;     /* that can hold nothing that is safe, at most */
+    uint64_t opened_segments;
+    uint64_t *window;             /* what was written when each of the last window_segments was opened */
+    uint64_t atomic_blocks;       /* of a request that a crash does not cut in two */
+    uint64_t *newest;             /* by segment: sequence of its last record */
+    uint64_t *freed;              /* by segment: must be flushed before the segment is written again */
+    uint8_t *clean_buffer;        /* SQ_CLEAN_SPAN blocks */
 };
 
 struct sq_log {
     pthread_rwlock_t lock;
     const struct sq_kernels *kernels;
     sq_medium *medium;
-    uint8_t *payload;    /* the medium's bytes; NULL on a tags medium */
-    uint64_t *tags;      /* the medium's tags; NULL on a memory medium */
+    uint8_t *payload;    /* the medium's bytes; NULL unless it is in memory */
+    uint64_t *tags;      /* the medium's tags; NULL unless it keeps them */
     uint64_t *ledger;    /* one entry a media block */
     uint32_t *checksums; /* of live data blocks; NULL on a tags medium */
     struct sq_segment *segments;
@@ -85,13 +147,20 @@ struct sq_log {
     uint32_t open_segment;
     uint32_t open_blocks; /* of the open segment, in finished records */
     struct sq_record record;
+    struct sq_durability durable;
 
-    struct sq_volume **volumes; /* by slot */
-    uint32_t slot_count;
-    uint32_t slot_capacity;
+    struct sq_layer **layers; /* by slot */
+    uint32_t layer_count;
+    uint32_t layer_capacity;
     uint32_t *free_slots;
     uint32_t free_slot_count;
+    struct sq_volume **volumes; /* by index */
+    uint32_t volume_count;      /* indexes in use or free */
+    uint32_t volume_capacity;
+    uint32_t *free_indexes;
+    uint32_t free_index_count;
     uint64_t last_number;
+    uint64_t hole_leaves; /* leaves of all maps of holes */
     struct sq_leaf_pool leaves;
 
     struct sq_stats stats; /* head_mba and map_bytes are filled when asked for */
@@ -141,6 +210,27 @@ static inline uint8_t *sq_payload_at(const sq_log *log, uint64_t mba)
     return log->payload + (mba << log->block_shift);
 }
 
+/* Does the block belong to the open record, and is it not on the medium yet? */
+static inline int sq_is_staged(const sq_log *log, uint64_t mba)
+{
+    const struct sq_record *record = &log->record;
+    return record->pending != NULL && record->open && mba - record->mba <= record->data_count;
+}
+
+/* Where a block of the open record is put together. */
+static inline uint8_t *sq_place_at(const sq_log *log, uint64_t mba)
+{
+    if (log->payload != NULL)
+        return sq_payload_at(log, mba);
+    return log->record.image + ((mba - log->record.mba) << log->block_shift);
+}
+
+/* What the block is to the log, also while the medium does not hold it yet. */
+static inline uint64_t *sq_entry_of(const sq_log *log, uint64_t mba)
+{
+    return sq_is_staged(log, mba) ? &log->record.pending[mba - log->record.mba] : &log->ledger[mba];
+}
+
 /* ---- ledger: state (3 bits), slot of the volume (23), lba or position of death (38) ---------- */
 
 #define SQ_SLOT_BITS 23
@@ -169,15 +259,14 @@ static inline uint64_t sq_entry_value(uint64_t entry)
     return entry & SQ_VALUE_MASK;
 }
 
-/* ---- volume.c ------------------------------------------------------------------------------- */
+/* ---- volume.c: the table of volumes and snapshots, and what their life does to the layers ------------ */
 
-/* The volume of a handle, or NULL. */
+/* The volume or snapshot of a handle, or NULL. */
 static inline struct sq_volume *sq_volume_of(const sq_log *log, uint64_t handle)
 {
-    uint64_t slot = handle & 0xFFFFFF;
-    struct sq_volume *volume = slot < log->slot_count ? log->volumes[slot] : NULL;
-    int current = volume != NULL && volume->number == handle >> 24 && !volume->deleted && slot != 0;
-    return current ? volume : NULL;
+    uint64_t index = handle & 0xFFFFFF;
+    struct sq_volume *volume = index < log->volume_count ? log->volumes[index] : NULL;
+    return volume != NULL && volume->number == handle >> 24 ? volume : NULL;
 }
 
 /* Blocks of the volume, one that its end cuts included. */
@@ -192,14 +281,128 @@ static inline int sq_size_is_valid(const sq_log *log, uint64_t size_bytes)
     return size_bytes > 0 && (size_bytes - 1) >> log->block_shift < (uint64_t)1 << SQ_VALUE_BITS;
 }
 
-int sq_volume_add(sq_log *log, uint64_t number, uint64_t tenant, struct sq_volume **volume_out);
+/* A volume or snapshot with what stands in template (index aside), read through its head. */
+int sq_volume_add(sq_log *log, const struct sq_volume *template, struct sq_volume **volume_out);
 
-/* Frees the slot of a deleted volume that left no residue. */
-void sq_volume_settle(sq_log *log, struct sq_volume *volume);
+/* All of them in ascending order of their numbers, in an array to be freed. */
+int sq_volumes_sorted(const sq_log *log, struct sq_volume ***volumes_out, uint32_t *count_out);
+
+/* The effects of the entries of the same names, without the entries: for requests and for recovery. The
+ * numbers have been checked. */
+int sq_volume_make(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
+                   struct sq_volume **volume_out);
+int sq_volume_freeze(sq_log *log, struct sq_volume *volume, uint64_t number, struct sq_volume **snapshot_out);
+int sq_volume_branch(sq_log *log, struct sq_volume *snapshot, uint64_t number, uint64_t tenant,
+                     int unwritten_error, struct sq_volume **volume_out);
+int sq_volume_return(sq_log *log, struct sq_volume *volume, struct sq_volume *snapshot, uint64_t number);
+int sq_volume_end(sq_log *log, struct sq_volume *volume);
+
+/* ---- layer.c: layers, and which of their blocks are still in use ------------------------------------ */
+
+/* In the owner that a map of holes has in the pool, beside the layer's slot. */
+#define SQ_OWNER_HOLES ((uint64_t)1 << 24)
+
+/* A layer without readers and blocks, on a parent (or NULL). */
+int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume, struct sq_layer *parent,
+                 struct sq_layer **layer_out);
+
+/* Takes a layer without reader, children and live blocks out of the tree. */
+void sq_layer_drop(sq_log *log, struct sq_layer *layer);
+
+/* Frees the slot of a dropped layer that left no residue. */
+void sq_layer_settle(sq_log *log, struct sq_layer *layer);
+
+/* The block at mba, which is LIVE in the ledger and counted, is now the layer's block lba: what it replaces or
+ * hides dies. Memory has been reserved with sq_layer_reserve, for SQ_BATCH blocks. */
+int sq_layer_put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba);
+int sq_layer_reserve(sq_log *log, struct sq_layer *layer, uint64_t end_lba, uint64_t size_blocks);
+
+/* The part of sq_layer_put for a layer with a parent that has not mapped lba until now. */
+int sq_layer_cover(sq_log *log, struct sq_layer *layer, uint64_t lba);
+
+/* Unmaps [lba, end) of the layer, with holes where ancestors show through; all that nobody reads any more dies.
+ * changed_out: whether anything did. Either all of it happens or, out of memory or of space for the holes,
+ * nothing. */
+int sq_layer_clear(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t end, int *changed_out);
+
+/* Sees to it that sq_layer_unread cannot fail. */
+int sq_layer_reserve_unread(sq_log *log, const struct sq_layer *layer);
+
+/* The layer has lost its reader: what nobody reads any more dies, layers that nobody needs are dropped. */
+int sq_layer_unread(sq_log *log, struct sq_layer *layer);
+
+/* Makes holes of [lba, lba + count), at most SQ_MAP_TAKES blocks; memory has been reserved. */
+void sq_layer_put_holes(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t count);
+
+/* Bytes that volumes, layers and holes take in a checkpoint. */
+uint64_t sq_tables_bytes(const sq_log *log);
+
+/* ---- layer_view.c: what readers see of the layers ---------------------------------------------------- */
+
+static inline int sq_layer_is_hole(const struct sq_layer *layer, uint64_t lba)
+{
+    return layer->holes.mapped_blocks != 0 && sq_map_get(&layer->holes, lba) != SQ_UNMAPPED;
+}
+
+/* Where the layer, or the first ancestor that says anything, has the block: SQ_UNMAPPED if nobody. owner_out
+ * gets the layer that owns the media block, or NULL. */
+uint32_t sq_layer_get(const struct sq_layer *layer, uint64_t lba, const struct sq_layer **owner_out);
+
+/* The same for the blocks of a leaf, in mba_out[SQ_LEAF_BLOCKS]; returns how many are mapped. */
+uint32_t sq_layer_show(const struct sq_layer *layer, uint64_t index, uint32_t *mba_out);
+
+/* The first leaf from index on in which the layer or an ancestor maps something, or UINT64_MAX. */
+uint64_t sq_layer_next_leaf(const struct sq_layer *layer, uint64_t index);
+
+/* For walks through what a layer shows; begins with layer set and filled zero. */
+struct sq_layer_view {
+    const struct sq_layer *layer;
+    int filled;
+    uint64_t index;
+    uint32_t mba[SQ_LEAF_BLOCKS];
+};
+
+/* The longest run from lba on, to end at most, that is unmapped or mapped to consecutive media blocks. */
+struct sq_map_run sq_view_run_at(struct sq_layer_view *view, uint64_t lba, uint64_t end);
+
+/* The next layer in a walk through root's descendants, with or without those of layer; NULL behind the last. */
+const struct sq_layer *sq_layer_below(const struct sq_layer *root, const struct sq_layer *layer, int into);
+
+/* Does a volume or snapshot read what root says of the block, other than through the layer except (or NULL)? */
+int sq_layer_is_reached(const struct sq_layer *root, uint64_t lba, const struct sq_layer *except);
+
+/* Would a block written there make one more live block? */
+int sq_layer_adds(const struct sq_layer *layer, uint64_t lba);
 
 /* ---- record.c ------------------------------------------------------------------------------- */
 
-enum sq_entry_kind { SQ_ENTRY_DATA = 1, SQ_ENTRY_TRIM = 2, SQ_ENTRY_DELETE = 3 };
+enum sq_entry_kind {
+    SQ_ENTRY_DATA = 1,
+    SQ_ENTRY_TRIM = 2,
+    SQ_ENTRY_DELETE = 3,
+    SQ_ENTRY_CREATE = 4,
+    SQ_ENTRY_RESIZE = 5,
+    SQ_ENTRY_SNAPSHOT = 6,
+    SQ_ENTRY_CLONE = 7,
+    SQ_ENTRY_ROLLBACK = 8,
+    SQ_ENTRY_CHECKPOINT = 9,
+    SQ_ENTRY_CHECKPOINT_END = 10,
+    SQ_ENTRY_PAD = 11,
+    SQ_ENTRY_OPENED = 12
+};
+
+#define SQ_FLAG_RELOCATED 1u       /* of DATA: the cleaner's copy */
+#define SQ_FLAG_UNWRITTEN_ERROR 1u /* of CREATE and CLONE */
+#define SQ_FLAG_CLEAN 1u           /* of CHECKPOINT_END: the log was closed */
+
+/* An entry of a summary; the fields mean what docs/reference/on-media-format.md says for the kind. */
+struct sq_entry_fields {
+    uint64_t lba;
+    uint64_t volume;
+    uint32_t value;
+    uint8_t kind;
+    uint8_t flags;
+};
 
 /* Data blocks that the open record still takes; 0 also when none is open. */
 static inline uint32_t sq_record_room(const sq_log *log)
@@ -221,11 +424,8 @@ int sq_record_open(sq_log *log);
 /* Writes the summary and publishes the record; does nothing when none is open. */
 int sq_record_close(sq_log *log);
 
-/* Puts the next entry into the summary, on media that hold bytes. */
-void sq_record_enter(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t value);
-
-/* Enters a trim or the end of a volume; the record has room for an entry. */
-void sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t count);
+/* Puts the next entry into the summary, which has room for it; on a tags medium it is only counted. */
+void sq_record_note(sq_log *log, const struct sq_entry_fields *entry);
 
 /* ---- segment.c ------------------------------------------------------------------------------ */
 
@@ -240,29 +440,86 @@ int sq_segment_next(sq_log *log);
 /* Moves what is live in the oldest sealed segment to the head and frees the segment. */
 int sq_clean_oldest(sq_log *log);
 
+/* Nothing of the oldest sealed segment is in use any more: its summaries die, its zone may be written again. */
+int sq_clean_retire(sq_log *log);
+
 /* ---- head.c --------------------------------------------------------------------------------- */
 
-/* A record with room for a data block (for an entry, when only_entry) at the head; cleans as needed. */
+/* A record with room for a data block (for an entry, when only_entry) at the head. On media in memory it cleans
+ * as needed; on others it has to stay within what sq_request_begin made free. */
 int sq_head_make_room(sq_log *log, int only_entry);
+
+/* The same without ever cleaning. */
+int sq_head_advance(sq_log *log, int only_entry);
+
+/* Around every request that changes something: so many data blocks and entries, atomic_blocks at most, will be
+ * on the medium together or not at all. Begin can fail before anything has changed; end cannot. On media in
+ * memory both do nothing. */
+int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries);
+void sq_request_end(sq_log *log);
+
+/* ---- sync.c --------------------------------------------------------------------------------- */
+
+int sq_sync_init(sq_log *log);
+void sq_sync_free(sq_log *log);
+
+/* With the lock held alone and no open record: everything appended is on the medium. */
+int sq_sync_now(sq_log *log);
+
+/* With the lock held alone, in closing: waits for the flushes under way. */
+void sq_sync_drain(sq_log *log);
+
+/* Fills in where the medium failed, if that is what the status says, which it hands on. */
+int sq_fault_io(const sq_log *log, int status, struct sq_fault *fault_out);
+
+static inline uint64_t sq_flushed(const sq_log *log)
+{
+    return __atomic_load_n(&log->durable.flushed, __ATOMIC_ACQUIRE);
+}
+
+/* ---- checkpoint.c --------------------------------------------------------------------------- */
+
+/* Sizes that depend on how large a checkpoint can get. */
+int sq_checkpoint_plan(sq_log *log, const struct sq_log_options *options);
+
+/* Writes one and syncs; clean marks the end of the log's use. */
+int sq_checkpoint_write(sq_log *log, int clean);
+
+/* No checkpoint's stream is longer. */
+uint64_t sq_checkpoint_most_bytes(const sq_log *log);
+
+/* checkpoint_load.c: rebuilds the log's state, which is empty, from a checkpoint's stream. SQ_E_FORMAT if it contradicts itself. */
+int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes);
+
+/* ---- log.c ---------------------------------------------------------------------------------- */
+
+/* A log without state on a medium that is its own from now on; it was new, unless is_old. */
+int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_old, sq_log **log_out);
+
+/* Zeros, aligned for the kernels and for direct access; to be freed with free. */
+uint8_t *sq_buffer(size_t bytes);
 
 /* ---- read.c, write.c, trim.c ----------------------------------------------------------------- */
 
 /* Copies part of a live block after checking owner and checksum. */
-int sq_read_block(sq_log *log, const struct sq_volume *volume, uint64_t lba, uint32_t mba,
+int sq_read_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba,
                   uint32_t from_bytes, uint32_t length_bytes, uint8_t *data_out,
                   struct sq_fault *fault_out);
 
-/* Writes a run of whole blocks; space has been checked. data is NULL on a tags medium. */
+/* Is there space for so many more live blocks? */
+int sq_check_space(const sq_log *log, uint64_t needed, struct sq_fault *fault_out);
+
+/* Do the bytes have the checksum of the live block at mba? */
+int sq_block_is_right(const sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba,
+                      const uint8_t *block);
+
+/* Writes a run of whole blocks within a request that has begun; space has been checked. data is NULL on a tags
+ * medium. */
 int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count,
                  const uint8_t *data);
 
-/* Unmaps [lba, end) together with the entry that says so: a trim of below 2^32 blocks, or the end of the
- * volume. On failure neither has happened. */
-int sq_unmap_noted(sq_log *log, struct sq_volume *volume, enum sq_entry_kind kind, uint64_t lba,
-                   uint64_t end);
-
-/* The raw CRC-32C state after the tag of a block: volume number and lba, 8 bytes each. */
-uint32_t sq_tag_crc(const sq_log *log, const struct sq_volume *volume, uint64_t lba);
+/* The raw CRC-32C state after the tag of a block: layer number and lba, 8 bytes each. */
+uint32_t sq_tag_crc(const sq_log *log, uint64_t layer_number, uint64_t lba);
 
 static inline int sq_in_volume(const struct sq_volume *volume, uint64_t offset, uint64_t length)
 {

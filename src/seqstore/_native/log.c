@@ -56,49 +56,113 @@ static int init_ring(struct sq_ring *ring, uint32_t capacity)
     return ring->items == NULL ? SQ_E_NO_MEMORY : SQ_OK;
 }
 
-/* 64-byte aligned, for the kernels. */
-static uint8_t *buffer(size_t bytes)
+uint8_t *sq_buffer(size_t bytes)
 {
-    uint8_t *start = aligned_alloc(64, bytes);
+    size_t whole = (bytes + 4095) / 4096 * 4096;
+    uint8_t *start = aligned_alloc(4096, whole);
     if (start != NULL)
-        memset(start, 0, bytes);
+        memset(start, 0, whole);
     return start;
 }
 
-static int allocate(sq_log *log)
+/* What only a log on a medium that outlives the process needs. */
+static int allocate_durable(sq_log *log, const struct sq_log_options *options)
+{
+    struct sq_durability *durable = &log->durable;
+    durable->read_only = options->read_only != 0;
+    durable->newest = calloc(log->segment_count, sizeof *durable->newest);
+    durable->freed = calloc(log->segment_count, sizeof *durable->freed);
+    durable->window = calloc(durable->window_segments, sizeof *durable->window);
+    durable->clean_buffer = sq_buffer((size_t)SQ_CLEAN_SPAN << log->block_shift);
+    int complete = durable->newest != NULL && durable->freed != NULL && durable->window != NULL &&
+                   durable->clean_buffer != NULL;
+    return complete ? SQ_OK : SQ_E_NO_MEMORY;
+}
+
+/* Bytes of the record that is being filled: on media in memory, of its summary alone. */
+static size_t image_bytes(const sq_log *log)
+{
+    return (log->medium->ops == NULL ? 1 : (size_t)log->record_entries + 1) << log->block_shift;
+}
+
+static int allocate(sq_log *log, const struct sq_log_options *options)
 {
     log->ledger = sq_pages_array(log->block_count * sizeof *log->ledger);
     log->segments = calloc(log->segment_count, sizeof *log->segments);
-    log->record.image = buffer(log->block_bytes);
-    log->scratch = buffer(2 * (size_t)log->block_bytes);
-    if (log->payload != NULL)
-        log->checksums = sq_pages_array(log->block_count * sizeof *log->checksums);
-    if (log->ledger == NULL || log->segments == NULL || log->record.image == NULL ||
-        log->scratch == NULL || (log->payload != NULL && log->checksums == NULL))
+    log->scratch = sq_buffer(2 * (size_t)log->block_bytes);
+    if (log->ledger == NULL || log->segments == NULL || log->scratch == NULL)
         return SQ_E_NO_MEMORY;
+    if (log->tags == NULL) {
+        log->record.image = sq_buffer(image_bytes(log));
+        log->checksums = sq_pages_array(log->block_count * sizeof *log->checksums);
+        if (log->record.image == NULL || log->checksums == NULL)
+            return SQ_E_NO_MEMORY;
+    }
+    if (log->medium->ops != NULL)
+        SQ_TRY(allocate_durable(log, options));
     SQ_TRY(init_ring(&log->free_ring, log->segment_count));
     SQ_TRY(init_ring(&log->sealed_ring, log->segment_count));
-    struct sq_volume *self;
-    return sq_volume_add(log, 0, 0, &self);
+    struct sq_layer *self;
+    return sq_layer_add(log, 0, 0, 0, NULL, &self);
 }
 
+/* Maps name themselves to the pool by the slot of their layer, those of holes with a bit more. */
 static void leaf_moved(void *context, uint64_t owner, void *leaf)
 {
     sq_log *log = context;
-    sq_map_leaf_moved(&log->volumes[owner >> 32]->map, owner & 0xFFFFFFFF, leaf);
+    uint64_t map = owner >> 32;
+    struct sq_layer *layer = log->layers[map & (SQ_OWNER_HOLES - 1)];
+    sq_map_leaf_moved(map & SQ_OWNER_HOLES ? &layer->holes : &layer->map, owner & 0xFFFFFFFF, leaf);
 }
 
-/* Everything but the lock and the reasons for refusing. */
+static void release_durable(sq_log *log)
+{
+    struct sq_durability *durable = &log->durable;
+    if (durable->clean_buffer != NULL)
+        sq_wipe(durable->clean_buffer, (size_t)SQ_CLEAN_SPAN << log->block_shift);
+    free(durable->newest);
+    free(durable->freed);
+    free(durable->window);
+    free(durable->clean_buffer);
+    free(log->record.pending);
+    durable->newest = NULL;
+    durable->freed = NULL;
+    durable->window = NULL;
+    durable->clean_buffer = NULL;
+    log->record.pending = NULL;
+}
+
+static void release_tables(sq_log *log)
+{
+    for (uint32_t slot = 0; slot < log->layer_count; slot++) {
+        if (log->layers[slot] != NULL) {
+            sq_map_discard(&log->layers[slot]->map);
+            sq_map_discard(&log->layers[slot]->holes);
+        }
+        free(log->layers[slot]);
+    }
+    for (uint32_t index = 0; index < log->volume_count; index++)
+        free(log->volumes[index]);
+    free(log->layers);
+    free(log->free_slots);
+    free(log->volumes);
+    free(log->free_indexes);
+    log->layer_count = 0;
+    log->volume_count = 0;
+    log->layers = NULL;
+    log->free_slots = NULL;
+    log->volumes = NULL;
+    log->free_indexes = NULL;
+}
+
+/* Everything but the locks and the reasons for refusing. */
 static void release(sq_log *log)
 {
-    for (uint32_t slot = 0; slot < log->slot_count; slot++) {
-        if (log->volumes[slot] != NULL)
-            sq_map_discard(&log->volumes[slot]->map);
-        free(log->volumes[slot]);
-    }
-    sq_medium_release(log->medium);
     if (log->record.image != NULL)
-        sq_wipe(log->record.image, log->block_bytes);
+        sq_wipe(log->record.image, image_bytes(log));
+    release_durable(log);
+    release_tables(log);
+    sq_medium_release(log->medium);
     sq_leaf_pool_free(&log->leaves);
     sq_pages_unmap(log->ledger, log->block_count * sizeof *log->ledger);
     sq_pages_unmap(log->checksums, log->block_count * sizeof *log->checksums);
@@ -107,11 +171,6 @@ static void release(sq_log *log)
     free(log->sealed_ring.items);
     free(log->record.image);
     free(log->scratch);
-    free(log->volumes);
-    free(log->free_slots);
-    log->slot_count = 0;
-    log->volumes = NULL;
-    log->free_slots = NULL;
     log->ledger = NULL;
     log->checksums = NULL;
     log->segments = NULL;
@@ -121,7 +180,23 @@ static void release(sq_log *log)
     log->scratch = NULL;
 }
 
-int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_log **log_out)
+static int init_locks(sq_log *log)
+{
+    SQ_TRY(init_lock(&log->lock));
+    if (sq_sync_init(log) == SQ_OK)
+        return SQ_OK;
+    pthread_rwlock_destroy(&log->lock);
+    return SQ_E_NO_MEMORY;
+}
+
+static void free_handle(sq_log *log)
+{
+    sq_sync_free(log);
+    pthread_rwlock_destroy(&log->lock);
+    free(log);
+}
+
+int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_old, sq_log **log_out)
 {
     const struct sq_geometry *geometry = &medium->geometry;
     if (options->reserve_ppm >= 1000000 || geometry->block_count / geometry->zone_blocks < 4)
@@ -129,7 +204,7 @@ int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_lo
     sq_log *log = calloc(1, sizeof *log);
     if (log == NULL)
         return SQ_E_NO_MEMORY;
-    if (init_lock(&log->lock) != SQ_OK) {
+    if (init_locks(log) != SQ_OK) {
         free(log);
         return SQ_E_NO_MEMORY;
     }
@@ -140,29 +215,84 @@ int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_lo
     log->drive = options->drive;
     log->verify = options->verify;
     measure(log, options);
-    if (log->stats.usable_blocks == 0 || sq_medium_claim(medium) != SQ_OK) {
-        pthread_rwlock_destroy(&log->lock);
-        free(log);
-        return SQ_E_INVALID;
+    int status = medium->ops == NULL ? SQ_OK : sq_checkpoint_plan(log, options);
+    if (status == SQ_OK && log->stats.usable_blocks == 0)
+        status = SQ_E_INVALID;
+    if (status == SQ_OK)
+        status = is_old ? sq_medium_adopt(medium) : sq_medium_claim(medium);
+    if (status != SQ_OK) {
+        free_handle(log);
+        return status;
     }
     sq_leaf_pool_init(&log->leaves, log->block_count >= HUGE_MAP_BLOCKS, leaf_moved, log);
-    int status = allocate(log);
+    status = allocate(log, options);
     if (status != SQ_OK) {
         sq_log_destroy(log);
         return status;
     }
+    *log_out = log;
+    return SQ_OK;
+}
+
+/* An empty log is on the medium, and safe there. */
+static int begin_durable(sq_log *log)
+{
+    log->record.pending = calloc((size_t)log->record_entries + 1, sizeof *log->record.pending);
+    if (log->record.pending == NULL)
+        return SQ_E_NO_MEMORY;
+    log->durable.on = 1;
+    log->durable.begun = 1;
+    return sq_checkpoint_write(log, 0);
+}
+
+int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_log **log_out)
+{
+    sq_log *log;
+    SQ_TRY(sq_log_make(medium, options, 0, &log));
     log->segments[0].state = SQ_SEGMENT_OPEN;
     for (uint32_t segment = 1; segment < log->segment_count; segment++)
         sq_ring_push(&log->free_ring, segment);
+    int status = medium->ops == NULL ? SQ_OK : begin_durable(log);
+    if (status != SQ_OK) {
+        sq_log_destroy(log);
+        return status;
+    }
     *log_out = log;
     return SQ_OK;
+}
+
+int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out)
+{
+    SQ_TRY(sq_lock_alone(log));
+    int status = sq_request_begin(log, 0, 1);
+    sq_request_end(log);
+    if (status == SQ_OK && log->durable.on)
+        status = sq_checkpoint_write(log, 0);
+    sq_fault_io(log, status, fault_out);
+    sq_unlock_alone(log);
+    return status;
+}
+
+int sq_log_finish(sq_log *log, struct sq_fault *fault_out)
+{
+    SQ_TRY(sq_lock_alone(log));
+    const struct sq_durability *durable = &log->durable;
+    int status = SQ_OK;
+    /* A log that was not used since it was opened is as it was closed. */
+    if (durable->on && !durable->read_only && durable->begun)
+        status = durable->failed ? SQ_E_FAILED : sq_checkpoint_write(log, 1);
+    sq_fault_io(log, status, fault_out);
+    sq_unlock_alone(log);
+    return status;
 }
 
 void sq_log_close(sq_log *log)
 {
     pthread_rwlock_wrlock(&log->lock);
-    if (!log->closed)
+    if (!log->closed) {
+        sq_sync_drain(log);
         release(log);
+    }
     log->closed = 1;
     pthread_rwlock_unlock(&log->lock);
 }
@@ -173,8 +303,7 @@ void sq_log_destroy(sq_log *log)
         return;
     if (!log->closed)
         release(log);
-    pthread_rwlock_destroy(&log->lock);
-    free(log);
+    free_handle(log);
 }
 
 /* ---- views ---------------------------------------------------------------------------------- */
@@ -189,6 +318,8 @@ int sq_log_stats(sq_log *log, struct sq_stats *stats_out)
     if (stats_out->head_mba == log->block_count)
         stats_out->head_mba = 0;
     stats_out->map_bytes = log->leaves.used_bytes + log->leaves.directory_bytes;
+    stats_out->last_sequence = log->durable.written;
+    stats_out->flushed_sequence = sq_flushed(log);
     sq_unlock(log);
     return SQ_OK;
 }

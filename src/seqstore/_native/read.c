@@ -1,34 +1,86 @@
 /* read.c: reading blocks and bytes.
  *
- * Before a byte of a block is handed out, the ledger must say that the media block belongs to this volume and
- * this lba, and the checksum, which covers volume, lba and content, must agree. Checking reads the block into
- * the cache, and the copy follows from there.
+ * Before a byte of a block is handed out, the ledger must say that the media block belongs to this layer and
+ * this lba, and the checksum, which covers layer, lba and content, must agree. In memory, checking brings the
+ * block into the cache, and the copy follows from there. From other media whole blocks go straight into the
+ * caller's buffer, neighbours in one call, and are checked there; it is wiped if they are wrong.
  */
 #include "internal.h"
 
 /* Blocks read before the lock is given back for a moment, so that no other call waits for a long read. */
 #define CHUNK_BLOCKS 1024u
 
-static int corrupt(const struct sq_volume *volume, uint64_t lba, uint64_t mba, struct sq_fault *fault_out)
+#define BLOCK_BYTES_MAX 65536u
+
+static int corrupt(const struct sq_layer *layer, uint64_t lba, uint64_t mba, struct sq_fault *fault_out)
 {
     if (fault_out != NULL) {
-        fault_out->volume = volume->number;
+        fault_out->volume = layer->volume;
         fault_out->lba = lba;
         fault_out->mba = mba;
     }
     return SQ_E_CORRUPT;
 }
 
-int sq_read_block(sq_log *log, const struct sq_volume *volume, uint64_t lba, uint32_t mba,
+static int unreadable(const struct sq_layer *layer, uint64_t lba, uint64_t mba, int os_error,
+                      struct sq_fault *fault_out)
+{
+    if (fault_out != NULL) {
+        fault_out->volume = layer->volume;
+        fault_out->lba = lba;
+        fault_out->mba = mba;
+        fault_out->count = 1;
+        fault_out->os_error = (uint64_t)os_error;
+    }
+    return SQ_E_IO;
+}
+
+/* The block in memory, where the medium or the open record has it, or NULL. */
+static const uint8_t *find_in_memory(const sq_log *log, uint32_t mba)
+{
+    return log->payload != NULL || sq_is_staged(log, mba) ? sq_place_at(log, mba) : NULL;
+}
+
+static int is_owner(const sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba)
+{
+    return *sq_entry_of(log, mba) == sq_entry(SQ_LIVE, layer->slot, lba);
+}
+
+int sq_block_is_right(const sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba,
+                      const uint8_t *block)
+{
+    uint32_t state = sq_tag_crc(log, layer->number, lba);
+    return ~log->kernels->crc(state, block, log->block_bytes) == log->checksums[mba];
+}
+
+/* Part of a block that has to be fetched whole first. */
+static __attribute__((noinline)) int fetch_part(sq_log *log, const struct sq_layer *layer, uint64_t lba,
+                                                uint32_t mba, uint32_t from_bytes, uint32_t length_bytes,
+                                                uint8_t *data_out, struct sq_fault *fault_out)
+{
+    _Alignas(4096) uint8_t block[BLOCK_BYTES_MAX]; /* aligned for direct reads */
+    int os_error = 0, status = SQ_OK;
+    if (sq_medium_fetch(log->medium, mba, 1, block, &os_error) != SQ_OK)
+        status = unreadable(layer, lba, mba, os_error, fault_out);
+    else if (log->verify && !sq_block_is_right(log, layer, lba, mba, block))
+        status = corrupt(layer, lba, mba, fault_out);
+    else
+        memcpy(data_out, block + from_bytes, length_bytes);
+    sq_wipe(block, log->block_bytes);
+    return status;
+}
+
+int sq_read_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba,
                   uint32_t from_bytes, uint32_t length_bytes, uint8_t *data_out,
                   struct sq_fault *fault_out)
 {
-    const uint8_t *block = sq_payload_at(log, mba);
-    if (log->ledger[mba] != sq_entry(SQ_LIVE, volume->slot, lba))
-        return corrupt(volume, lba, mba, fault_out);
-    if (log->verify &&
-        ~log->kernels->crc(sq_tag_crc(log, volume, lba), block, log->block_bytes) != log->checksums[mba])
-        return corrupt(volume, lba, mba, fault_out);
+    const uint8_t *block = find_in_memory(log, mba);
+    if (!is_owner(log, layer, lba, mba))
+        return corrupt(layer, lba, mba, fault_out);
+    if (block == NULL)
+        return fetch_part(log, layer, lba, mba, from_bytes, length_bytes, data_out, fault_out);
+    if (log->verify && !sq_block_is_right(log, layer, lba, mba, block))
+        return corrupt(layer, lba, mba, fault_out);
     memcpy(data_out, block + from_bytes, length_bytes);
     return SQ_OK;
 }
@@ -48,6 +100,7 @@ struct piece {
     uint32_t from_bytes;
     uint32_t length_bytes;
     uint8_t *data_out;
+    const struct sq_layer *owner;
     uint32_t mba;
 };
 
@@ -65,16 +118,18 @@ static uint64_t cut(const sq_log *log, const struct read *read, uint64_t done_by
     return piece->length_bytes;
 }
 
-static void look_up(const sq_log *log, const struct sq_volume *volume, struct piece *pieces, uint32_t count)
+static void look_up(const sq_log *log, const struct sq_layer *head, struct piece *pieces, uint32_t count)
 {
     if (count > 1)
         for (uint32_t i = 0; i < count; i++)
-            sq_map_prefetch_word(&volume->map, pieces[i].lba);
+            sq_map_prefetch_word(&head->map, pieces[i].lba);
     if (count > 1)
         for (uint32_t i = 0; i < count; i++)
-            sq_map_prefetch_leaf(&volume->map, pieces[i].lba);
+            sq_map_prefetch_leaf(&head->map, pieces[i].lba);
     for (uint32_t i = 0; i < count; i++) {
-        pieces[i].mba = sq_map_get(&volume->map, pieces[i].lba);
+        pieces[i].owner = head;
+        pieces[i].mba = head->parent == NULL ? sq_map_get(&head->map, pieces[i].lba)
+                                             : sq_layer_get(head, pieces[i].lba, &pieces[i].owner);
         if (pieces[i].mba != SQ_UNMAPPED) {
             sq_fetch(&log->ledger[pieces[i].mba]);
             sq_fetch(&log->checksums[pieces[i].mba]);
@@ -82,24 +137,65 @@ static void look_up(const sq_log *log, const struct sq_volume *volume, struct pi
     }
 }
 
-static int hand_out(sq_log *log, const struct sq_volume *volume, const struct piece *piece,
-                    struct sq_fault *fault_out)
+static int hand_out(sq_log *log, const struct piece *piece, struct sq_fault *fault_out)
 {
     if (piece->mba != SQ_UNMAPPED)
-        return sq_read_block(log, volume, piece->lba, piece->mba, piece->from_bytes, piece->length_bytes,
+        return sq_read_block(log, piece->owner, piece->lba, piece->mba, piece->from_bytes, piece->length_bytes,
                              piece->data_out, fault_out);
     memset(piece->data_out, 0, piece->length_bytes);
     return SQ_OK;
 }
 
+/* How many pieces from this one on, whole blocks next to each other on the medium, can be fetched at once. */
+static uint32_t count_neighbours(const sq_log *log, const struct piece *pieces, uint32_t count)
+{
+    uint32_t run = 0;
+    while (run < count && pieces[run].length_bytes == log->block_bytes && pieces[run].mba != SQ_UNMAPPED &&
+           pieces[run].mba == pieces[0].mba + run && find_in_memory(log, pieces[run].mba) == NULL)
+        run++;
+    return run;
+}
+
+/* Fetches neighbours into the caller's buffer and checks them there. */
+static int fetch_run(sq_log *log, const struct piece *pieces, uint32_t count, struct sq_fault *fault_out)
+{
+    int os_error = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_owner(log, pieces[i].owner, pieces[i].lba, pieces[i].mba))
+            return corrupt(pieces[i].owner, pieces[i].lba, pieces[i].mba, fault_out);
+    int status = sq_medium_fetch(log->medium, pieces[0].mba, count, pieces[0].data_out, &os_error);
+    /* One bad block spoils the call for its neighbours: one by one, the failure gets its place. */
+    for (uint32_t i = 0; i < count; i++) {
+        const struct piece *piece = &pieces[i];
+        if (status != SQ_OK && sq_medium_fetch(log->medium, piece->mba, 1, piece->data_out, &os_error) != SQ_OK)
+            return unreadable(piece->owner, piece->lba, piece->mba, os_error, fault_out);
+        if (log->verify && !sq_block_is_right(log, piece->owner, piece->lba, piece->mba, piece->data_out))
+            return corrupt(piece->owner, piece->lba, piece->mba, fault_out);
+    }
+    return SQ_OK;
+}
+
+static int hand_out_all(sq_log *log, const struct piece *pieces, uint32_t count, struct sq_fault *fault_out)
+{
+    for (uint32_t i = 0, run; i < count; i += run) {
+        run = log->payload != NULL ? 0 : count_neighbours(log, &pieces[i], count - i);
+        if (run != 0)
+            SQ_TRY(fetch_run(log, &pieces[i], run, fault_out));
+        else
+            SQ_TRY(hand_out(log, &pieces[i], fault_out));
+        run = run == 0 ? 1 : run;
+    }
+    return SQ_OK;
+}
+
 /* ---- unwritten="error" ----------------------------------------------------------------------- */
 
-static int unwritten(const struct sq_volume *volume, uint64_t lba, uint64_t end, struct sq_fault *fault_out)
+static int unwritten(const struct sq_volume *volume, uint64_t lba, uint64_t count, struct sq_fault *fault_out)
 {
     if (fault_out != NULL) {
         fault_out->volume = volume->number;
         fault_out->lba = lba;
-        fault_out->count = sq_map_run_at(&volume->map, lba, end).count;
+        fault_out->count = count;
     }
     return SQ_E_UNWRITTEN;
 }
@@ -111,17 +207,21 @@ static int check_written(const sq_log *log, const struct sq_volume *volume, cons
     if (read->lbas != NULL) {
         for (uint64_t i = from_bytes >> log->block_shift; i < to_bytes >> log->block_shift; i++) {
             uint64_t lba = __atomic_load_n(&read->lbas[i], __ATOMIC_RELAXED);
-            if (sq_map_get(&volume->map, lba) == SQ_UNMAPPED)
-                return unwritten(volume, lba, lba + 1, fault_out);
+            const struct sq_layer *owner;
+            if (sq_layer_get(volume->head, lba, &owner) == SQ_UNMAPPED)
+                return unwritten(volume, lba, 1, fault_out);
         }
         return SQ_OK;
     }
+    struct sq_layer_view view;
     uint64_t lba = (read->offset_bytes + from_bytes) >> log->block_shift;
     uint64_t end = (read->offset_bytes + to_bytes + log->block_bytes - 1) >> log->block_shift;
+    view.layer = volume->head;
+    view.filled = 0;
     while (lba < end) {
-        struct sq_map_run run = sq_map_run_at(&volume->map, lba, end);
+        struct sq_map_run run = sq_view_run_at(&view, lba, end);
         if (run.mba == SQ_UNMAPPED)
-            return unwritten(volume, lba, end, fault_out);
+            return unwritten(volume, lba, run.count, fault_out);
         lba += run.count;
     }
     return SQ_OK;
@@ -148,9 +248,8 @@ static int read_chunk(sq_log *log, const struct sq_volume *volume, const struct 
         uint32_t count = 0;
         while (count < SQ_BATCH && *done_bytes < read->length_bytes)
             *done_bytes += cut(log, read, *done_bytes, &pieces[count++]);
-        look_up(log, volume, pieces, count);
-        for (uint32_t i = 0; i < count; i++)
-            SQ_TRY(hand_out(log, volume, &pieces[i], fault_out));
+        look_up(log, volume->head, pieces, count);
+        SQ_TRY(hand_out_all(log, pieces, count, fault_out));
         chunk += count;
     }
     return SQ_OK;
@@ -166,7 +265,7 @@ static int check_request(const sq_log *log, const struct sq_volume *volume, cons
         end_bytes = read->length_bytes;
     if (volume == NULL)
         return SQ_E_NOT_FOUND;
-    if (log->payload == NULL)
+    if (log->tags != NULL)
         return SQ_E_NO_PAYLOAD;
     if ((done_bytes == 0 || read->lbas == NULL) && !is_inside(log, volume, read))
         return SQ_E_BOUNDS;
@@ -185,6 +284,9 @@ static int read_request(sq_log *log, uint64_t handle, const struct read *read, s
         status = check_request(log, volume, read, done_bytes, fault_out);
         if (status == SQ_OK)
             status = read_chunk(log, volume, read, &done_bytes, fault_out);
+        /* The block may have been written through another volume; the caller knows this one. */
+        if (fault_out != NULL && (status == SQ_E_CORRUPT || status == SQ_E_IO))
+            fault_out->volume = volume->number;
         sq_unlock(log);
     } while (status == SQ_OK && done_bytes < read->length_bytes);
     /* A request that failed hands out nothing, not even what was right before the damage. */
@@ -227,9 +329,12 @@ int sq_volume_extents(sq_log *log, uint64_t handle, uint64_t lba, uint64_t capac
 {
     SQ_TRY(sq_lock_shared(log));
     const struct sq_volume *volume = sq_volume_of(log, handle);
-    uint64_t count = 0, end = volume == NULL ? 0 : volume->map.leaf_count * SQ_LEAF_BLOCKS;
+    struct sq_layer_view view;
+    uint64_t count = 0, end = volume == NULL ? 0 : sq_volume_blocks(log, volume);
+    view.layer = volume == NULL ? NULL : volume->head;
+    view.filled = 0;
     while (lba < end && count < capacity) {
-        struct sq_map_run run = sq_map_run_at(&volume->map, lba, end);
+        struct sq_map_run run = sq_view_run_at(&view, lba, end);
         if (run.mba != SQ_UNMAPPED)
             extents_out[count++] = (struct sq_extent){
                 .lba = lba, .count = run.count, .drive = log->drive, .mba = run.mba};

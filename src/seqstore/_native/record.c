@@ -1,33 +1,23 @@
 /* record.c: the open record, from its first block to its summary. Layout: record.h.
  *
- * Data go straight to their place on the medium; the summary gathers in memory and is written last, in
- * the place kept for it. That place is zeroed when the record opens, so that what a media block held is
- * gone as soon as the ledger says so.
+ * On media in memory data go straight to their place; the summary gathers apart and is written last, in the
+ * place kept for it, which is zeroed when the record opens, so that what a media block held is gone as soon as
+ * the ledger says so. On other media the whole record gathers and is written at once; until then the ledger
+ * tells of the old blocks, and pending of the new ones.
  *
- * Invariants: the data blocks of the open record follow its summary without a gap; the i-th data entry
- * describes the i-th of them; log->open_blocks does not count the open record.
+ * Invariants: the data blocks of the open record follow its summary without a gap; the i-th entry that has a
+ * block describes the i-th of them; log->open_blocks does not count the open record.
  */
 #include "record.h"
 
 #include "append.h"
+#include "bytes.h"
 
-static void put_u32(uint8_t *at, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(value >> 8 * i);
-}
-
-static void put_u64(uint8_t *at, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t)(value >> 8 * i);
-}
-
-uint32_t sq_tag_crc(const sq_log *log, const struct sq_volume *volume, uint64_t lba)
+uint32_t sq_tag_crc(const sq_log *log, uint64_t layer_number, uint64_t lba)
 {
     uint8_t tag[16];
-    put_u64(tag, volume->number);
-    put_u64(tag + 8, lba);
+    sq_put_u64(tag, layer_number);
+    sq_put_u64(tag + 8, lba);
     return log->kernels->crc(0xFFFFFFFF, tag, sizeof tag);
 }
 
@@ -41,14 +31,59 @@ int sq_record_open(sq_log *log)
     SQ_TRY(sq_block_claim(log, record->mba, sq_entry(SQ_SUMMARY, 0, 0)));
     if (log->payload != NULL)
         log->kernels->zero(sq_payload_at(log, record->mba), log->block_bytes);
-    else
+    else if (log->tags != NULL)
         log->tags[record->mba] = SQ_TAG_SUMMARY;
     record->data_room = left - 1 < log->record_entries ? left - 1 : log->record_entries;
     record->data_count = 0;
     record->entry_count = 0;
+    record->request_entry = 0;
     record->sequence++;
     record->open = 1;
     log->stats.summary_blocks++;
+    return SQ_OK;
+}
+
+static void fill_head(sq_log *log)
+{
+    struct sq_record *record = &log->record;
+    const struct sq_durability *durable = &log->durable;
+    uint32_t open = durable->in_request ? record->entry_count - record->request_entry : 0;
+    uint8_t *image = record->image;
+    memcpy(image + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 8);
+    sq_put_u16(image + SQ_AT_VERSION, SQ_RECORD_VERSION);
+    image[SQ_AT_BLOCK_SHIFT] = (uint8_t)log->block_shift;
+    sq_put_u32(image + SQ_AT_CHECKSUM, 0);
+    sq_put_u64(image + SQ_AT_DRIVE, log->drive);
+    sq_put_u64(image + SQ_AT_SEQUENCE, record->sequence);
+    sq_put_u32(image + SQ_AT_MBA, record->mba);
+    sq_put_u32(image + SQ_AT_PREVIOUS, record->previous);
+    sq_put_u16(image + SQ_AT_ENTRIES, record->entry_count);
+    sq_put_u16(image + SQ_AT_BLOCKS, record->data_count);
+    sq_put_u16(image + SQ_AT_OPEN, open);
+    sq_put_u64(image + SQ_AT_POSITION, record->position);
+    sq_put_u64(image + SQ_AT_FLUSHED, sq_flushed(log));
+    sq_put_u64(image + SQ_AT_CHECKPOINT, durable->checkpoint);
+    sq_put_u32(image + SQ_AT_CHECKPOINT_MBA, durable->checkpoint_mba);
+    sq_put_u32(image + SQ_AT_SEGMENT_BLOCKS, log->segment_blocks);
+    sq_put_u32(image + SQ_AT_BLOCK_COUNT, (uint32_t)log->block_count);
+    sq_put_u32(image + SQ_AT_CHECKSUM, ~log->kernels->crc(0xFFFFFFFF, image, log->block_bytes));
+}
+
+/* Appends the gathered record. If that fails it stays open, and can be tried again. */
+static int write_out(sq_log *log)
+{
+    struct sq_record *record = &log->record;
+    struct sq_durability *durable = &log->durable;
+    int status = sq_medium_write(log->medium, record->mba, 1 + (uint64_t)record->data_count, record->image,
+                                 &durable->os_error);
+    durable->error_mba = record->mba;
+    if (status != SQ_OK)
+        return status;
+    record->open = 0;
+    for (uint32_t i = 0; i <= record->data_count; i++)
+        SQ_TRY(sq_block_settle(log, record->mba + i, record->pending[i]));
+    __atomic_store_n(&durable->written, record->sequence, __ATOMIC_RELEASE);
+    durable->newest[log->open_segment] = record->sequence;
     return SQ_OK;
 }
 
@@ -57,40 +92,35 @@ int sq_record_close(sq_log *log)
     struct sq_record *record = &log->record;
     if (!record->open)
         return SQ_OK;
-    record->open = 0;
-    log->open_blocks += 1 + record->data_count;
-    if (log->payload != NULL) {
-        uint8_t *image = record->image;
-        memcpy(image + SQ_AT_MAGIC, "SEQSREC1", 8);
-        put_u32(image + SQ_AT_VERSION, SQ_RECORD_VERSION);
-        put_u32(image + SQ_AT_CHECKSUM, 0);
-        put_u64(image + SQ_AT_DRIVE, log->drive);
-        put_u64(image + SQ_AT_SEQUENCE, record->sequence);
-        put_u64(image + SQ_AT_MBA, record->mba);
-        put_u32(image + SQ_AT_ENTRIES, record->entry_count);
-        put_u32(image + SQ_AT_BLOCKS, record->data_count);
-        put_u64(image + SQ_AT_POSITION, record->position);
-        put_u32(image + SQ_AT_CHECKSUM, ~log->kernels->crc(0xFFFFFFFF, image, log->block_bytes));
-        log->kernels->copy(sq_payload_at(log, record->mba), image, log->block_bytes, NULL);
-        memset(image, 0, SQ_HEAD_BYTES + (size_t)record->entry_count * SQ_ENTRY_BYTES);
+    if (record->image != NULL)
+        fill_head(log);
+    if (record->pending != NULL) {
+        SQ_TRY(write_out(log));
+    } else {
+        record->open = 0;
+        if (log->payload != NULL)
+            log->kernels->copy(sq_payload_at(log, record->mba), record->image, log->block_bytes, NULL);
+        int status = sq_medium_publish(log->medium, record->mba, 1 + (uint64_t)record->data_count);
+        SQ_CHECK(log, status == SQ_OK);
     }
-    int status = sq_medium_publish(log->medium, record->mba, 1 + (uint64_t)record->data_count);
-    SQ_CHECK(log, status == SQ_OK);
+    log->open_blocks += 1 + record->data_count;
+    if (record->image != NULL) {
+        record->previous = sq_get_u32(record->image + SQ_AT_CHECKSUM);
+        memset(record->image, 0, SQ_HEAD_BYTES + (size_t)record->entry_count * SQ_ENTRY_BYTES);
+    }
     return SQ_OK;
 }
 
-void sq_record_enter(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t value)
+void sq_record_note(sq_log *log, const struct sq_entry_fields *fields)
 {
-    uint8_t *entry = log->record.image + SQ_HEAD_BYTES + (size_t)log->record.entry_count * SQ_ENTRY_BYTES;
-    put_u64(entry + SQ_ENTRY_AT_LBA, lba);
-    put_u64(entry + SQ_ENTRY_AT_VOLUME, volume);
-    put_u32(entry + SQ_ENTRY_AT_VALUE, value);
-    entry[SQ_ENTRY_AT_KIND] = (uint8_t)kind;
-}
-
-void sq_record_note(sq_log *log, enum sq_entry_kind kind, uint64_t volume, uint64_t lba, uint32_t count)
-{
-    if (log->payload != NULL)
-        sq_record_enter(log, kind, volume, lba, count);
-    log->record.entry_count++;
+    struct sq_record *record = &log->record;
+    if (record->image != NULL) {
+        uint8_t *entry = record->image + SQ_HEAD_BYTES + (size_t)record->entry_count * SQ_ENTRY_BYTES;
+        sq_put_u64(entry + SQ_ENTRY_AT_LBA, fields->lba);
+        sq_put_u64(entry + SQ_ENTRY_AT_VOLUME, fields->volume);
+        sq_put_u32(entry + SQ_ENTRY_AT_VALUE, fields->value);
+        entry[SQ_ENTRY_AT_KIND] = fields->kind;
+        entry[SQ_ENTRY_AT_FLAGS] = fields->flags;
+    }
+    record->entry_count++;
 }

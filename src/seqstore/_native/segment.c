@@ -4,6 +4,8 @@
  * in which they were sealed: a circle over the drive.
  *
  * Invariants: a segment is open, or in exactly one of the two rings; a free one has nothing live.
+ * On media that outlive the process a free segment is not written again before the medium safely holds all
+ * that made it free (durable.freed), nor while the newest checkpoint needs its records (durable.newest).
  */
 #include "internal.h"
 
@@ -22,10 +24,28 @@ uint32_t sq_ring_pop(struct sq_ring *ring)
     return item;
 }
 
+/* The segment may be written again, and lost writes cannot reach further than the window: the segment that was
+ * opened so many before this one has something that is safe. */
+static int make_safe(sq_log *log, uint32_t segment)
+{
+    struct sq_durability *durable = &log->durable;
+    uint64_t *opened = &durable->window[durable->opened_segments % durable->window_segments];
+    SQ_CHECK(log, durable->newest[segment] < durable->checkpoint || durable->checkpoint == 0);
+    if (durable->freed[segment] > sq_flushed(log) ||
+        (durable->opened_segments >= durable->window_segments && sq_flushed(log) <= *opened))
+        SQ_TRY(sq_sync_now(log));
+    SQ_TRY(sq_medium_restart(log->medium, segment));
+    *opened = durable->written;
+    durable->opened_segments++;
+    return SQ_OK;
+}
+
 int sq_segment_next(sq_log *log)
 {
     SQ_CHECK(log, !log->record.open && log->open_blocks == log->segment_blocks);
     SQ_CHECK(log, log->free_ring.count > 0);
+    if (log->durable.on)
+        SQ_TRY(make_safe(log, log->free_ring.items[log->free_ring.first]));
     log->segments[log->open_segment].state = SQ_SEGMENT_SEALED;
     sq_ring_push(&log->sealed_ring, log->open_segment);
     log->open_segment = sq_ring_pop(&log->free_ring);

@@ -25,20 +25,20 @@
 #define SQ_E_SEQUENTIAL -9   /* an append that does not start at the zone's write pointer */
 #define SQ_E_NO_PAYLOAD -10  /* the medium keeps tags, not bytes */
 #define SQ_E_LIMIT -11       /* more volumes than the log or the medium can number */
-#define SQ_E_OWNED -13       /* the medium belongs to a log, which alone appends and resets */
 #define SQ_E_INVARIANT -12   /* a bug in seqstore; the log is latched, see sq_log_invariant */
-#define SQ_E_IO -14          /* the medium failed; an errno says why */
+#define SQ_E_OWNED -13       /* the medium belongs to a log, which alone appends and resets */
+#define SQ_E_IO -14          /* the medium failed. fault: mba, count, os_error. A request that changes may be half done */
+#define SQ_E_FORMAT -15      /* no drive of seqstore, or damaged where it cannot do without. fault: mba */
+#define SQ_E_VERSION -16     /* a newer format. fault: count: its version */
+#define SQ_E_LOST -17        /* flushed records are missing. fault: lba: last one there is, count: last one flushed */
+#define SQ_E_READ_ONLY -18   /* a snapshot, or a log that was opened for reading */
+#define SQ_E_FAILED -19      /* a sync failed before: the log takes no more changes; open it again */
 
 /* ---- values -------------------------------------------------------------------------------- */
 
 #define SQ_NO_ADDRESS 0xFFFFFFFFFFFFFFFF /* "none" for an lba, mba or position */
 
-enum sq_medium_kind {
-    SQ_MEDIUM_MEMORY = 0,
-    SQ_MEDIUM_TAGS = 1,
-    SQ_MEDIUM_FILE = 2,
-    SQ_MEDIUM_CALLS = 3
-};
+enum sq_medium_kind { SQ_MEDIUM_MEMORY = 0, SQ_MEDIUM_TAGS = 1, SQ_MEDIUM_FILE = 2, SQ_MEDIUM_CALLS = 3 };
 
 /* What a media block is to the log. MOVED is a dead copy that the cleaner left behind while its
  * data lived on elsewhere; SUMMARY is a block of the log's own, in use; one that is no longer is DEAD,
@@ -59,6 +59,27 @@ struct sq_log_options {
     uint64_t drive;          /* number of the drive, stands in every record */
     uint32_t reserve_ppm;    /* share of the data capacity kept back for cleaning, in millionths */
     uint32_t verify;         /* 0 switches the checksum of reads off; the owner is always checked */
+    /* For logs on media that outlive the process, where records are gathered, synced and recovered: */
+    uint32_t read_only;
+    uint32_t accept_loss;    /* opens what is left where SQ_E_LOST would refuse */
+    uint32_t check_flushed;  /* opening reads also what was flushed since the checkpoint, for media whose sync lies */
+    uint64_t checkpoint_blocks; /* written between checkpoints; 0: automatic */
+    uint64_t window_blocks;     /* written without a sync, about, at most; 0: automatic */
+    uint64_t expect_sequence;   /* of a record that is known to have been flushed; 0: unknown */
+};
+
+/* What opening a log found and did. */
+struct sq_recovery {
+    uint64_t clean;               /* the log had been closed */
+    uint64_t checkpoint_sequence; /* first record rolled forward */
+    uint64_t last_sequence;
+    uint64_t position;
+    uint64_t records;             /* rolled forward */
+    uint64_t read_blocks;
+    uint64_t verified_blocks;     /* data blocks read, of records not known to have been flushed */
+    uint64_t zeroed_blocks;       /* written over, since lost writes may lie there */
+    uint64_t void_entries;        /* of a request that the crash cut in two */
+    uint64_t lost_records;        /* flushed, and not there */
 };
 
 /* Where and how a request failed; only the fields that the status names are filled. */
@@ -69,6 +90,7 @@ struct sq_fault {
     uint64_t count;
     uint64_t needed_blocks;
     uint64_t available_blocks;
+    uint64_t os_error;       /* errno */
 };
 
 struct sq_invariant {
@@ -119,6 +141,12 @@ struct sq_stats {
     uint64_t position;
     uint64_t head_mba;         /* where the next block goes */
     uint64_t map_bytes;        /* memory of all extent maps */
+    uint64_t last_sequence;    /* of a record on the medium */
+    uint64_t flushed_sequence; /* of a record that is safe there */
+    uint64_t syncs;
+    uint64_t checkpoints;
+    uint64_t checkpoint_blocks; /* written, their summaries not counted */
+    uint64_t atomic_blocks;     /* of a request that a crash does not cut in two; 0: none outlives one */
 };
 
 struct sq_remanence {
@@ -130,7 +158,29 @@ struct sq_remanence {
 
 struct sq_volume_info {
     uint64_t size_bytes;
-    uint64_t mapped_blocks;
+    uint64_t mapped_blocks;  /* that reads find, parents' included */
+    uint64_t origin;         /* of a snapshot: the volume; of a clone: the snapshot; else 0 */
+};
+
+struct sq_volume_entry {
+    uint64_t number;
+    uint64_t tenant;
+    uint64_t size_bytes;
+    uint64_t handle;
+    uint64_t origin;
+    uint64_t flags;          /* 1: unwritten is an error, 2: snapshot */
+};
+
+struct sq_reach {
+    uint64_t number;         /* of a volume or snapshot */
+    uint64_t blocks;
+};
+
+struct sq_damage {
+    uint64_t volume;
+    uint64_t lba;
+    uint64_t mba;
+    uint64_t os_error;       /* errno, or 0: it could be read and is wrong */
 };
 
 typedef struct sq_medium sq_medium;
@@ -201,8 +251,22 @@ int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const u
 /* ---- log -----------------------------------------------------------------------------------
  * The log owns the medium until it is closed, and keeps it alive. The medium must be new (SQ_E_INVALID). */
 
-/* SQ_E_INVALID also if the medium is too small, or nothing of it is left beside the reserve. */
+/* SQ_E_INVALID also if the medium is too small, or nothing of it is left beside the reserve. On a medium that
+ * outlives the process the empty log is on it, and safe, on return. */
 int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_log **log_out);
+
+/* Recovers the log that lies on the medium. recovery_out and fault_out may be NULL. */
+int sq_log_open(sq_medium *medium, const struct sq_log_options *options, sq_log **log_out,
+                struct sq_recovery *recovery_out, struct sq_fault *fault_out);
+
+/* Everything acknowledged before is on the medium, safe. Calls from several threads share a sync. */
+int sq_log_flush(sq_log *log, struct sq_fault *fault_out);
+
+/* Writes a checkpoint, so that the next opening has less to do. */
+int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out);
+
+/* The clean end, to be followed by sq_log_close, which alone is like a crash of the process. */
+int sq_log_finish(sq_log *log, struct sq_fault *fault_out);
 
 /* Waits for the calls under way; later ones return SQ_E_CLOSED. Frees all but the handle. */
 void sq_log_close(sq_log *log);
@@ -223,15 +287,42 @@ int sq_log_segments(sq_log *log, uint64_t first, uint64_t count, struct sq_segme
 /* scope_id: a tenant's or volume's number; ignored for SQ_SCOPE_ALL. Knows deleted ones. */
 int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remanence *out);
 
+/* Reads the live blocks of [mba, mba + count) and compares them with their checksums. damage_out gets the first
+ * capacity damaged ones, damaged_out how many there are. */
+int sq_log_scrub(sq_log *log, uint64_t mba, uint64_t count, uint64_t capacity, struct sq_damage *damage_out,
+                 uint64_t *damaged_out, uint64_t *read_blocks_out);
+
 /* ---- volumes -------------------------------------------------------------------------------
  * A volume is named by its handle in calls and by its number on the medium: handle >> 24. Numbers
- * start at 1 and are never reused, like those of tenants. A volume has 2^38 blocks at most (SQ_E_INVALID). */
+ * start at 1, are never reused, and are below 2^32, like those of tenants. A volume has 2^38 blocks at most
+ * (SQ_E_INVALID). number: above all used before, or 0 for the next one; SQ_E_LIMIT when there are no more, or
+ * when the tables of a checkpoint have no room. What these calls do outlives a crash after sq_log_flush. */
 
-int sq_volume_create(sq_log *log, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
+int sq_volume_create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
                      uint64_t *handle_out);
 
-/* Unmaps everything and ends the handle. */
+/* A view of the volume as it is now, which calls that change refuse with SQ_E_READ_ONLY. Copies nothing. */
+int sq_volume_snapshot(sq_log *log, uint64_t handle, uint64_t number, uint64_t *snapshot_out);
+
+/* A volume that begins as the snapshot is. */
+int sq_volume_clone(sq_log *log, uint64_t snapshot, uint64_t number, uint64_t tenant, int unwritten_error,
+                    uint64_t *handle_out);
+
+/* Makes the volume what the snapshot is; all written since is dropped. number names the new layer. The
+ * snapshot is one of the volume, or of the one it was cloned from. */
+int sq_volume_rollback(sq_log *log, uint64_t handle, uint64_t snapshot, uint64_t number);
+
+/* Ends a volume or snapshot; blocks that nobody else reads are dead. */
 int sq_volume_delete(sq_log *log, uint64_t handle);
+
+/* All volumes and snapshots in ascending order of their numbers, capacity of them at most; count_out is how many
+ * there are. */
+int sq_volume_list(sq_log *log, uint64_t capacity, struct sq_volume_entry *entries_out, uint64_t *count_out);
+
+/* Who, besides the volume of that number (which may be deleted), still reads blocks of [lba, lba + count) that were
+ * written through it. count_out is how many there are, also above the capacity. */
+int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, uint64_t capacity,
+                    struct sq_reach *reach_out, uint64_t *count_out);
 
 /* Shrinking unmaps what lies beyond, and zeroes the rest of a block that is cut. */
 int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out);

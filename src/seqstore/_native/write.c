@@ -14,7 +14,9 @@ struct blocks {
     const uint64_t *lbas; /* NULL: a run */
     uint64_t first;
     uint64_t count;
-    const uint8_t *data; /* NULL on a tags medium */
+    const uint8_t *data;  /* of all blocks but those below; NULL on a tags medium */
+    const uint8_t *start; /* the first block of a run, when it lies apart, else NULL */
+    const uint8_t *end;   /* the same for the last */
 };
 
 /* ---- space ---------------------------------------------------------------------------------- */
@@ -25,22 +27,25 @@ static int compare_lbas(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static uint64_t unmapped_in_run(const struct sq_map *map, uint64_t lba, uint64_t end)
+static uint64_t count_new_in_run(const struct sq_layer *layer, uint64_t lba, uint64_t end)
 {
-    uint64_t unmapped = 0;
+    uint64_t added = 0;
     while (lba < end) {
-        struct sq_map_run run = sq_map_run_at(map, lba, end);
-        unmapped += run.mba == SQ_UNMAPPED ? run.count : 0;
+        struct sq_map_run run = sq_map_run_at(&layer->map, lba, end);
+        for (uint64_t i = 0; layer->parent != NULL && run.mba == SQ_UNMAPPED && i < run.count; i++)
+            added += (uint64_t)sq_layer_adds(layer, lba + i);
+        if (layer->parent == NULL && run.mba == SQ_UNMAPPED)
+            added += run.count;
         lba += run.count;
     }
-    return unmapped;
+    return added;
 }
 
 /* How many blocks the request would add; only asked when the drive is nearly full. */
-static int count_new(const struct sq_volume *volume, const struct blocks *blocks, uint64_t *new_out)
+static int count_new(const struct sq_layer *layer, const struct blocks *blocks, uint64_t *new_out)
 {
     if (blocks->lbas == NULL) {
-        *new_out = unmapped_in_run(&volume->map, blocks->first, blocks->first + blocks->count);
+        *new_out = count_new_in_run(layer, blocks->first, blocks->first + blocks->count);
         return SQ_OK;
     }
     uint64_t *sorted = malloc(blocks->count * sizeof *sorted), added = 0;
@@ -50,19 +55,22 @@ static int count_new(const struct sq_volume *volume, const struct blocks *blocks
     qsort(sorted, blocks->count, sizeof *sorted, compare_lbas);
     for (uint64_t i = 0; i < blocks->count; i++)
         if (i == 0 || sorted[i] != sorted[i - 1])
-            added += sq_map_get(&volume->map, sorted[i]) == SQ_UNMAPPED;
+            added += (uint64_t)sq_layer_adds(layer, sorted[i]);
     free(sorted);
     *new_out = added;
     return SQ_OK;
 }
 
-static int check_space(const sq_log *log, const struct sq_volume *volume, const struct blocks *blocks,
-                       struct sq_fault *fault_out)
+/* A log may be opened with a larger reserve than it was filled with. */
+static uint64_t available_blocks(const sq_log *log)
 {
-    uint64_t available = log->stats.usable_blocks - log->stats.live_blocks, needed;
-    if (blocks->count <= available)
-        return SQ_OK;
-    SQ_TRY(count_new(volume, blocks, &needed));
+    const struct sq_stats *stats = &log->stats;
+    return stats->live_blocks < stats->usable_blocks ? stats->usable_blocks - stats->live_blocks : 0;
+}
+
+int sq_check_space(const sq_log *log, uint64_t needed, struct sq_fault *fault_out)
+{
+    uint64_t available = available_blocks(log);
     if (needed <= available)
         return SQ_OK;
     if (fault_out != NULL) {
@@ -72,15 +80,31 @@ static int check_space(const sq_log *log, const struct sq_volume *volume, const 
     return SQ_E_OUT_OF_SPACE;
 }
 
+static int check_space(const sq_log *log, const struct sq_volume *volume, const struct blocks *blocks,
+                       struct sq_fault *fault_out)
+{
+    uint64_t needed;
+    if (blocks->count <= available_blocks(log))
+        return SQ_OK;
+    SQ_TRY(count_new(volume->head, blocks, &needed));
+    return sq_check_space(log, needed, fault_out);
+}
+
 /* ---- batches -------------------------------------------------------------------------------- */
 
 /* Puts the payload in its place at the head; returns the checksum. */
-static uint32_t place(sq_log *log, const struct sq_volume *volume, uint64_t lba, const uint8_t *data)
+static uint32_t place(sq_log *log, const struct sq_layer *layer, uint64_t lba, const uint8_t *data)
 {
-    if (log->payload == NULL)
+    if (log->tags != NULL)
         return 0;
-    uint8_t *to = sq_payload_at(log, sq_record_next_mba(log));
-    return ~log->kernels->copy_crc(sq_tag_crc(log, volume, lba), to, data, log->block_bytes);
+    uint8_t *to = sq_place_at(log, sq_record_next_mba(log));
+    uint32_t state = sq_tag_crc(log, layer->number, lba);
+    if (log->payload != NULL)
+        return ~log->kernels->copy_crc(state, to, data, log->block_bytes);
+    /* A record that is put together is read again at once: it stays in the cache. The checksum is that of the
+     * copy, since the caller's buffer may change meanwhile. */
+    memcpy(to, data, log->block_bytes);
+    return ~log->kernels->crc(state, to, log->block_bytes);
 }
 
 /* Look-ups ahead of the block that is written: far enough for a memory access each. */
@@ -105,49 +129,48 @@ static void fetch_ahead(const sq_log *log, const struct sq_map *map, const struc
 }
 
 /* lbas: those of the blocks from done on, read once from the caller's list, which may change meanwhile. */
-static int write_scattered(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
+static int write_scattered(sq_log *log, struct sq_layer *layer, const struct blocks *blocks, uint64_t done,
                            const uint64_t *lbas, uint32_t count)
 {
     const uint8_t *data = blocks->data;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t mba = sq_record_next_mba(log);
         const uint8_t *block = data == NULL ? NULL : data + ((done + i) << log->block_shift);
-        fetch_ahead(log, &volume->map, blocks, done + i);
+        fetch_ahead(log, &layer->map, blocks, done + i);
         /* Only if the list is no longer the one for which there was space. */
-        if (log->stats.live_blocks == log->stats.usable_blocks &&
-            sq_map_get(&volume->map, lbas[i]) == SQ_UNMAPPED)
+        if (log->stats.live_blocks >= log->stats.usable_blocks && sq_layer_adds(layer, lbas[i]))
             return SQ_E_OUT_OF_SPACE;
-        SQ_TRY(sq_block_add(log, volume, lbas[i], place(log, volume, lbas[i], block)));
+        SQ_TRY(sq_block_add(log, layer, lbas[i], place(log, layer, lbas[i], block), 0));
         log->stats.user_blocks++;
         log->stats.live_blocks++;
-        uint32_t old = sq_map_put(&volume->map, lbas[i], mba);
-        if (old != SQ_UNMAPPED)
-            sq_block_dies(log, old, volume, SQ_DEAD);
+        SQ_TRY(sq_layer_put(log, layer, lbas[i], mba));
     }
     return SQ_OK;
 }
 
-static int write_consecutive(sq_log *log, struct sq_volume *volume, uint64_t lba, uint32_t count,
+static int write_consecutive(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t count,
                              const uint8_t *data)
 {
     uint32_t old[SQ_BATCH], mba = sq_record_next_mba(log);
     for (uint32_t i = 0; i < count; i++) {
-        old[i] = sq_map_get(&volume->map, lba + i);
+        old[i] = sq_map_get(&layer->map, lba + i);
         if (old[i] != SQ_UNMAPPED)
             sq_fetch(&log->ledger[old[i]]);
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t checksum = place(log, volume, lba + i, data);
-        SQ_TRY(sq_block_add(log, volume, lba + i, checksum));
+        uint32_t checksum = place(log, layer, lba + i, data);
+        SQ_TRY(sq_block_add(log, layer, lba + i, checksum, 0));
         if (data != NULL)
             data += log->block_bytes;
     }
-    sq_map_put_run(&volume->map, lba, count, mba, old);
+    sq_map_put_run(&layer->map, lba, count, mba, old);
     log->stats.user_blocks += count;
     log->stats.live_blocks += count;
     for (uint32_t i = 0; i < count; i++)
         if (old[i] != SQ_UNMAPPED)
-            sq_block_dies(log, old[i], volume, SQ_DEAD);
+            sq_block_dies(log, old[i], layer, SQ_DEAD);
+        else if (layer->parent != NULL)
+            SQ_TRY(sq_layer_cover(log, layer, lba + i));
     return SQ_OK;
 }
 
@@ -162,33 +185,46 @@ static uint64_t take_lbas(const uint64_t *list, uint32_t count, uint64_t *lbas_o
     return end;
 }
 
-/* Writes up to a batch from done on; the record has room. */
+/* The data of a run from block done on; cuts count to what lies there without a gap. */
+static const uint8_t *find_data(const sq_log *log, const struct blocks *blocks, uint64_t done, uint32_t *count)
+{
+    uint64_t apart = blocks->start != NULL, last = blocks->count - 1;
+    const uint8_t *special = done == 0 && apart ? blocks->start : done == last ? blocks->end : NULL;
+    if (special != NULL)
+        *count = 1;
+    else if (blocks->end != NULL && done + *count > last)
+        *count = (uint32_t)(last - done);
+    return special != NULL || blocks->data == NULL ? special
+                                                   : blocks->data + ((done - apart) << log->block_shift);
+}
+
+/* Writes *count blocks, at most a batch, from done on, or fewer; the record has room. */
 static int write_batch(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
-                       uint32_t count)
+                       uint32_t *count)
 {
     uint64_t lbas[SQ_BATCH], size_blocks = sq_volume_blocks(log, volume);
     int is_run = blocks->lbas == NULL;
-    uint64_t end = is_run ? blocks->first + done + count : take_lbas(blocks->lbas + done, count, lbas);
+    const uint8_t *data = is_run ? find_data(log, blocks, done, count) : NULL;
+    uint64_t end = is_run ? blocks->first + done + *count : take_lbas(blocks->lbas + done, *count, lbas);
     /* The end of a volume may cut a block, which only requests of bytes reach. */
     if (end > (is_run ? size_blocks : volume->size_bytes >> log->block_shift))
         return SQ_E_BOUNDS;
-    if (sq_map_reserve(&volume->map, end, size_blocks) != 0)
-        return SQ_E_NO_MEMORY;
+    SQ_TRY(sq_layer_reserve(log, volume->head, end, size_blocks));
     if (!is_run)
-        return write_scattered(log, volume, blocks, done, lbas, count);
-    const uint8_t *data = blocks->data == NULL ? NULL : blocks->data + (done << log->block_shift);
-    return write_consecutive(log, volume, blocks->first + done, count, data);
+        return write_scattered(log, volume->head, blocks, done, lbas, *count);
+    return write_consecutive(log, volume->head, blocks->first + done, *count, data);
 }
 
-/* Writes blocks for which there is space. */
-static int write_all(sq_log *log, struct sq_volume *volume, const struct blocks *blocks)
+/* Writes the blocks [done, end) of the request, for which there is space. */
+static int write_some(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
+                      uint64_t end)
 {
-    for (uint64_t done = 0; done < blocks->count;) {
+    while (done < end) {
         SQ_TRY(sq_head_make_room(log, 0));
         uint32_t count = sq_record_room(log) < SQ_BATCH ? sq_record_room(log) : SQ_BATCH;
-        if (count > blocks->count - done)
-            count = (uint32_t)(blocks->count - done);
-        SQ_TRY(write_batch(log, volume, blocks, done, count));
+        if (count > end - done)
+            count = (uint32_t)(end - done);
+        SQ_TRY(write_batch(log, volume, blocks, done, &count));
         done += count;
     }
     return SQ_OK;
@@ -197,7 +233,29 @@ static int write_all(sq_log *log, struct sq_volume *volume, const struct blocks 
 int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count, const uint8_t *data)
 {
     struct blocks blocks = {.first = lba, .count = count, .data = data};
-    return write_all(log, volume, &blocks);
+    return write_some(log, volume, &blocks, 0, count);
+}
+
+/* What a crash leaves whole: all of the request, or as much as goes at once. */
+static uint64_t piece_end(const sq_log *log, const struct blocks *blocks, uint64_t done)
+{
+    uint64_t most = log->durable.on ? log->durable.atomic_blocks : blocks->count;
+    return blocks->count - done < most ? blocks->count : done + most;
+}
+
+/* Writes the rest of a request from done on, piece by piece. */
+static int write_pieces(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
+                        struct sq_fault *fault_out)
+{
+    while (done < blocks->count) {
+        uint64_t end = piece_end(log, blocks, done);
+        SQ_TRY(sq_fault_io(log, sq_request_begin(log, end - done, 0), fault_out));
+        int status = write_some(log, volume, blocks, done, end);
+        sq_request_end(log);
+        SQ_TRY(sq_fault_io(log, status, fault_out));
+        done = end;
+    }
+    return SQ_OK;
 }
 
 /* ---- requests of whole blocks ---------------------------------------------------------------- */
@@ -217,12 +275,13 @@ static int write_request(sq_log *log, uint64_t handle, const struct blocks *bloc
 {
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
-    int status = volume == NULL                                   ? SQ_E_NOT_FOUND
-                 : log->payload != NULL && blocks->data == NULL ? SQ_E_INVALID
-                 : !all_inside(log, volume, blocks)             ? SQ_E_BOUNDS
+    int status = volume == NULL                                ? SQ_E_NOT_FOUND
+                 : volume->is_snapshot                         ? SQ_E_READ_ONLY
+                 : log->tags == NULL && blocks->data == NULL ? SQ_E_INVALID
+                 : !all_inside(log, volume, blocks)          ? SQ_E_BOUNDS
                                                   : check_space(log, volume, blocks, fault_out);
     if (status == SQ_OK)
-        status = write_all(log, volume, blocks);
+        status = write_pieces(log, volume, blocks, 0, fault_out);
     sq_unlock_alone(log);
     return status;
 }
@@ -247,50 +306,60 @@ int sq_volume_write_blocks(sq_log *log, uint64_t handle, const uint64_t *lbas, u
 static int overlay(sq_log *log, const struct sq_volume *volume, uint64_t lba, uint32_t from_bytes,
                    const char *data, uint32_t length_bytes, uint8_t *scratch, struct sq_fault *fault_out)
 {
-    uint32_t mba = sq_map_get(&volume->map, lba);
+    const struct sq_layer *owner;
+    uint32_t mba = sq_layer_get(volume->head, lba, &owner);
     if (mba != SQ_UNMAPPED)
-        SQ_TRY(sq_read_block(log, volume, lba, mba, 0, log->block_bytes, scratch, fault_out));
+        SQ_TRY(sq_read_block(log, owner, lba, mba, 0, log->block_bytes, scratch, fault_out));
     memcpy(scratch + from_bytes, data, length_bytes);
     return SQ_OK;
 }
 
-/* A request that begins or ends within a block: its first and last block are made in the scratch, which is
- * zero before and after. */
-static int write_parts(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
-                       uint64_t length, struct sq_fault *fault_out)
+/* The first piece of a request that begins or ends within a block; *done_out: how far it came. Its first and
+ * last block are made in the scratch, which is zero before and after, and before anything is written: damage in
+ * either stops the request while nothing has changed. */
+static int write_first(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
+                       uint64_t length, struct blocks *blocks, uint64_t *done_out, struct sq_fault *fault_out)
 {
-    uint32_t size = log->block_bytes;
-    uint64_t lba = offset >> log->block_shift, end = (offset + length + size - 1) >> log->block_shift;
-    uint32_t from = (uint32_t)(offset & (size - 1));
+    uint32_t size = log->block_bytes, from = (uint32_t)(offset & (size - 1));
     uint32_t head = from == 0 && length >= size ? 0 : length < size - from ? (uint32_t)length : size - from;
     uint32_t tail = (uint32_t)((length - head) & (size - 1));
-    uint64_t middle = (length - head) >> log->block_shift;
+    uint64_t last = blocks->first + blocks->count - 1;
     uint8_t *tail_scratch = log->scratch + size;
-    struct blocks all = {.first = lba, .count = end - lba};
-    SQ_TRY(check_space(log, volume, &all, fault_out));
+    blocks->data = (const uint8_t *)data + head;
+    blocks->start = head == 0 ? NULL : log->scratch;
+    blocks->end = tail == 0 ? NULL : tail_scratch;
     if (head != 0)
-        SQ_TRY(overlay(log, volume, lba, from, data, head, log->scratch, fault_out));
+        SQ_TRY(overlay(log, volume, blocks->first, from, data, head, log->scratch, fault_out));
     if (tail != 0)
-        SQ_TRY(overlay(log, volume, end - 1, 0, data + length - tail, tail, tail_scratch, fault_out));
-    if (head != 0)
-        SQ_TRY(sq_write_run(log, volume, lba++, 1, log->scratch));
-    SQ_TRY(sq_write_run(log, volume, lba, middle, (const uint8_t *)data + head));
-    return tail == 0 ? SQ_OK : sq_write_run(log, volume, end - 1, 1, tail_scratch);
+        SQ_TRY(overlay(log, volume, last, 0, data + length - tail, tail, tail_scratch, fault_out));
+    *done_out = piece_end(log, blocks, 0);
+    return sq_fault_io(log, write_some(log, volume, blocks, 0, *done_out), fault_out);
+}
+
+static int write_parts(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
+                       uint64_t length, struct blocks *blocks, struct sq_fault *fault_out)
+{
+    uint64_t done;
+    SQ_TRY(sq_fault_io(log, sq_request_begin(log, piece_end(log, blocks, 0), 0), fault_out));
+    int status = write_first(log, volume, offset, data, length, blocks, &done, fault_out);
+    sq_request_end(log);
+    if (status == SQ_OK)
+        status = write_pieces(log, volume, blocks, done, fault_out);
+    sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
+    return status;
 }
 
 static int write_bytes(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
                        uint64_t length, struct sq_fault *fault_out)
 {
-    if (((offset | length) & (log->block_bytes - 1)) != 0) {
-        int status = write_parts(log, volume, offset, data, length, fault_out);
-        sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
-        return status;
-    }
+    uint64_t end = offset + length, mask = log->block_bytes - 1;
     struct blocks blocks = {.first = offset >> log->block_shift,
-                            .count = length >> log->block_shift,
+                            .count = ((end + mask) >> log->block_shift) - (offset >> log->block_shift),
                             .data = (const uint8_t *)data};
     SQ_TRY(check_space(log, volume, &blocks, fault_out));
-    return write_all(log, volume, &blocks);
+    if (((offset | length) & mask) != 0)
+        return write_parts(log, volume, offset, data, length, &blocks, fault_out);
+    return write_pieces(log, volume, &blocks, 0, fault_out);
 }
 
 int sq_volume_write(sq_log *log, uint64_t handle, uint64_t offset_bytes, const char *data,
@@ -299,7 +368,8 @@ int sq_volume_write(sq_log *log, uint64_t handle, uint64_t offset_bytes, const c
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
     int status = volume == NULL                                        ? SQ_E_NOT_FOUND
-                 : log->payload == NULL                              ? SQ_E_NO_PAYLOAD
+                 : volume->is_snapshot                               ? SQ_E_READ_ONLY
+                 : log->tags != NULL                                 ? SQ_E_NO_PAYLOAD
                  : !sq_in_volume(volume, offset_bytes, length_bytes) ? SQ_E_BOUNDS
                  : length_bytes == 0                                 ? SQ_OK
                  : write_bytes(log, volume, offset_bytes, data, length_bytes, fault_out);

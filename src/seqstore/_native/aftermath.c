@@ -1,0 +1,124 @@
+/* aftermath.c: after a crash: what the writes that were lost have left on the medium.
+ *
+ * They were not safe yet, so some of their blocks may lie there and others not, and no summary may say whose they
+ * are. They can only lie in the rest of the open segment and in the segments that the head would have taken next,
+ * as many as the window allows. All that is written over before the log goes on, so that the ledger is true again,
+ * and so that no record from before the crash can ever continue the chain.
+ *
+ * A crash in the middle of this is a crash like any other: nothing of it changes what was recovered.
+ */
+#include "append.h"
+#include "bytes.h"
+#include "recover.h"
+
+static int is_zero(const uint8_t *data, size_t bytes)
+{
+    uint64_t seen = 0;
+    for (size_t at = 0; at < bytes; at += sizeof seen) {
+        uint64_t word;
+        memcpy(&word, data + at, sizeof word);
+        seen |= word;
+    }
+    return seen == 0;
+}
+
+/* Reads the segment in pieces that fit the scan's buffer. */
+static int segment_is_zero(struct sq_scan *scan, uint32_t segment)
+{
+    const sq_log *log = scan->log;
+    uint64_t first = (uint64_t)segment * log->segment_blocks;
+    for (uint32_t done = 0; done < log->segment_blocks;) {
+        uint32_t left = log->segment_blocks - done, here = left < log->record_entries ? left : log->record_entries;
+        int os_error;
+        if (sq_medium_fetch(log->medium, first + done, here, scan->record, &os_error) != SQ_OK ||
+            !is_zero(scan->record, (size_t)here << log->block_shift))
+            return 0;
+        done += here;
+    }
+    return 1;
+}
+
+/* Appends zeros over a free segment, which stays free. */
+static int zero_segment(struct sq_scan *scan, uint32_t segment)
+{
+    sq_log *log = scan->log;
+    uint64_t first = (uint64_t)segment * log->segment_blocks;
+    SQ_TRY(sq_medium_restart(log->medium, segment));
+    memset(scan->record, 0, (size_t)log->record_entries << log->block_shift);
+    for (uint32_t done = 0; done < log->segment_blocks;) {
+        uint32_t left = log->segment_blocks - done, here = left < log->record_entries ? left : log->record_entries;
+        log->durable.error_mba = first + done;
+        SQ_TRY(sq_medium_write(log->medium, first + done, here, scan->record, &log->durable.os_error));
+        done += here;
+    }
+    scan->report->zeroed_blocks += log->segment_blocks;
+    return SQ_OK;
+}
+
+static int clear_segment(struct sq_scan *scan, uint32_t segment)
+{
+    sq_log *log = scan->log;
+    uint64_t first = (uint64_t)segment * log->segment_blocks;
+    if (!segment_is_zero(scan, segment))
+        SQ_TRY(zero_segment(scan, segment));
+    for (uint64_t mba = first; mba < first + log->segment_blocks; mba++)
+        SQ_TRY(sq_block_settle(log, mba, 0));
+    return SQ_OK;
+}
+
+/* Segments without live blocks at the front of the ring had been freed, or might have been: they are where the
+ * head would have gone on. */
+static int retire_empty(sq_log *log)
+{
+    while (log->sealed_ring.count > 0) {
+        uint32_t oldest = log->sealed_ring.items[log->sealed_ring.first];
+        if (log->segments[oldest].live_blocks != 0 || log->durable.newest[oldest] >= log->durable.checkpoint)
+            return SQ_OK;
+        SQ_TRY(sq_clean_retire(log));
+    }
+    return SQ_OK;
+}
+
+/* The record that makes void what was unfinished, and zeros up to the end of the segment. */
+static int close_segment(struct sq_scan *scan)
+{
+    sq_log *log = scan->log;
+    uint32_t checksum = 0;
+    int was_full = log->open_blocks == log->segment_blocks;
+    SQ_TRY(sq_head_advance(log, 1));
+    sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_OPENED});
+    while (!was_full && log->open_blocks + (log->record.open ? 1 + log->record.data_count : 0) < log->segment_blocks) {
+        SQ_TRY(sq_head_advance(log, 0));
+        uint8_t *place = sq_place_at(log, sq_record_next_mba(log));
+        memset(place, 0, log->block_bytes);
+        if (checksum == 0)
+            checksum = ~log->kernels->crc(sq_tag_crc(log, 0, 0), place, log->block_bytes);
+        struct sq_entry_fields pad = {.kind = SQ_ENTRY_PAD, .value = checksum};
+        SQ_TRY(sq_block_add_own(log, &pad));
+        scan->report->zeroed_blocks++;
+    }
+    SQ_TRY(sq_record_close(log));
+    return sq_sync_now(log);
+}
+
+int sq_recover_clear(struct sq_scan *scan)
+{
+    sq_log *log = scan->log;
+    /* What was recovered may be no safer than what was lost. */
+    SQ_TRY(sq_sync_now(log));
+    SQ_TRY(retire_empty(log));
+    uint32_t window = log->durable.window_segments + 1;
+    if (scan->report->lost_records > 0 || window > log->free_ring.count)
+        window = log->free_ring.count; /* a medium that lost what was safe may hold anything anywhere */
+    const struct sq_ring *ring = &log->free_ring;
+    for (uint32_t i = 0; i < window; i++)
+        SQ_TRY(clear_segment(scan, ring->items[((uint64_t)ring->first + i) % ring->capacity]));
+    SQ_TRY(sq_sync_now(log));
+    if (scan->report->lost_records == 0)
+        return close_segment(scan);
+    /* Records behind what was lost may lie anywhere, also in segments that are still needed. The log goes on with
+     * numbers above all of them, from a checkpoint of its own, and never meets them again. */
+    log->record.sequence = scan->highest;
+    SQ_TRY(close_segment(scan));
+    return sq_checkpoint_write(log, 0);
+}

@@ -1,0 +1,265 @@
+/* checkpoint_load.c: the state of a log from a checkpoint's stream. Layout: checkpoint.h.
+ *
+ * The checksums of the pages have been compared, so what does not fit here was written wrongly, or made up: every
+ * count and reference is checked all the same, and nothing is allocated beyond what the stream itself can hold.
+ */
+#include <stdlib.h>
+
+#include "append.h"
+#include "bytes.h"
+#include "checkpoint.h"
+
+struct source {
+    const uint8_t *at;
+    uint64_t left;
+    const uint8_t *head;
+    uint32_t layers;
+};
+
+static const uint8_t *next(struct source *source, uint64_t bytes)
+{
+    if (bytes > source->left)
+        return NULL;
+    const uint8_t *at = source->at;
+    source->at += bytes;
+    source->left -= bytes;
+    return at;
+}
+
+/* The layer of a number; they were added in ascending order, so that slots ascend too. */
+static struct sq_layer *find_layer(const sq_log *log, uint64_t number)
+{
+    uint32_t low = 0, high = log->layer_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (log->layers[middle]->number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < log->layer_count && log->layers[low]->number == number ? log->layers[low] : NULL;
+}
+
+static int load_layers(sq_log *log, struct source *source)
+{
+    const uint8_t *self = next(source, SQ_CKP_LAYER_BYTES);
+    if (self == NULL || source->layers == 0 || sq_get_u64(self) != 0)
+        return SQ_E_FORMAT;
+    for (uint32_t index = 1; index < source->layers; index++) {
+        const uint8_t *at = next(source, SQ_CKP_LAYER_BYTES);
+        if (at == NULL)
+            return SQ_E_FORMAT;
+        uint64_t number = sq_get_u64(at), parent_number = sq_get_u64(at + 24);
+        struct sq_layer *layer, *parent = parent_number == 0 ? NULL : find_layer(log, parent_number);
+        if (number <= log->layers[log->layer_count - 1]->number || number > log->last_number ||
+            (parent_number != 0 && parent == NULL) || sq_get_u32(at + 32) > SQ_CKP_DROPPED)
+            return SQ_E_FORMAT;
+        SQ_TRY(sq_layer_add(log, number, sq_get_u64(at + 8), sq_get_u64(at + 16), parent, &layer));
+        layer->dropped = sq_get_u32(at + 32) == SQ_CKP_DROPPED;
+    }
+    return SQ_OK;
+}
+
+static int load_volumes(sq_log *log, struct source *source, const uint8_t *first)
+{
+    struct source volumes = {.at = first, .left = (uint64_t)(source->at - first)};
+    for (uint32_t count = sq_get_u32(source->head + SQ_CKP_AT_VOLUMES); count > 0; count--) {
+        const uint8_t *at = next(&volumes, SQ_CKP_VOLUME_BYTES);
+        if (at == NULL)
+            return SQ_E_FORMAT;
+        uint32_t flags = sq_get_u32(at + 40);
+        struct sq_volume *volume, template = {
+            .number = sq_get_u64(at), .tenant = sq_get_u64(at + 8), .size_bytes = sq_get_u64(at + 16),
+            .head = find_layer(log, sq_get_u64(at + 24)), .origin = sq_get_u64(at + 32),
+            .unwritten_error = (flags & SQ_CKP_UNWRITTEN_ERROR) != 0,
+            .is_snapshot = (flags & SQ_CKP_SNAPSHOT) != 0,
+        };
+        if (template.number == 0 || template.number > log->last_number || template.head == NULL ||
+            template.head->number == 0 || template.head->reader != NULL || template.head->dropped ||
+            !sq_size_is_valid(log, template.size_bytes))
+            return SQ_E_FORMAT;
+        SQ_TRY(sq_volume_add(log, &template, &volume));
+    }
+    return SQ_OK;
+}
+
+static int add_hole(sq_log *log, struct sq_layer *layer, uint64_t lba)
+{
+    if (sq_map_reserve(&layer->holes, lba + 1, (uint64_t)1 << SQ_VALUE_BITS) != 0)
+        return SQ_E_NO_MEMORY;
+    sq_layer_put_holes(log, layer, lba, 1);
+    return SQ_OK;
+}
+
+static int load_holes(sq_log *log, struct source *source)
+{
+    for (uint32_t count = sq_get_u32(source->head + SQ_CKP_AT_HOLE_LEAVES); count > 0; count--) {
+        const uint8_t *at = next(source, SQ_CKP_HOLES_BYTES);
+        struct sq_layer *layer = at == NULL ? NULL : find_layer(log, sq_get_u64(at));
+        if (layer == NULL || sq_get_u64(at + 8) >= ((uint64_t)1 << SQ_VALUE_BITS) / SQ_LEAF_BLOCKS)
+            return SQ_E_FORMAT;
+        uint64_t first = sq_get_u64(at + 8) * SQ_LEAF_BLOCKS;
+        for (uint32_t i = 0; i < SQ_LEAF_BLOCKS; i++)
+            if (at[16 + i / 8] >> i % 8 & 1)
+                SQ_TRY(add_hole(log, layer, first + i));
+    }
+    return SQ_OK;
+}
+
+static int load_ring(sq_log *log, struct source *source, uint32_t runs, struct sq_ring *ring, uint32_t state,
+                     uint8_t *seen)
+{
+    for (; runs > 0; runs--) {
+        const uint8_t *at = next(source, SQ_CKP_RUN_BYTES);
+        if (at == NULL)
+            return SQ_E_FORMAT;
+        uint32_t first = sq_get_u32(at), count = sq_get_u32(at + 4);
+        if (first >= log->segment_count || count > log->segment_count - first)
+            return SQ_E_FORMAT;
+        for (uint32_t segment = first; segment < first + count; segment++) {
+            if (seen[segment])
+                return SQ_E_FORMAT;
+            seen[segment] = 1;
+            log->segments[segment].state = state;
+            sq_ring_push(ring, segment);
+        }
+    }
+    return SQ_OK;
+}
+
+static int load_rings(sq_log *log, struct source *source)
+{
+    uint8_t *seen = calloc(log->segment_count, 1);
+    if (seen == NULL)
+        return SQ_E_NO_MEMORY;
+    log->open_segment = sq_get_u32(source->head + SQ_CKP_AT_OPEN_SEGMENT);
+    log->open_blocks = sq_get_u32(source->head + SQ_CKP_AT_OPEN_BLOCKS);
+    int status = SQ_E_FORMAT;
+    if (log->open_segment < log->segment_count && log->open_blocks <= log->segment_blocks) {
+        seen[log->open_segment] = 1;
+        log->segments[log->open_segment].state = SQ_SEGMENT_OPEN;
+        status = load_ring(log, source, sq_get_u32(source->head + SQ_CKP_AT_FREE_RUNS), &log->free_ring,
+                           SQ_SEGMENT_FREE, seen);
+    }
+    if (status == SQ_OK)
+        status = load_ring(log, source, sq_get_u32(source->head + SQ_CKP_AT_SEALED_RUNS), &log->sealed_ring,
+                           SQ_SEGMENT_SEALED, seen);
+    if (status == SQ_OK && log->free_ring.count + log->sealed_ring.count + 1 != log->segment_count)
+        status = SQ_E_FORMAT;
+    free(seen);
+    return status;
+}
+
+/* Live blocks are mapped in runs, which is how most of them lie. */
+struct run {
+    struct sq_layer *layer;
+    uint64_t lba;
+    uint32_t mba;
+    uint32_t count;
+};
+
+static int map_run(sq_log *log, struct run *run)
+{
+    uint32_t old[SQ_MAP_TAKES];
+    if (run->count == 0)
+        return SQ_OK;
+    if (sq_map_reserve(&run->layer->map, run->lba + run->count, (uint64_t)1 << SQ_VALUE_BITS) != 0)
+        return SQ_E_NO_MEMORY;
+    sq_map_put_run(&run->layer->map, run->lba, run->count, run->mba, old);
+    for (uint32_t i = 0; i < run->count; i++)
+        if (old[i] != SQ_UNMAPPED)
+            return SQ_E_FORMAT; /* two blocks for one address */
+    log->stats.live_blocks += run->count;
+    run->count = 0;
+    return SQ_OK;
+}
+
+static int load_live(sq_log *log, struct run *run, struct sq_layer *layer, uint64_t lba, uint32_t mba)
+{
+    if (run->count == SQ_MAP_TAKES || run->layer != layer || run->lba + run->count != lba ||
+        run->mba + run->count != mba) {
+        SQ_TRY(map_run(log, run));
+        *run = (struct run){.layer = layer, .lba = lba, .mba = mba};
+    }
+    run->count++;
+    return SQ_OK;
+}
+
+static int load_block(sq_log *log, struct run *run, uint32_t segment, uint32_t mba, const uint8_t *at)
+{
+    uint64_t entry = sq_get_u64(at);
+    uint32_t slot = sq_entry_slot(entry);
+    if (slot >= log->layer_count || sq_entry_state(entry) > SQ_SUMMARY)
+        return SQ_E_FORMAT;
+    struct sq_layer *layer = log->layers[slot];
+    log->ledger[mba] = entry;
+    switch (sq_entry_state(entry)) {
+    case SQ_LIVE:
+        if (slot == 0 || layer->dropped || log->segments[segment].state == SQ_SEGMENT_FREE)
+            return SQ_E_FORMAT;
+        log->checksums[mba] = sq_get_u32(at + 8);
+        log->segments[segment].live_blocks++;
+        return load_live(log, run, layer, sq_entry_value(entry), mba);
+    case SQ_DEAD:
+        layer->dead_blocks++;
+        return SQ_OK;
+    case SQ_MOVED:
+        layer->moved_blocks++;
+        return SQ_OK;
+    case SQ_SUMMARY:
+        return slot == 0 && log->segments[segment].state != SQ_SEGMENT_FREE ? SQ_OK : SQ_E_FORMAT;
+    default:
+        return entry == 0 ? SQ_OK : SQ_E_FORMAT;
+    }
+}
+
+static int load_tables(sq_log *log, struct source *source)
+{
+    struct run run = {0};
+    uint32_t after = 0; /* tables ascend, so that none comes twice */
+    for (uint32_t count = sq_get_u32(source->head + SQ_CKP_AT_TABLES); count > 0; count--) {
+        const uint8_t *at = next(source, SQ_CKP_TABLE_HEAD_BYTES + (uint64_t)log->segment_blocks * SQ_CKP_BLOCK_BYTES);
+        if (at == NULL || sq_get_u32(at) < after || sq_get_u32(at) >= log->segment_count)
+            return SQ_E_FORMAT;
+        uint32_t segment = sq_get_u32(at), first = segment * log->segment_blocks;
+        after = segment + 1;
+        at += SQ_CKP_TABLE_HEAD_BYTES;
+        for (uint32_t i = 0; i < log->segment_blocks; i++, at += SQ_CKP_BLOCK_BYTES)
+            SQ_TRY(load_block(log, &run, segment, first + i, at));
+    }
+    return map_run(log, &run);
+}
+
+/* The last residue of a dropped layer may have been written over by the checkpoint itself. */
+static void settle_layers(sq_log *log)
+{
+    for (uint32_t slot = 1; slot < log->layer_count; slot++)
+        if (log->layers[slot] != NULL && log->layers[slot]->dropped)
+            sq_layer_settle(log, log->layers[slot]);
+}
+
+int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes)
+{
+    struct source source = {.at = stream, .left = stream_bytes};
+    source.head = next(&source, SQ_CKP_HEAD_BYTES);
+    if (source.head == NULL || memcmp(source.head, SQ_CHECKPOINT_MAGIC, 8) != 0 ||
+        sq_get_u32(source.head + SQ_CKP_AT_VERSION) != SQ_CHECKPOINT_VERSION ||
+        sq_get_u64(source.head + SQ_CKP_AT_DRIVE) != log->drive)
+        return SQ_E_FORMAT;
+    source.layers = sq_get_u32(source.head + SQ_CKP_AT_LAYERS);
+    log->last_number = sq_get_u64(source.head + SQ_CKP_AT_LAST_NUMBER);
+    log->record.sequence = sq_get_u64(source.head + SQ_CKP_AT_SEQUENCE) - 1;
+    log->stats.position = sq_get_u64(source.head + SQ_CKP_AT_POSITION);
+    /* Volumes name layers, which follow them. */
+    const uint8_t *volumes =
+        next(&source, (uint64_t)sq_get_u32(source.head + SQ_CKP_AT_VOLUMES) * SQ_CKP_VOLUME_BYTES);
+    if (volumes == NULL || log->last_number > UINT32_MAX)
+        return SQ_E_FORMAT;
+    SQ_TRY(load_layers(log, &source));
+    SQ_TRY(load_volumes(log, &source, volumes));
+    SQ_TRY(load_holes(log, &source));
+    SQ_TRY(load_rings(log, &source));
+    SQ_TRY(load_tables(log, &source));
+    settle_layers(log);
+    return source.left == 0 ? SQ_OK : SQ_E_FORMAT;
+}

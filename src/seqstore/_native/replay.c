@@ -1,0 +1,179 @@
+/* replay.c: the effects of a record's entries, as they were when it was written. Used by recovery alone.
+ *
+ * The chain of checksums says that the log wrote these records; what does not fit the state all the same is
+ * SQ_E_FORMAT, before it can do harm.
+ */
+#include "append.h"
+#include "recover.h"
+
+static struct sq_layer *find_layer(const sq_log *log, uint64_t number)
+{
+    /* Writes of one layer come one after the other. */
+    static const uint32_t near = 4;
+    for (uint32_t back = 1; back <= near && back <= log->layer_count; back++) {
+        struct sq_layer *layer = log->layers[log->layer_count - back];
+        if (layer != NULL && layer->number == number)
+            return layer;
+    }
+    for (uint32_t slot = 1; slot < log->layer_count; slot++)
+        if (log->layers[slot] != NULL && log->layers[slot]->number == number)
+            return log->layers[slot];
+    return NULL;
+}
+
+static struct sq_volume *find_volume(const sq_log *log, uint64_t number)
+{
+    for (uint32_t index = 0; index < log->volume_count; index++)
+        if (log->volumes[index] != NULL && log->volumes[index]->number == number)
+            return log->volumes[index];
+    return NULL;
+}
+
+/* ---- where the head goes ---------------------------------------------------------------------- */
+
+/* The log went on in this segment: it had been freed by then, if the state does not show it free yet. */
+static int open_segment(sq_log *log, uint32_t segment)
+{
+    if (log->open_blocks != log->segment_blocks)
+        return SQ_E_FORMAT;
+    while (log->free_ring.count == 0) {
+        uint32_t oldest = log->sealed_ring.count == 0 ? segment : log->sealed_ring.items[log->sealed_ring.first];
+        if (log->sealed_ring.count == 0 || log->segments[oldest].live_blocks != 0)
+            return SQ_E_FORMAT;
+        SQ_TRY(sq_clean_retire(log));
+    }
+    if (log->free_ring.items[log->free_ring.first] != segment)
+        return SQ_E_FORMAT;
+    return sq_segment_next(log);
+}
+
+static int take_place(sq_log *log, const struct sq_summary *summary)
+{
+    uint32_t segment = sq_segment_of(log, summary->mba), offset = summary->mba % log->segment_blocks;
+    if (segment != log->open_segment || offset != log->open_blocks)
+        SQ_TRY(open_segment(log, segment));
+    if (offset != log->open_blocks || segment != log->open_segment || summary->position != log->stats.position)
+        return SQ_E_FORMAT;
+    return sq_block_claim(log, summary->mba, sq_entry(SQ_SUMMARY, 0, 0));
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_t mba, int is_void)
+{
+    struct sq_layer *layer = find_layer(log, entry->volume);
+    if (layer == NULL || layer->dropped || entry->lba >> SQ_VALUE_BITS != 0)
+        return SQ_E_FORMAT;
+    if (is_void) {
+        SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_DEAD, layer->slot, log->stats.position)));
+        layer->dead_blocks++;
+        return SQ_OK;
+    }
+    SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_LIVE, layer->slot, entry->lba)));
+    log->checksums[mba] = entry->value;
+    log->segments[sq_segment_of(log, mba)].live_blocks++;
+    if ((entry->flags & SQ_FLAG_RELOCATED) == 0) {
+        log->stats.live_blocks++;
+        SQ_TRY(sq_layer_reserve(log, layer, entry->lba + 1, (uint64_t)1 << SQ_VALUE_BITS));
+        return sq_layer_put(log, layer, entry->lba, mba);
+    }
+    if (sq_map_get(&layer->map, entry->lba) == SQ_UNMAPPED)
+        return SQ_E_FORMAT;
+    if (sq_map_reserve(&layer->map, 0, 0) != 0)
+        return SQ_E_NO_MEMORY;
+    sq_block_dies(log, sq_map_put(&layer->map, entry->lba, mba), layer, SQ_MOVED);
+    return SQ_OK;
+}
+
+static int replay_trim(sq_log *log, const struct sq_entry_fields *entry)
+{
+    struct sq_layer *layer = find_layer(log, entry->volume);
+    int changed;
+    if (layer == NULL || layer->dropped || entry->lba >> SQ_VALUE_BITS != 0)
+        return SQ_E_FORMAT;
+    return sq_layer_clear(log, layer, entry->lba, entry->lba + entry->value, &changed);
+}
+
+static int take_number(sq_log *log, uint64_t number)
+{
+    if (number <= log->last_number || number >= UINT32_MAX)
+        return SQ_E_FORMAT;
+    log->last_number = number;
+    return SQ_OK;
+}
+
+static int replay_life(sq_log *log, const struct sq_entry_fields *entry)
+{
+    struct sq_volume *volume = find_volume(log, entry->volume), *other;
+    int unwritten_error = (entry->flags & SQ_FLAG_UNWRITTEN_ERROR) != 0;
+    if (entry->kind == SQ_ENTRY_CREATE) {
+        SQ_TRY(take_number(log, entry->volume));
+        if (!sq_size_is_valid(log, entry->lba))
+            return SQ_E_FORMAT;
+        return sq_volume_make(log, entry->volume, entry->value, entry->lba, unwritten_error, &other);
+    }
+    if (entry->kind == SQ_ENTRY_CLONE) {
+        struct sq_volume *snapshot = find_volume(log, entry->lba);
+        SQ_TRY(take_number(log, entry->volume));
+        if (snapshot == NULL || !snapshot->is_snapshot)
+            return SQ_E_FORMAT;
+        return sq_volume_branch(log, snapshot, entry->volume, entry->value, unwritten_error, &other);
+    }
+    if (volume == NULL)
+        return SQ_E_FORMAT;
+    if (entry->kind == SQ_ENTRY_DELETE)
+        return sq_volume_end(log, volume);
+    if (volume->is_snapshot)
+        return SQ_E_FORMAT;
+    if (entry->kind == SQ_ENTRY_SNAPSHOT) {
+        SQ_TRY(take_number(log, entry->lba));
+        return sq_volume_freeze(log, volume, entry->lba, &other);
+    }
+    if (entry->kind == SQ_ENTRY_ROLLBACK) {
+        struct sq_volume *snapshot = find_volume(log, entry->value);
+        SQ_TRY(take_number(log, entry->lba));
+        if (snapshot == NULL || !snapshot->is_snapshot)
+            return SQ_E_FORMAT;
+        return sq_volume_return(log, volume, snapshot, entry->lba);
+    }
+    if (!sq_size_is_valid(log, entry->lba))
+        return SQ_E_FORMAT;
+    volume->size_bytes = entry->lba;
+    sq_map_cut(&volume->head->map, sq_volume_blocks(log, volume));
+    return SQ_OK;
+}
+
+static int replay_entry(sq_log *log, const struct sq_entry_fields *entry, uint32_t mba, int is_void)
+{
+    switch (entry->kind) {
+    case SQ_ENTRY_DATA:
+        return replay_data(log, entry, mba, is_void && (entry->flags & SQ_FLAG_RELOCATED) == 0);
+    case SQ_ENTRY_CHECKPOINT:
+        return sq_block_claim(log, mba, sq_entry(SQ_SUMMARY, 0, 0));
+    case SQ_ENTRY_PAD:
+        return sq_block_claim(log, mba, 0);
+    case SQ_ENTRY_CHECKPOINT_END:
+    case SQ_ENTRY_OPENED:
+        return SQ_OK;
+    case SQ_ENTRY_TRIM:
+        return is_void ? SQ_OK : replay_trim(log, entry);
+    default:
+        return is_void ? SQ_OK : replay_life(log, entry);
+    }
+}
+
+int sq_replay(sq_log *log, const uint8_t *block, const struct sq_summary *summary, const struct sq_link *link)
+{
+    SQ_TRY(take_place(log, summary));
+    uint32_t mba = summary->mba + 1;
+    for (uint32_t i = 0; i < summary->entries; i++) {
+        struct sq_entry_fields entry = sq_summary_entry(block, i);
+        SQ_TRY(replay_entry(log, &entry, mba, i >= link->void_from));
+        mba += (uint32_t)sq_kind_has_block(entry.kind);
+    }
+    log->open_blocks += 1 + summary->blocks;
+    log->record.sequence = summary->sequence;
+    log->record.previous = summary->checksum;
+    log->durable.newest[log->open_segment] = summary->sequence;
+    return SQ_OK;
+}

@@ -1,0 +1,88 @@
+/* summary.c: reading a summary block. Nothing is taken from one that is not right in every respect. */
+#include "bytes.h"
+#include "record.h"
+#include "recover.h"
+
+struct sq_entry_fields sq_summary_entry(const uint8_t *block, uint32_t index)
+{
+    const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)index * SQ_ENTRY_BYTES;
+    return (struct sq_entry_fields){
+        .lba = sq_get_u64(at + SQ_ENTRY_AT_LBA),
+        .volume = sq_get_u64(at + SQ_ENTRY_AT_VOLUME),
+        .value = sq_get_u32(at + SQ_ENTRY_AT_VALUE),
+        .kind = at[SQ_ENTRY_AT_KIND],
+        .flags = at[SQ_ENTRY_AT_FLAGS],
+    };
+}
+
+int sq_kind_has_block(uint8_t kind)
+{
+    return kind == SQ_ENTRY_DATA || kind == SQ_ENTRY_CHECKPOINT || kind == SQ_ENTRY_PAD;
+}
+
+static int is_zero(const uint8_t *at, size_t bytes)
+{
+    uint8_t seen = 0;
+    for (size_t i = 0; i < bytes; i++)
+        seen |= at[i];
+    return seen == 0;
+}
+
+/* The checksum of the block as if its own field were zero. */
+static uint32_t checksum_of(const sq_log *log, const uint8_t *block)
+{
+    static const uint8_t none[4] = {0};
+    uint32_t state = log->kernels->crc(0xFFFFFFFF, block, SQ_AT_CHECKSUM);
+    state = log->kernels->crc(state, none, sizeof none);
+    return ~log->kernels->crc(state, block + SQ_AT_CHECKSUM + 4, log->block_bytes - SQ_AT_CHECKSUM - 4);
+}
+
+static int entries_fit(const uint8_t *block, const struct sq_summary *summary)
+{
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < summary->entries; i++) {
+        const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)i * SQ_ENTRY_BYTES;
+        uint8_t kind = at[SQ_ENTRY_AT_KIND];
+        if (kind < SQ_ENTRY_DATA || kind > SQ_ENTRY_OPENED || at[SQ_ENTRY_AT_FLAGS] > 1 ||
+            sq_get_u16(at + SQ_ENTRY_AT_FLAGS + 1) != 0)
+            return 0;
+        blocks += (uint32_t)sq_kind_has_block(kind);
+    }
+    return blocks == summary->blocks;
+}
+
+int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, struct sq_summary *out)
+{
+    if (memcmp(block + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 8) != 0 ||
+        sq_get_u32(block + SQ_AT_CHECKSUM) != checksum_of(log, block))
+        return 0;
+    struct sq_summary found = {
+        .sequence = sq_get_u64(block + SQ_AT_SEQUENCE),
+        .position = sq_get_u64(block + SQ_AT_POSITION),
+        .flushed = sq_get_u64(block + SQ_AT_FLUSHED),
+        .checkpoint = sq_get_u64(block + SQ_AT_CHECKPOINT),
+        .checkpoint_mba = sq_get_u32(block + SQ_AT_CHECKPOINT_MBA),
+        .mba = sq_get_u32(block + SQ_AT_MBA),
+        .checksum = sq_get_u32(block + SQ_AT_CHECKSUM),
+        .previous = sq_get_u32(block + SQ_AT_PREVIOUS),
+        .entries = sq_get_u16(block + SQ_AT_ENTRIES),
+        .blocks = sq_get_u16(block + SQ_AT_BLOCKS),
+        .open = sq_get_u16(block + SQ_AT_OPEN),
+    };
+    if (sq_get_u16(block + SQ_AT_VERSION) != SQ_RECORD_VERSION ||
+        block[SQ_AT_BLOCK_SHIFT] != log->block_shift || block[SQ_AT_BLOCK_SHIFT + 1] != 0 ||
+        sq_get_u64(block + SQ_AT_DRIVE) != log->drive || found.mba != mba || found.sequence == 0 ||
+        sq_get_u16(block + SQ_AT_OPEN + 2) != 0 || !is_zero(block + SQ_AT_BLOCK_COUNT + 4, 12) ||
+        sq_get_u32(block + SQ_AT_SEGMENT_BLOCKS) != log->segment_blocks ||
+        sq_get_u32(block + SQ_AT_BLOCK_COUNT) != log->block_count ||
+        found.entries > log->record_entries || found.open > found.entries || found.blocks > found.entries ||
+        found.flushed >= found.sequence || found.checkpoint >= found.sequence ||
+        found.checkpoint_mba >= log->block_count ||
+        found.blocks >= log->segment_blocks - mba % log->segment_blocks)
+        return 0;
+    size_t used = SQ_HEAD_BYTES + (size_t)found.entries * SQ_ENTRY_BYTES;
+    if (!is_zero(block + used, log->block_bytes - used) || !entries_fit(block, &found))
+        return 0;
+    *out = found;
+    return 1;
+}
