@@ -36,7 +36,7 @@ from seqstore.errors import (
     UnwrittenError,
     VersionError,
 )
-from seqstore.media import TAG_DTYPE, MemoryMedium, TagsMedium
+from seqstore.media import TAG_DTYPE, CallsMedium, FileMedium, MediumCalls, MemoryMedium, TagsMedium
 from seqstore.recovery import Recovery
 from seqstore.scrub import Damage, Scrub, ScrubReport
 from seqstore.snapshot import Snapshot
@@ -57,16 +57,19 @@ __all__ = [
     "AccessError",
     "BadBlockError",
     "BlockState",
+    "CallsMedium",
     "Clock",
     "ClosedError",
     "ConfigError",
     "CorruptionError",
     "Damage",
     "Drive",
+    "FileMedium",
     "FormatError",
     "InvariantError",
     "LostWritesError",
     "ManualClock",
+    "MediumCalls",
     "MediumError",
     "MemoryMedium",
     "NotFoundError",

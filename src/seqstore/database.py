@@ -82,8 +82,10 @@ class Database:
         self.run("PRAGMA foreign_keys = ON")
         if mode != "ro":
             self.run("PRAGMA secure_delete = ON")
-            self.run("PRAGMA journal_mode = WAL")
             self.run("PRAGMA synchronous = FULL")
+        if mode == "rwc":
+            # The file keeps it. One that is opened may be somebody else's, and is left as it is.
+            self.run("PRAGMA journal_mode = WAL")
         damage = self.run("PRAGMA quick_check(1)")
         if damage != [("ok",)]:
             raise FormatError(f"{self.name} is damaged: {damage[0][0]}")

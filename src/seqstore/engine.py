@@ -73,21 +73,21 @@ class Engine:
         self._closing = threading.RLock()
         self.closed = True
         self.recovery: dict[str, int] | None = None
-        self.durable = bool(options.get("durable"))
         native = ffi.new("struct sq_log_options *", options)
         log_out = ffi.new("sq_log **")
         if recover:
             recovery, fault = ffi.new("struct sq_recovery *"), ffi.new("struct sq_fault *")
-            status = lib.sq_log_open(medium.handle, native, recovery, fault, log_out)
+            status = lib.sq_log_open(medium.handle, native, log_out, recovery, fault)
             if status:
                 raise self.failure_with(status, fault, f"opening the log on {medium!r}")
             self.recovery = field_values("struct sq_recovery", recovery)
         else:
             status = lib.sq_log_create(medium.handle, native, log_out)
             if status:
-                raise status_error(status, f"making a log on {medium!r}")
+                raise medium.take_error() or status_error(status, f"making a log on {medium!r}")
         self.log: Any = ffi.gc(log_out[0], lib.sq_log_destroy)
         self.closed = False
+        self.durable = self.counters()["atomic_blocks"] > 0
 
     # ---- life -------------------------------------------------------------------------------
 
@@ -239,9 +239,9 @@ class Engine:
             rows = np.empty(capacity, dtype)
             count_out = ffi.new("uint64_t *")
             self.require(function(self.log, *arguments, capacity, lend_array(ctype, rows), count_out), doing)
-            if count_out[0] < capacity:
+            if count_out[0] <= capacity:
                 return rows[: count_out[0]]
-            capacity *= 4
+            capacity = int(count_out[0])
 
     # ---- failures -----------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Literal, SupportsIndex, overload
+from typing import TYPE_CHECKING, Literal, SupportsIndex, cast, overload
 
 from seqstore._native.records import NO_ADDRESS, Scope
 from seqstore.drive import Drive
@@ -13,7 +13,7 @@ from seqstore.recovery import Recovery, settle
 from seqstore.registry import Registry
 from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
 from seqstore.snapshot import Snapshot
-from seqstore.stats import Remanence, Stats
+from seqstore.stats import Remanence, Stats, make_stats
 from seqstore.tenants import Tenant
 from seqstore.units import format_size
 from seqstore.volume import Volume
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from seqstore.clock import Clock
     from seqstore.opening import Parts
+    from seqstore.store import Store
 
 
 class OpenStore:
@@ -175,7 +176,8 @@ class OpenStore:
         return self._registry.tenants.add(name, make)
 
     def _adopt(self, name: str, number: int) -> Tenant:
-        return Tenant(self, self._registry, name=name, number=number)
+        # There are no other open stores than these.
+        return Tenant(cast("Store", self), self._registry, name=name, number=number)
 
     # ---- what is where, and what was done -----------------------------------------------------
 
@@ -197,7 +199,7 @@ class OpenStore:
         ClosedError
             If the store was closed.
         """
-        return Stats.from_counters(
+        return make_stats(
             self._engine.counters(),
             scrubbed_blocks=self._totals.scrubbed_blocks,
             damaged_blocks=self._totals.damaged_blocks,

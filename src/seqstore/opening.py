@@ -11,7 +11,7 @@ from seqstore._native.status import FORMAT_VERSION
 from seqstore.catalog import Catalog, DriveRow, Settings
 from seqstore.engine import Engine
 from seqstore.errors import FormatError, VersionError
-from seqstore.recovery import Recovery, rebuild
+from seqstore.recovery import Recovery, make_recovery, rebuild
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,17 +31,15 @@ class Options:
         Whether reads check the checksum.
     checkpoint_bytes : int
         A checkpoint after so much of the log; 0 leaves it to the core.
-    durable : bool
-        Whether the log is to outlive the process.
-    read_only, accept_loss : bool
+    read_only, accept_loss, check_flushed : bool
         For a log that is there already.
     """
 
     verify: bool
     checkpoint_bytes: int = 0
-    durable: bool = True
     read_only: bool = False
     accept_loss: bool = False
+    check_flushed: bool = False
 
     def for_log(self, drive: DriveRow, settings: Settings) -> dict[str, Any]:
         """Return the fields of ``struct sq_log_options``."""
@@ -49,9 +47,9 @@ class Options:
             "drive": drive.identity,
             "reserve_ppm": settings.reserve_ppm,
             "verify": self.verify,
-            "durable": self.durable,
             "read_only": self.read_only,
             "accept_loss": self.accept_loss,
+            "check_flushed": self.check_flushed,
             "checkpoint_blocks": -(-self.checkpoint_bytes // drive.block_size),
             "expect_sequence": drive.flushed_sequence,
         }
@@ -143,7 +141,7 @@ def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_o
         is_own_medium=is_own_medium,
         engine=engine,
         catalog=catalog,
-        recovery=Recovery.from_fields(engine.recovery or {}),
+        recovery=make_recovery(engine.recovery or {}),
     )
 
 

@@ -54,11 +54,11 @@ class Recovery:
     lost_records: int
     position: int
 
-    @classmethod
-    def from_fields(cls, fields: dict[str, int]) -> Recovery:
-        """Make one of the fields of ``struct sq_recovery``."""
-        values: dict[str, Any] = {name: fields[name] for name in cls.__slots__}
-        return cls(**{**values, "clean": bool(fields["clean"])})
+
+def make_recovery(fields: dict[str, int]) -> Recovery:
+    """Make a `Recovery` of the fields of ``struct sq_recovery``."""
+    values: dict[str, Any] = {name: fields[name] for name in Recovery.__slots__}
+    return Recovery(**{**values, "clean": bool(fields["clean"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +124,9 @@ def settle(catalog: Catalog, engine: Engine, *, read_only: bool) -> list[tuple[V
     ]
     if strange:
         raise FormatError(
-            f"the catalog is older than the drive, or another store's: of number {strange[0]} it says"
-            f" nothing, or something else than the drive, which holds {len(entries)} volumes and snapshots; put"
-            " the right catalog in place, or open the store with rebuild_catalog=True"
+            f"the catalog is older than the drive, or another store's: the drive holds {len(entries)} volumes"
+            f" and snapshots, and of number {strange[0]} the catalog says something else or nothing; put the"
+            " right catalog in place, or open the store with rebuild_catalog=True"
         )
     doomed = {tenant.number for tenant in catalog.tenants() if tenant.deleting}
     if not read_only:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seqstore.clock import Clock
     from seqstore.engine import Engine
 
-_STEP_BLOCKS = 256
+_STEP_BLOCKS = 1024
 _NS = 1_000_000_000
 # A scrub that sleeps looks up this often, so that it ends soon after it is told to.
 _LONGEST_SLEEP_NS = _NS // 20

@@ -79,12 +79,6 @@ class Stats:
     block_count: int
     map_bytes: int
 
-    @classmethod
-    def from_counters(cls, counters: dict[str, int], *, scrubbed_blocks: int, damaged_blocks: int) -> Stats:
-        """Make them of the core's counters, which are more, and of those of scrubs."""
-        scrubs = {"scrubbed_blocks": scrubbed_blocks, "damaged_blocks": damaged_blocks}
-        return cls(**{name: counters[name] for name in cls.__slots__ if name not in scrubs}, **scrubs)
-
     def __sub__(self, earlier: Stats) -> Stats:
         if not isinstance(earlier, Stats):
             return NotImplemented
@@ -119,6 +113,12 @@ class Stats:
     def laps(self) -> float:
         """How often the head went round the drive."""
         return self.position / self.block_count
+
+
+def make_stats(counters: dict[str, int], *, scrubbed_blocks: int, damaged_blocks: int) -> Stats:
+    """Make `Stats` of the core's counters, which are more, and of those of scrubs."""
+    scrubs = {"scrubbed_blocks": scrubbed_blocks, "damaged_blocks": damaged_blocks}
+    return Stats(**{name: counters[name] for name in Stats.__slots__ if name not in scrubs}, **scrubs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

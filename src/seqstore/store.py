@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -72,7 +73,7 @@ class Store(OpenStore):
         MemoryError
             If there is not enough memory.
         """
-        clock, options = clock or SystemClock(), _options(verify, durable=False)
+        clock, options = clock or SystemClock(), _options(verify)
         settings = _settings(clock, reserve, selection, placement)
         medium = MemoryMedium(capacity, block_size=block_size, zone_size=segment_size)
         parts = make_parts(medium, None, identity=0, settings=settings, options=options)
@@ -96,7 +97,7 @@ class Store(OpenStore):
         It is written with ``volume.write_blocks(lba, None)``. Options and errors are those of `memory`; there
         are no checksums to verify.
         """
-        clock, options = clock or SystemClock(), _options(verify, durable=False)
+        clock, options = clock or SystemClock(), _options(verify)
         settings = _settings(clock, reserve, selection, placement)
         medium = TagsMedium(capacity, block_size=block_size, zone_size=segment_size)
         parts = make_parts(medium, None, identity=0, settings=settings, options=options)
@@ -162,7 +163,7 @@ class Store(OpenStore):
             geometry={"block_size": block_size, "zone_size": segment_size},
             preallocate=preallocate,
         )
-        return cls(parts, clock, place=repr(path))
+        return cls(parts, clock, place=repr(os.fsdecode(path)))
 
     @classmethod
     def open(
@@ -173,6 +174,7 @@ class Store(OpenStore):
         verify: bool = True,
         direct: bool | None = None,
         accept_loss: bool = False,
+        check_flushed: bool = False,
         rebuild_catalog: bool = False,
         checkpoint_interval: SupportsIndex | str | None = None,
         clock: Clock | None = None,
@@ -191,6 +193,8 @@ class Store(OpenStore):
             As in `create`; by default what was chosen there.
         accept_loss : bool
             Whether to go on where records are missing that the drive had reported as flushed.
+        check_flushed : bool
+            Whether to read also what was flushed since the last checkpoint, for drives whose sync may lie.
         rebuild_catalog : bool
             Whether to make the catalog anew from the log, where it is gone, damaged or too old. Names that
             the old one does not hold become ``tenant-1``, ``volume-2``, ``snapshot-3`` by the numbers; it is
@@ -214,7 +218,13 @@ class Store(OpenStore):
         if read_only and rebuild_catalog:
             raise ConfigError("read_only and rebuild_catalog exclude each other; make the catalog anew first")
         clock = clock or SystemClock()
-        options = _options(verify, checkpoint_interval, read_only=read_only, accept_loss=accept_loss)
+        options = _options(
+            verify,
+            checkpoint_interval,
+            read_only=read_only,
+            accept_loss=accept_loss,
+            check_flushed=check_flushed,
+        )
         parts = open_folder(
             Folder(path),
             options=options,
@@ -222,7 +232,7 @@ class Store(OpenStore):
             rebuild_catalog=rebuild_catalog,
             settings=_settings(clock),
         )
-        return cls(parts, clock, place=repr(path), read_only=read_only)
+        return cls(parts, clock, place=repr(os.fsdecode(path)), read_only=read_only)
 
     @classmethod
     def create_on(
@@ -273,12 +283,19 @@ class Store(OpenStore):
         read_only: bool = False,
         verify: bool = True,
         accept_loss: bool = False,
+        check_flushed: bool = False,
         checkpoint_interval: SupportsIndex | str | None = None,
         clock: Clock | None = None,
     ) -> Store:
         """Open the store on a medium of the caller's; parameters and errors as in `open` and `create_on`."""
         clock = clock or SystemClock()
-        options = _options(verify, checkpoint_interval, read_only=read_only, accept_loss=accept_loss)
+        options = _options(
+            verify,
+            checkpoint_interval,
+            read_only=read_only,
+            accept_loss=accept_loss,
+            check_flushed=check_flushed,
+        )
         path = None if catalog is None else parse_path(catalog, "catalog")
         parts = open_medium(medium, path, options=options, settings=_settings(clock))
         return cls(parts, clock, place=repr(medium), read_only=read_only)

@@ -9,9 +9,9 @@ from seqstore.errors import ConfigError, NotFoundError
 from seqstore.units import parse_size
 
 if TYPE_CHECKING:
-    from seqstore.open_store import OpenStore
     from seqstore.registry import Registry
     from seqstore.snapshot import Snapshot
+    from seqstore.store import Store
     from seqstore.view import Unwritten
     from seqstore.volume import Volume
 
@@ -29,7 +29,7 @@ class Tenant:
         Whether the tenant was deleted; it is then of no further use.
     """
 
-    def __init__(self, store: OpenStore, registry: Registry, *, name: str, number: int) -> None:
+    def __init__(self, store: Store, registry: Registry, *, name: str, number: int) -> None:
         self._name = name
         self.number = number
         self.store = store

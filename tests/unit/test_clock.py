@@ -35,9 +35,12 @@ def test_a_manual_clock_never_goes_back() -> None:
 
 def test_sleepers_of_a_manual_clock_add_up() -> None:
     clock: Clock = ManualClock()
-    threads = [
-        threading.Thread(target=lambda: [clock.sleep_ns(1) for _ in range(1000)]) for _ in range(4)
-    ]
+
+    def sleep() -> None:
+        for _ in range(1000):
+            clock.sleep_ns(1)
+
+    threads = [threading.Thread(target=sleep) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -39,12 +39,12 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),
     lib.SQ_E_OWNED: (MediumError, "the medium belongs to a store, which alone appends and resets"),
     lib.SQ_E_LIMIT: (MediumError, "there are more volumes than can be numbered; use another store"),
+    lib.SQ_E_IO: (MediumError, "the medium failed"),
     lib.SQ_E_READ_ONLY: (AccessError, "it is open for reading alone"),
     lib.SQ_E_FAILED: (
         MediumError,
         "the medium failed before, and what it holds is not known; close the store and open it again",
     ),
-    lib.SQ_E_IN_USE: (MediumError, "it is in use; close what uses it"),
 }
 
 
