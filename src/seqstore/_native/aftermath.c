@@ -79,25 +79,34 @@ static int retire_empty(sq_log *log)
     return SQ_OK;
 }
 
-/* The record that makes void what was unfinished, and zeros up to the end of the segment. */
+static int add_pad(struct sq_scan *scan)
+{
+    sq_log *log = scan->log;
+    uint8_t *place = sq_place_at(log, sq_record_next_mba(log));
+    memset(place, 0, log->block_bytes);
+    uint32_t checksum = ~log->kernels->crc(sq_tag_crc(log, 0, 0), place, log->block_bytes);
+    scan->report->zeroed_blocks++;
+    return sq_block_add_own(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_PAD, .value = checksum});
+}
+
+/* The record that makes void what was unfinished, and zeros up to the end of the segment. Where that is full
+ * already the first request writes the record: opening again and again must not use up the drive. */
 static int close_segment(struct sq_scan *scan)
 {
     sq_log *log = scan->log;
-    uint32_t checksum = 0;
-    int was_full = log->open_blocks == log->segment_blocks;
-    SQ_TRY(sq_head_advance(log, 1));
+    if (log->open_blocks == log->segment_blocks)
+        return SQ_OK;
+    SQ_TRY(sq_record_open(log));
     sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_OPENED});
-    while (!was_full && log->open_blocks + (log->record.open ? 1 + log->record.data_count : 0) < log->segment_blocks) {
-        SQ_TRY(sq_head_advance(log, 0));
-        uint8_t *place = sq_place_at(log, sq_record_next_mba(log));
-        memset(place, 0, log->block_bytes);
-        if (checksum == 0)
-            checksum = ~log->kernels->crc(sq_tag_crc(log, 0, 0), place, log->block_bytes);
-        struct sq_entry_fields pad = {.kind = SQ_ENTRY_PAD, .value = checksum};
-        SQ_TRY(sq_block_add_own(log, &pad));
-        scan->report->zeroed_blocks++;
+    for (;;) {
+        while (sq_record_room(log) > 0)
+            SQ_TRY(add_pad(scan));
+        SQ_TRY(sq_record_close(log));
+        if (log->open_blocks == log->segment_blocks)
+            break;
+        SQ_TRY(sq_record_open(log));
     }
-    SQ_TRY(sq_record_close(log));
+    log->durable.begun = 1;
     return sq_sync_now(log);
 }
 
@@ -107,7 +116,8 @@ int sq_recover_clear(struct sq_scan *scan)
     /* What was recovered may be no safer than what was lost. */
     SQ_TRY(sq_sync_now(log));
     SQ_TRY(retire_empty(log));
-    uint32_t window = log->durable.window_segments + 1;
+    /* The window may have been larger when the writes were lost. */
+    uint32_t window = (scan->window > log->durable.window_segments ? scan->window : log->durable.window_segments) + 1;
     if (scan->report->lost_records > 0 || window > log->free_ring.count)
         window = log->free_ring.count; /* a medium that lost what was safe may hold anything anywhere */
     const struct sq_ring *ring = &log->free_ring;

@@ -47,7 +47,9 @@ int sq_checkpoint_plan(sq_log *log, const struct sq_log_options *options)
     uint64_t segments = log->segment_count, segment_bytes = (uint64_t)log->segment_blocks << log->block_shift;
     durable->tables_most_bytes = at_least(log->block_count * log->block_bytes / 256, 4 * (uint64_t)log->block_bytes);
     uint64_t checkpoint = most_segments(log);
-    durable->kept_segments = (uint32_t)(1 + checkpoint);
+    durable->checkpoint_segments = (uint32_t)checkpoint;
+    /* One for the cleaner, one for the record that marks an opening. */
+    durable->kept_segments = (uint32_t)(2 + checkpoint);
     durable->batch_segments = (uint32_t)at_least(at_most(segments / 64, 16 * MIB / segment_bytes), 1);
     /* A request of a few blocks is whole even where segments are tiny. */
     uint64_t unit = at_least(at_most(segments / 64, 16 * MIB / segment_bytes), 1 + 16 / log->segment_data);
@@ -325,8 +327,11 @@ static int write_stream(sq_log *log, struct stream *stream, const struct draft *
 int sq_checkpoint_write(sq_log *log, int clean)
 {
     struct draft draft = {0};
-    /* All records before are on the medium when the state is taken, and the stream begins a record. */
+    /* All records before are safe when the state is taken, since recovery from a checkpoint does not read them. The
+     * stream begins a record. */
     SQ_TRY(sq_record_close(log));
+    if (sq_flushed(log) < log->durable.written)
+        SQ_TRY(sq_sync_now(log));
     struct stream stream = {.log = log, .first_sequence = log->record.sequence + 1,
                             .start_segment = log->open_segment, .start_blocks = log->open_blocks,
                             .page = calloc(1, log->block_bytes)};

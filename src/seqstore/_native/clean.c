@@ -3,8 +3,9 @@
  * Relocated blocks go to the head like any others (placement single). The copy that stays behind is
  * MOVED: its bytes are there until the head comes round, and the ledger counts them.
  *
- * Checksums travel along unchecked: damage stays detectable, and is found on reading. A block that cannot even be
- * read is replaced by zeros, which its checksum does not fit: it is damaged in its new place as it was in the old.
+ * In memory checksums travel along unchecked: damage stays detectable, and is found on reading. Elsewhere a block
+ * that is damaged, or cannot even be read and is replaced by zeros, is marked: its checksum in the log is that of its
+ * bytes, so that recovery can tell it from one that was torn, and the one in memory never fits.
  */
 #include "append.h"
 
@@ -29,6 +30,19 @@ static void fetch_leaf(const sq_log *log, uint32_t mba)
     sq_map_prefetch_leaf(map_of(log, mba), sq_entry_value(log->ledger[mba]));
 }
 
+/* Puts the block at the head; if it does not fit its checksum, that becomes the one which it fits, and 1 is
+ * returned. */
+static int place_checked(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t to,
+                         const uint8_t *block, uint32_t *checksum)
+{
+    uint8_t *place = sq_place_at(log, to);
+    memcpy(place, block, log->block_bytes);
+    uint32_t found = ~log->kernels->crc(sq_tag_crc(log, layer->number, lba), place, log->block_bytes);
+    int is_damaged = found != *checksum;
+    *checksum = found;
+    return is_damaged;
+}
+
 /* block: its bytes, on media that are not in memory. next: the block to be relocated after this one, to be fetched
  * meanwhile; mba if there is none. */
 static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *block)
@@ -39,12 +53,15 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
     /* There is the rest of the open segment and the one kept for this. */
     SQ_TRY(sq_head_advance(log, 0));
     uint32_t to = sq_record_next_mba(log), checksum = log->tags != NULL ? 0 : log->checksums[mba];
+    uint8_t flags = SQ_FLAG_RELOCATED;
     if (log->payload != NULL)
         log->kernels->copy(sq_payload_at(log, to), sq_payload_at(log, mba), log->block_bytes,
                            next == mba ? NULL : sq_payload_at(log, next));
-    else if (log->tags == NULL)
-        memcpy(sq_place_at(log, to), block, log->block_bytes);
-    SQ_TRY(sq_block_add(log, layer, lba, checksum, SQ_FLAG_RELOCATED));
+    else if (log->tags == NULL && place_checked(log, layer, lba, to, block, &checksum))
+        flags |= SQ_FLAG_DAMAGED;
+    SQ_TRY(sq_block_add(log, layer, lba, checksum, flags));
+    if (flags & SQ_FLAG_DAMAGED)
+        log->checksums[to] = ~checksum;
     uint32_t old = sq_map_put(&layer->map, lba, to);
     SQ_CHECK(log, old == mba);
     sq_block_dies(log, mba, layer, SQ_MOVED);

@@ -76,8 +76,12 @@ static int clean_one(sq_log *log)
     const struct sq_durability *durable = &log->durable;
     SQ_CHECK(log, log->sealed_ring.count > 0);
     uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
-    if (durable->newest[victim] >= durable->checkpoint)
+    if (durable->newest[victim] >= durable->checkpoint) {
+        /* Only crash after crash in the middle of checkpoints can have left so little. */
+        if (log->free_ring.count <= durable->checkpoint_segments)
+            return SQ_E_OUT_OF_SPACE;
         SQ_TRY(sq_checkpoint_write(log, 0));
+    }
     SQ_CHECK(log, durable->newest[victim] < durable->checkpoint);
     return sq_clean_oldest(log);
 }
@@ -105,6 +109,7 @@ int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
     if (durable->failed)
         return SQ_E_FAILED;
     SQ_TRY(begin_use(log));
+    SQ_TRY(free_segments(log, 0));
     if (log->stats.position - durable->checkpoint_position >= durable->checkpoint_interval)
         SQ_TRY(sq_checkpoint_write(log, 0));
     SQ_TRY(free_segments(log, segments_for(log, blocks, entries)));

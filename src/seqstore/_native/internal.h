@@ -112,6 +112,7 @@ struct sq_durability {
     uint64_t checkpoint_interval; /* blocks */
     uint64_t opened_position;     /* where the counters of the statistics began */
     uint64_t tables_most_bytes;   /* of volumes, layers and holes in a checkpoint */
+    uint32_t checkpoint_segments; /* that the largest one takes */
     uint32_t kept_segments;       /* free, at any time between requests: for the cleaner and a checkpoint */
     uint32_t batch_segments;      /* freed at once, so that one sync lets them all be used again */
     uint32_t window_segments;     /* that can hold nothing that is safe, at most */
@@ -314,11 +315,11 @@ void sq_layer_settle(sq_log *log, struct sq_layer *layer);
 
 /* The block at mba, which is LIVE in the ledger and counted, is now the layer's block lba: what it replaces or
  * hides dies. Memory has been reserved with sq_layer_reserve, for SQ_BATCH blocks. */
-int sq_layer_put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba);
+void sq_layer_put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba);
 int sq_layer_reserve(sq_log *log, struct sq_layer *layer, uint64_t end_lba, uint64_t size_blocks);
 
-/* The part of sq_layer_put for a layer with a parent that has not mapped lba until now. */
-int sq_layer_cover(sq_log *log, struct sq_layer *layer, uint64_t lba);
+/* The part of sq_layer_put for a layer with a parent and blocks that it has not mapped until now. */
+void sq_layer_cover(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t count);
 
 /* Unmaps [lba, end) of the layer, with holes where ancestors show through; all that nobody reads any more dies.
  * changed_out: whether anything did. Either all of it happens or, out of memory or of space for the holes,
@@ -392,6 +393,7 @@ enum sq_entry_kind {
 };
 
 #define SQ_FLAG_RELOCATED 1u       /* of DATA: the cleaner's copy */
+#define SQ_FLAG_DAMAGED 2u         /* of DATA: it was damaged before; value fits the bytes, which are wrong */
 #define SQ_FLAG_UNWRITTEN_ERROR 1u /* of CREATE and CLONE */
 #define SQ_FLAG_CLEAN 1u           /* of CHECKPOINT_END: the log was closed */
 

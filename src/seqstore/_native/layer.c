@@ -110,11 +110,14 @@ void sq_layer_put_holes(sq_log *log, struct sq_layer *layer, uint64_t lba, uint3
     log->hole_leaves += layer->holes.used_leaves - leaves;
 }
 
-static void clear_hole(sq_log *log, struct sq_layer *layer, uint64_t lba)
+/* Of [lba, end), which lies in one leaf. */
+static void clear_holes(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t end)
 {
-    uint32_t old[1];
+    uint32_t old[SQ_LEAF_BLOCKS];
     uint64_t leaves = layer->holes.used_leaves;
-    sq_map_clear(&layer->holes, lba, lba + 1, old);
+    if (leaves == 0)
+        return;
+    sq_map_clear(&layer->holes, lba, end, old);
     log->hole_leaves -= leaves - layer->holes.used_leaves;
 }
 
@@ -125,7 +128,7 @@ static void forget_holes(sq_log *log, const struct sq_layer *root, uint64_t lba)
         int is_hole = sq_layer_is_hole(at, lba);
         int into = !is_hole && sq_map_get(&at->map, lba) == SQ_UNMAPPED;
         if (is_hole)
-            clear_hole(log, log->layers[at->slot], lba);
+            clear_holes(log, log->layers[at->slot], lba, lba + 1);
         at = sq_layer_below(root, at, into);
     }
 }
@@ -223,7 +226,7 @@ static void sweep(sq_log *log, struct sq_layer *layer)
         struct sq_map_run run = sq_map_run_at(&layer->holes, lba, end);
         for (uint64_t i = 0; run.mba != SQ_UNMAPPED && i < run.count; i++)
             if (!sq_layer_is_reached(layer, lba + i, NULL))
-                clear_hole(log, layer, lba + i);
+                clear_holes(log, layer, lba + i, lba + i + 1);
         lba += run.count;
     }
 }
@@ -292,30 +295,51 @@ int sq_layer_reserve(sq_log *log, struct sq_layer *layer, uint64_t end_lba, uint
     return sq_leaf_pool_reserve(&log->leaves, (uint32_t)changes) == 0 ? SQ_OK : SQ_E_NO_MEMORY;
 }
 
-int sq_layer_cover(sq_log *log, struct sq_layer *layer, uint64_t lba)
+/* Buries what ancestors say of [lba, end), which lies in one leaf, where only the layer still read it. Returns
+ * whether an ancestor has nothing left. */
+static int bury_hidden(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint64_t end)
 {
-    const struct sq_layer *hidden;
-    if (sq_layer_is_hole(layer, lba)) {
-        clear_hole(log, layer, lba);
-        return SQ_OK;
+    struct sq_layer *owner = NULL;
+    uint64_t from = lba;
+    int emptied = 0;
+    for (; lba <= end; lba++) {
+        const struct sq_layer *hidden = NULL;
+        if (lba < end)
+            sq_layer_get(layer->parent, lba, &hidden);
+        if (hidden != NULL && sq_layer_is_reached(hidden, lba, layer))
+            hidden = NULL;
+        if (hidden != owner && owner != NULL) {
+            bury(log, owner, from, lba);
+            emptied |= owner->map.mapped_blocks == 0;
+        }
+        if (hidden != owner) {
+            owner = hidden == NULL ? NULL : log->layers[hidden->slot];
+            from = lba;
+        }
     }
-    if (sq_layer_get(layer->parent, lba, &hidden) == SQ_UNMAPPED || sq_layer_is_reached(hidden, lba, NULL))
-        return SQ_OK;
-    struct sq_layer *owner = log->layers[hidden->slot];
-    bury(log, owner, lba, lba + 1);
-    if (owner->map.mapped_blocks == 0)
-        tidy(log, owner);
-    return SQ_OK;
+    return emptied;
 }
 
-int sq_layer_put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba)
+void sq_layer_cover(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t count)
+{
+    int emptied = 0;
+    for (uint64_t next, end = lba + count; lba < end; lba = next) {
+        next = (lba / SQ_LEAF_BLOCKS + 1) * SQ_LEAF_BLOCKS;
+        next = next < end ? next : end;
+        clear_holes(log, layer, lba, next);
+        emptied |= bury_hidden(log, layer, lba, next);
+    }
+    if (emptied)
+        tidy(log, layer->parent);
+}
+
+void sq_layer_put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba)
 {
     uint32_t old = sq_map_put(&layer->map, lba, mba);
     if (old != SQ_UNMAPPED)
         sq_block_dies(log, old, layer, SQ_DEAD);
     else if (layer->parent != NULL)
-        return sq_layer_cover(log, layer, lba);
-    return SQ_OK;
+        sq_layer_cover(log, layer, lba, 1);
 }
 
 /* ---- trimming --------------------------------------------------------------------------------- */
@@ -370,28 +394,21 @@ static int reserve_clear(sq_log *log, struct sq_layer *layer, uint64_t lba, uint
 /* The blocks [lba, end), within a leaf, of a layer with a parent. Returns how many it no longer shows. */
 static uint64_t clear_leaf(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t end)
 {
-    uint32_t below[SQ_LEAF_BLOCKS], own[SQ_LEAF_BLOCKS];
-    uint64_t index = lba / SQ_LEAF_BLOCKS, cleared = 0, holes = 0;
-    sq_layer_show(layer->parent, index, below);
-    sq_map_unpack(&layer->map, index, own);
+    uint32_t shown[SQ_LEAF_BLOCKS], below[SQ_LEAF_BLOCKS];
+    uint64_t index = lba / SQ_LEAF_BLOCKS, cleared = 0;
+    sq_layer_show(layer, index, shown);
     unmap(log, layer, lba, end);
-    for (uint64_t next; lba < end; lba = next) {
-        uint32_t at = (uint32_t)(lba % SQ_LEAF_BLOCKS);
-        const struct sq_layer *hidden = NULL;
-        next = lba + 1;
-        int was_hole = sq_layer_is_hole(layer, lba);
-        cleared += own[at] != SQ_UNMAPPED || (below[at] != SQ_UNMAPPED && !was_hole);
-        if (below[at] != SQ_UNMAPPED && !was_hole)
-            sq_layer_get(layer->parent, lba, &hidden);
-        if (hidden != NULL && !sq_layer_is_reached(hidden, lba, layer)) {
-            bury(log, log->layers[hidden->slot], lba, next);
-            sq_layer_get(layer->parent, lba, &hidden); /* another one may have lain below it */
+    bury_hidden(log, layer, lba, end);
+    sq_layer_show(layer->parent, index, below);
+    for (uint32_t run; lba < end; lba += run == 0 ? 1 : run) {
+        cleared += shown[lba % SQ_LEAF_BLOCKS] != SQ_UNMAPPED;
+        run = 0;
+        while (lba + run < end && run < SQ_MAP_TAKES && below[lba % SQ_LEAF_BLOCKS + run] != SQ_UNMAPPED) {
+            cleared += run != 0 && shown[lba % SQ_LEAF_BLOCKS + run] != SQ_UNMAPPED;
+            run++;
         }
-        holes += hidden != NULL;
-        if (holes != 0 && (hidden == NULL || next == end || holes == SQ_MAP_TAKES)) {
-            sq_layer_put_holes(log, layer, (hidden == NULL ? lba : next) - holes, (uint32_t)holes);
-            holes = 0;
-        }
+        if (run != 0)
+            sq_layer_put_holes(log, layer, lba, run);
     }
     return cleared;
 }

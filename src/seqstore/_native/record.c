@@ -48,6 +48,8 @@ static void fill_head(sq_log *log)
     struct sq_record *record = &log->record;
     const struct sq_durability *durable = &log->durable;
     uint32_t open = durable->in_request ? record->entry_count - record->request_entry : 0;
+    if (durable->in_request && record->entry_count == 0)
+        open = 1; /* nothing of the request fits here, but it goes on */
     uint8_t *image = record->image;
     memcpy(image + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 8);
     sq_put_u16(image + SQ_AT_VERSION, SQ_RECORD_VERSION);
@@ -66,6 +68,7 @@ static void fill_head(sq_log *log)
     sq_put_u32(image + SQ_AT_CHECKPOINT_MBA, durable->checkpoint_mba);
     sq_put_u32(image + SQ_AT_SEGMENT_BLOCKS, log->segment_blocks);
     sq_put_u32(image + SQ_AT_BLOCK_COUNT, (uint32_t)log->block_count);
+    sq_put_u32(image + SQ_AT_WINDOW, durable->window_segments);
     sq_put_u32(image + SQ_AT_CHECKSUM, ~log->kernels->crc(0xFFFFFFFF, image, log->block_bytes));
 }
 

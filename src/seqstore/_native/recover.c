@@ -59,6 +59,9 @@ static void settle(struct sq_scan *scan, const struct sq_candidate *taken)
 {
     sq_log *log = scan->log;
     struct sq_durability *durable = &log->durable;
+    /* The reserve may be larger than it was when all this was written. */
+    if (log->stats.live_blocks > log->stats.usable_blocks)
+        log->stats.usable_blocks = log->stats.live_blocks;
     for (uint32_t segment = 0; segment < log->segment_count; segment++)
         sq_medium_place(log->medium, segment, log->segments[segment].state == SQ_SEGMENT_SEALED ? log->segment_blocks
                                               : segment == log->open_segment                    ? log->open_blocks
@@ -116,7 +119,6 @@ static int begin(struct sq_scan *scan)
     if (scan->report->clean)
         return SQ_OK;
     SQ_TRY(sq_recover_clear(scan));
-    log->durable.begun = 1;
     log->durable.opened_position = log->stats.position;
     log->stats.summary_blocks = 0;
     return SQ_OK;

@@ -25,6 +25,7 @@ struct sq_summary {
     uint32_t entries;
     uint32_t blocks;
     uint32_t open;
+    uint32_t window;
 };
 
 /* A record of the chain that is rolled forward. */
@@ -61,6 +62,7 @@ struct sq_scan {
     int check_flushed;      /* the medium's syncs are not believed */
     uint64_t flushed;       /* highest that any summary names */
     uint64_t highest;       /* sequence of any summary */
+    uint32_t window;        /* the largest that any summary names */
     uint64_t last_sequence; /* of the chain */
     uint32_t last_checksum;
     int clean;              /* the last record closes the log */

@@ -70,12 +70,13 @@ static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_
         return SQ_OK;
     }
     SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_LIVE, layer->slot, entry->lba)));
-    log->checksums[mba] = entry->value;
+    log->checksums[mba] = (entry->flags & SQ_FLAG_DAMAGED) != 0 ? ~entry->value : entry->value;
     log->segments[sq_segment_of(log, mba)].live_blocks++;
     if ((entry->flags & SQ_FLAG_RELOCATED) == 0) {
         log->stats.live_blocks++;
         SQ_TRY(sq_layer_reserve(log, layer, entry->lba + 1, (uint64_t)1 << SQ_VALUE_BITS));
-        return sq_layer_put(log, layer, entry->lba, mba);
+        sq_layer_put(log, layer, entry->lba, mba);
+        return SQ_OK;
     }
     if (sq_map_get(&layer->map, entry->lba) == SQ_UNMAPPED)
         return SQ_E_FORMAT;

@@ -60,6 +60,8 @@ int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out)
         scan->flushed = out->flushed;
     if (out->sequence > scan->highest)
         scan->highest = out->sequence;
+    if (out->window > scan->window)
+        scan->window = out->window;
     return SQ_OK;
 }
 
@@ -97,7 +99,9 @@ static void walk_newest(struct sq_scan *scan)
         add_candidate(scan, summary.checkpoint, summary.checkpoint_mba);
         for (uint32_t i = 0; i < summary.entries; i++) {
             struct sq_entry_fields entry = sq_summary_entry(scan->block, i);
-            if (entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.lba <= summary.sequence) {
+            /* What came before a checkpoint was safe before it began. */
+            if (entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.lba <= summary.sequence &&
+                summary.flushed + 1 >= entry.lba) {
                 add_candidate(scan, entry.lba, entry.volume);
                 break; /* a record ends one at most */
             }
@@ -289,9 +293,10 @@ static void make_void(struct sq_scan *scan, uint64_t at)
 {
     while (scan->links[at].open > 0) {
         struct sq_link *link = &scan->links[at];
-        link->void_from = link->entries - link->open;
-        scan->report->void_entries += link->open;
-        if (link->open < link->entries || at == 0)
+        uint32_t open = link->open < link->entries ? link->open : link->entries;
+        link->void_from = link->entries - open;
+        scan->report->void_entries += open;
+        if (open < link->entries || at == 0)
             return;
         at--;
     }

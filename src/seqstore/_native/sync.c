@@ -37,6 +37,8 @@ static int take_result(sq_log *log, uint64_t sequence, int status, int os_error)
         durable->os_error = os_error;
         durable->error_mba = SQ_NO_ADDRESS;
         __atomic_store_n(&durable->failed, 1, __ATOMIC_RELEASE);
+    } else if (durable->failed) {
+        status = SQ_E_FAILED;
     } else if (sequence > durable->flushed) {
         __atomic_store_n(&durable->flushed, sequence, __ATOMIC_RELEASE);
     }
@@ -48,9 +50,17 @@ int sq_sync_now(sq_log *log)
     struct sq_durability *durable = &log->durable;
     int os_error = 0;
     SQ_CHECK(log, !log->record.open);
+    pthread_mutex_lock(&durable->mutex);
+    /* One at a time: the operating system reports an error to one of them only. */
+    while (durable->syncing)
+        pthread_cond_wait(&durable->changed, &durable->mutex);
+    durable->syncing = 1;
+    pthread_mutex_unlock(&durable->mutex);
     int status = sq_medium_sync(log->medium, &os_error);
     pthread_mutex_lock(&durable->mutex);
+    durable->syncing = 0;
     status = take_result(log, durable->written, status, os_error);
+    pthread_cond_broadcast(&durable->changed);
     pthread_mutex_unlock(&durable->mutex);
     return status;
 }

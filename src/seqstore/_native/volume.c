@@ -261,13 +261,14 @@ int sq_volume_clone(sq_log *log, uint64_t snapshot, uint64_t number, uint64_t te
     return status;
 }
 
-/* Is the snapshot one of the volume, or of what it was cloned from? */
+/* Was the volume once as the snapshot is, as far as can be told? It is one of the volume's, or lies below it. */
 static int is_earlier(const struct sq_volume *snapshot, const struct sq_volume *volume)
 {
     const struct sq_layer *at = volume->head;
     while (at != NULL && at != snapshot->head)
         at = at->parent;
-    return snapshot->is_snapshot && (at != NULL || snapshot->origin == volume->number);
+    return snapshot->is_snapshot &&
+           (at != NULL || snapshot->origin == volume->number || volume->origin == snapshot->number);
 }
 
 static int roll_back(sq_log *log, struct sq_volume *volume, struct sq_volume *snapshot, uint64_t number)

@@ -143,7 +143,7 @@ static int write_scattered(sq_log *log, struct sq_layer *layer, const struct blo
         SQ_TRY(sq_block_add(log, layer, lbas[i], place(log, layer, lbas[i], block), 0));
         log->stats.user_blocks++;
         log->stats.live_blocks++;
-        SQ_TRY(sq_layer_put(log, layer, lbas[i], mba));
+        sq_layer_put(log, layer, lbas[i], mba);
     }
     return SQ_OK;
 }
@@ -169,8 +169,8 @@ static int write_consecutive(sq_log *log, struct sq_layer *layer, uint64_t lba, 
     for (uint32_t i = 0; i < count; i++)
         if (old[i] != SQ_UNMAPPED)
             sq_block_dies(log, old[i], layer, SQ_DEAD);
-        else if (layer->parent != NULL)
-            SQ_TRY(sq_layer_cover(log, layer, lba + i));
+    if (layer->parent != NULL)
+        sq_layer_cover(log, layer, lba, count);
     return SQ_OK;
 }
 
