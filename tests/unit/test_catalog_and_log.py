@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -55,7 +55,7 @@ def find(store: Store) -> tuple[Tenant, Volume]:
 
 
 class TestCrashes:
-    OPERATIONS: dict[str, Callable[[Store], object]] = {
+    OPERATIONS: ClassVar[dict[str, Callable[[Store], object]]] = {
         "create a tenant": lambda s: s.create_tenant("new"),
         "create a volume": lambda s: find(s)[0].create_volume("new", 4096),
         "snapshot": lambda s: find(s)[1].snapshot("new"),

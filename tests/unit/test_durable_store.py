@@ -164,16 +164,16 @@ class TestLife:
             lambda: volume.snapshots,
             lambda: volume.find_snapshot("monday"),
             lambda: volume.rollback(snapshot),
-            lambda: volume.reach(),
+            volume.reach,
             lambda: volume.origin,
             lambda: volume.tenant.snapshots,
             lambda: snapshot.clone("x"),
             lambda: snapshot.read(0, 1),
-            lambda: snapshot.open(),
+            snapshot.open,
             snapshot.delete,
         ):
             with pytest.raises(ClosedError):
-                use()  # type: ignore[operator]
+                use()
 
     @pytest.mark.parametrize(
         "options",

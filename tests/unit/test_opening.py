@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,10 +188,11 @@ class TestPlaces:
             assert len(again.tenants) == 2
 
     @pytest.mark.parametrize("name", ["", "nul\0", 7, None, "\ud800"])
-    def test_no_paths(self, name: object) -> None:
-        for use in (Store.open, create):
+    def test_no_paths(self, name: Any) -> None:
+        uses: tuple[Callable[[Any], Store], ...] = (Store.open, create)
+        for use in uses:
             with pytest.raises(ConfigError, match="path"):
-                use(name)  # type: ignore[operator]
+                use(name)
 
 
 class TestDrives:
@@ -215,9 +217,9 @@ class TestDrives:
     def test_of_another_store(self, tmp_path: Path, path: Path) -> None:
         create(tmp_path / "other").close()
         shutil.copy(tmp_path / "other/drives/0.img", path / "drives/0.img")
-        for options in ({}, {"rebuild_catalog": True}):
+        for rebuild in (False, True):
             with pytest.raises(FormatError, match="of another store"):
-                Store.open(path, **options)
+                Store.open(path, rebuild_catalog=rebuild)
 
     def test_of_a_newer_format(self, path: Path) -> None:
         image = bytearray((path / "drives/0.img").read_bytes())
@@ -262,9 +264,9 @@ class TestDrives:
 class TestCatalogs:
     def test_of_a_newer_format(self, path: Path) -> None:
         change_catalog(path, "PRAGMA user_version = 2")
-        for options in ({}, {"read_only": True}, {"rebuild_catalog": True}):
+        for read_only, rebuild in ((False, False), (True, False), (False, True)):
             with pytest.raises(VersionError, match="newer"):
-                Store.open(path, **options)
+                Store.open(path, read_only=read_only, rebuild_catalog=rebuild)
 
     def test_gone(self, path: Path) -> None:
         (path / "catalog.db").unlink()
