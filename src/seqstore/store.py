@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from typing import TYPE_CHECKING, SupportsIndex
 
 from seqstore.catalog import Settings
@@ -157,7 +156,7 @@ class Store(OpenStore):
             Folder(path),
             capacity,
             None if device is None else parse_path(device, "device"),
-            identity=secrets.randbits(64),
+            identity=_draw_identity(),
             settings=settings,
             options=options,
             geometry={"block_size": block_size, "zone_size": segment_size},
@@ -267,7 +266,7 @@ class Store(OpenStore):
         parts = make_parts(
             medium,
             None if catalog is None else parse_path(catalog, "catalog"),
-            identity=secrets.randbits(64),
+            identity=_draw_identity(),
             settings=_settings(clock, reserve, selection, placement),
             options=options,
             is_own_medium=False,
@@ -299,6 +298,11 @@ class Store(OpenStore):
         path = None if catalog is None else parse_path(catalog, "catalog")
         parts = open_medium(medium, path, options=options, settings=_settings(clock))
         return cls(parts, clock, place=repr(medium), read_only=read_only)
+
+
+def _draw_identity() -> int:
+    """Draw what tells a new drive from all others; 0 is that of drives in memory."""
+    return int.from_bytes(os.urandom(8), "little") or 1
 
 
 def _settings(
