@@ -26,7 +26,7 @@ from seqstore import (
     VersionError,
 )
 from seqstore.probe import find_label
-from tests.durable import CAPACITY, create, picture
+from tests.durable import CAPACITY, crash, create, picture
 from tests.small import BLOCK_SIZE, SEGMENT_BLOCKS, SEGMENT_SIZE
 
 
@@ -247,6 +247,7 @@ class TestDrives:
             assert again.tenant("contoso").volume("disk").read(0, 4) == b"kept"
             assert again.recovery is not None
             assert again.recovery.lost_records > 0
+            crash(again)
         with Store.open(path) as again:
             assert again.tenant("contoso").volume("disk").read(0, 4) == b"kept"
 
@@ -284,6 +285,15 @@ class TestCatalogs:
         with Store.open(path) as again:
             assert [tenant.name for tenant in again.tenants] == ["tenant-1", "contoso"]
         assert sorted(file.name for file in path.iterdir()) == ["catalog.db", "drives"]
+
+    def test_numbers_of_what_was_deleted_are_not_given_again(self, path: Path) -> None:
+        with Store.open(path) as store:
+            store.create_tenant("gone").create_volume("disk", 512).write(0, b"residue")
+            store.tenant("gone").delete()
+        (path / "catalog.db").unlink()
+        with Store.open(path, rebuild_catalog=True) as again:
+            tenant = again.create_tenant("new")
+            assert (tenant.number, tenant.create_volume("disk", 512).number) == (3, 4)
 
     @pytest.mark.parametrize("content", [b"", b"\xa5" * 20_000])
     def test_damaged(self, path: Path, content: bytes) -> None:
