@@ -238,7 +238,10 @@ class TestDrives:
         drive = path / "drives/0.img"
         old = drive.read_bytes()
         with Store.open(path) as store:
-            store.tenant("contoso").volume("disk").write(0, b"lost")
+            volume = store.tenant("contoso").volume("disk")
+            for _ in range(50):
+                volume.write(0, b"lost")
+                volume.flush()
         drive.write_bytes(old)
         with pytest.raises(LostWritesError, match="accept_loss") as caught:
             Store.open(path)
