@@ -131,7 +131,7 @@ def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_o
     try:
         flushed = engine.counters()["flushed_sequence"]
         if flushed != drive.flushed_sequence and not options.read_only:
-            # What was lost and accepted is not asked for again.
+            # After a crash the log knows more than the catalog. Noted, so that a later opening misses it.
             catalog.note_flushed(drive.number, flushed)
     except BaseException:
         engine.close()

@@ -254,6 +254,19 @@ class TestDrives:
         with Store.open(path) as again:
             assert again.tenant("contoso").volume("disk").read(0, 4) == b"kept"
 
+    def test_an_old_copy_after_crashes(self, path: Path) -> None:
+        """What an opening found is what the next one expects, also when no store was ever closed since."""
+        drive = path / "drives/0.img"
+        old = drive.read_bytes()
+        store = Store.open(path)
+        store.tenant("contoso").volume("disk").write(0, b"lost")
+        store.flush()
+        crash(store)
+        crash(Store.open(path))
+        drive.write_bytes(old)
+        with pytest.raises(LostWritesError):
+            Store.open(path)
+
     def test_in_use(self, path: Path) -> None:
         script = f"import seqstore; seqstore.Store.open({str(path)!r})"
         with Store.open(path):
