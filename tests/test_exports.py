@@ -48,8 +48,9 @@ def test_the_version_is_one() -> None:
 
 
 def public_members(owner: type) -> Iterator[tuple[str, object]]:
-    """Yield what a class defines itself for its users: methods and properties, by name."""
-    for name, value in vars(owner).items():
+    """Yield what a class defines for its users, itself or in a base of ours: methods and properties."""
+    ours = [base for base in reversed(owner.__mro__) if base.__module__.startswith("seqstore")]
+    for name, value in {name: value for base in ours for name, value in vars(base).items()}.items():
         if name.startswith("_"):
             continue
         if isinstance(value, property | classmethod | staticmethod) or inspect.isfunction(value):

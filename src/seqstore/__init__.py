@@ -17,25 +17,33 @@ from seqstore._native.records import (
     BlockState,
     SegmentState,
 )
+from seqstore.clock import Clock, ManualClock, SystemClock
 from seqstore.drive import Drive
 from seqstore.errors import (
+    AccessError,
+    BadBlockError,
     ClosedError,
     ConfigError,
     CorruptionError,
     FormatError,
     InvariantError,
+    LostWritesError,
     MediumError,
     NotFoundError,
     OutOfSpaceError,
     SeqstoreError,
     SequentialWriteError,
     UnwrittenError,
+    VersionError,
 )
-from seqstore.media import TAG_DTYPE, MemoryMedium, TagsMedium
+from seqstore.media import TAG_DTYPE, CallsMedium, FileMedium, MediumCalls, MemoryMedium, TagsMedium
+from seqstore.recovery import Recovery
+from seqstore.scrub import Damage, Scrub, ScrubReport
+from seqstore.snapshot import Snapshot
 from seqstore.stats import Remanence, Stats
 from seqstore.store import Store
 from seqstore.tenants import Tenant
-from seqstore.volume import Volume
+from seqstore.volume import Reach, Volume
 from seqstore.volume_io import VolumeIO
 
 __version__ = "0.1.0"
@@ -46,26 +54,42 @@ __all__ = [
     "NO_ADDRESS",
     "SEGMENT_DTYPE",
     "TAG_DTYPE",
+    "AccessError",
+    "BadBlockError",
     "BlockState",
+    "CallsMedium",
+    "Clock",
     "ClosedError",
     "ConfigError",
     "CorruptionError",
+    "Damage",
     "Drive",
+    "FileMedium",
     "FormatError",
     "InvariantError",
+    "LostWritesError",
+    "ManualClock",
+    "MediumCalls",
     "MediumError",
     "MemoryMedium",
     "NotFoundError",
     "OutOfSpaceError",
+    "Reach",
+    "Recovery",
     "Remanence",
+    "Scrub",
+    "ScrubReport",
     "SegmentState",
     "SeqstoreError",
     "SequentialWriteError",
+    "Snapshot",
     "Stats",
     "Store",
+    "SystemClock",
     "TagsMedium",
     "Tenant",
     "UnwrittenError",
+    "VersionError",
     "Volume",
     "VolumeIO",
     "__version__",

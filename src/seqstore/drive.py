@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from seqstore.media import MemoryMedium, TagsMedium
+    from seqstore.media.native import NativeMedium
 
 
 class Drive:
@@ -18,7 +18,7 @@ class Drive:
 
     Attributes
     ----------
-    medium : MemoryMedium or TagsMedium
+    medium : NativeMedium
         The bytes, or their tags. The log owns the write pointers: an append from outside breaks it.
     blocks, block_size : int
         Size in blocks, and bytes of a block.
@@ -34,7 +34,7 @@ class Drive:
         What is kept back for cleaning: data capacity less usable blocks.
     """
 
-    def __init__(self, medium: MemoryMedium | TagsMedium, engine: Engine) -> None:
+    def __init__(self, medium: NativeMedium, engine: Engine) -> None:
         counters = engine.counters()
         self.medium = medium
         self.blocks = medium.blocks

@@ -1,41 +1,37 @@
-"""Typed handles on the C core's log: one on the log itself, one on each of its volumes.
+"""Typed handle on the C core's log.
 
 Arguments become what C takes, statuses become exceptions, and nothing else happens here. A call into the
-core releases the GIL; any number of threads may use one log.
-
-A call goes out without room for details. If it fails it is repeated with a ``struct sq_fault`` that says
-where; should the repeat succeed, because another thread made room or closed a gap meanwhile, then that is
-the result. So the usual case costs one call and allocates nothing.
+core releases the GIL; any number of threads may use one log. What a log holds has handles of its own, in
+`seqstore.engine_volume`.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from seqstore._native._core import ffi, lib
-from seqstore._native.convert import give_back, lend, lend_array, wipe
-from seqstore._native.records import EXTENT_DTYPE, LEDGER_DTYPE, SEGMENT_DTYPE, Scope
+from seqstore._native.convert import lend_array
+from seqstore._native.records import (
+    DAMAGE_DTYPE,
+    LEDGER_DTYPE,
+    REACH_DTYPE,
+    SEGMENT_DTYPE,
+    VOLUME_DTYPE,
+    Scope,
+    field_values,
+)
 from seqstore._native.status import fault_error, invariant_error, status_error
-from seqstore.errors import ClosedError, ConfigError, SeqstoreError
-from seqstore.units import unsigned
+from seqstore.errors import ClosedError, SeqstoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from seqstore._native.convert import BytesLike
     from seqstore.media.native import NativeMedium
 
-_EXTENTS_AT_ONCE = 1 << 16
-
-# The hot path looks these up in the module and nowhere else.
-_NULL = ffi.NULL
-_CHARS = ffi.typeof("char[]")
-_from_buffer = ffi.from_buffer
-_write = lib.sq_volume_write
-_read = lib.sq_volume_read
+_VOLUMES_AT_ONCE = 256
 
 
 class Engine:
@@ -43,42 +39,84 @@ class Engine:
 
     Parameters
     ----------
-    medium : MemoryMedium or TagsMedium
-        Where the log lies: a new medium, which nobody else writes to.
-    drive : int
-        Number of the drive, which stands in every record.
-    reserve_ppm : int
-        Share of the data capacity that is kept back for cleaning, in millionths.
-    verify : bool
-        Whether reads check the checksum; they check the owner in any case.
+    medium : NativeMedium
+        Where the log lies, or is to lie; nobody else writes to it.
+    recover : bool
+        Whether there is a log on the medium already, which is to be opened. A new one needs a new medium.
+    **options : int
+        The fields of ``struct sq_log_options``; 0 by default.
+
+    Attributes
+    ----------
+    recovery : dict of str to int, or None
+        What opening an existing log found and did: the fields of ``struct sq_recovery``.
+    durable : bool
+        Whether the log outlives the process, and so has something to flush.
 
     Raises
     ------
     ConfigError
-        If nothing is left for data.
+        If nothing is left for data, or the medium is not new.
+    FormatError, CorruptionError, VersionError
+        If what lies on the medium is no log of this drive, or damaged.
+    LostWritesError
+        If records are missing that had been reported as flushed.
+    MediumError
+        If the medium fails.
     MemoryError
         If there is not enough memory.
     """
 
-    def __init__(self, medium: NativeMedium, *, drive: int, reserve_ppm: int, verify: bool) -> None:
+    def __init__(self, medium: NativeMedium, *, recover: bool = False, **options: int) -> None:
         self.medium = medium
         # A signal handler may close the store while this thread is closing it.
         self._closing = threading.RLock()
         self.closed = True
-        options = ffi.new("struct sq_log_options *", (drive, reserve_ppm, verify))
+        self.recovery: dict[str, int] | None = None
+        native = ffi.new("struct sq_log_options *", options)
         log_out = ffi.new("sq_log **")
-        status = lib.sq_log_create(medium.handle, options, log_out)
-        if status:
-            raise status_error(status, f"making a log on {medium!r}")
+        if recover:
+            recovery, fault = ffi.new("struct sq_recovery *"), ffi.new("struct sq_fault *")
+            status = lib.sq_log_open(medium.handle, native, log_out, recovery, fault)
+            if status:
+                raise self.failure_with(status, fault, f"opening the log on {medium!r}")
+            self.recovery = field_values("struct sq_recovery", recovery)
+        else:
+            status = lib.sq_log_create(medium.handle, native, log_out)
+            if status:
+                raise medium.take_error() or status_error(status, f"making a log on {medium!r}")
         self.log: Any = ffi.gc(log_out[0], lib.sq_log_destroy)
         self.closed = False
+        self.durable = self.counters()["atomic_blocks"] > 0
+
+    # ---- life -------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Wait for the calls under way, then free the log. Later calls raise `ClosedError`."""
+        """Wait for the calls under way, then free the log. Later calls raise `ClosedError`.
+
+        What was not flushed is lost: `finish` comes first where it is to be kept.
+        """
         with self._closing:
             if not self.closed:
                 self.closed = True
                 lib.sq_log_close(self.log)
+
+    def finish(self) -> None:
+        """Bring everything to the medium and mark the end as a clean one; only `close` may follow."""
+        self._call(lib.sq_log_finish, "closing the store")
+
+    def flush(self) -> None:
+        """Return when everything acknowledged is on the medium; concurrent calls share a sync."""
+        self._call(lib.sq_log_flush, "flush")
+
+    def commit(self) -> None:
+        """Flush, where there is something to flush to."""
+        if self.durable:
+            self.flush()
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint, so that the next opening need not read what came before."""
+        self._call(lib.sq_log_checkpoint, "checkpoint")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a store and its parts are handles, which cannot be copied or pickled")
@@ -88,11 +126,13 @@ class Engine:
         if self.closed:
             raise status_error(lib.SQ_E_CLOSED, "use of a store")
 
+    # ---- what is where, and what was done -----------------------------------------------------
+
     def counters(self) -> dict[str, int]:
         """Return the fields of ``struct sq_stats`` by name."""
         stats = ffi.new("struct sq_stats *")
         self.require(lib.sq_log_stats(self.log, stats), "statistics")
-        return {name: getattr(stats, name) for name, _ in ffi.typeof("struct sq_stats").fields}
+        return field_values("struct sq_stats", stats)
 
     def check(self) -> None:
         """Walk every structure of the log and compare them.
@@ -144,12 +184,83 @@ class Engine:
         self.require(lib.sq_log_remanence(self.log, scope, number, residue), "remanence")
         return residue.residue_blocks, residue.moved_blocks, residue.oldest, residue.position
 
-    def create_volume(self, tenant: int, size_bytes: int, *, unwritten_error: bool) -> int:
+    def scrub(self, mba: int, count: int) -> tuple[int, NDArray[np.void]]:
+        """Read the live ones of `count` media blocks and verify them.
+
+        Returns
+        -------
+        blocks : int
+            Blocks that were read.
+        damaged : DAMAGE_DTYPE[n]
+            Those that could not be read, or are not as they were written.
+        """
+        damaged = np.empty(count, DAMAGE_DTYPE)
+        target = lend_array("struct sq_damage[]", damaged)
+        damaged_out, read_out = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        status = lib.sq_log_scrub(self.log, mba, count, count, target, damaged_out, read_out)
+        self.require(status, f"scrub of {count} blocks from mba {mba}")
+        return int(read_out[0]), damaged[: damaged_out[0]]
+
+    # ---- volumes and snapshots ----------------------------------------------------------------
+
+    def volumes(self) -> NDArray[np.void]:
+        """List the volumes and snapshots, as VOLUME_DTYPE[n]."""
+        return self._list(VOLUME_DTYPE, "struct sq_volume_entry[]", "list of volumes", lib.sq_volume_list)
+
+    def reach(self, number: int, lba: int, count: int) -> NDArray[np.void]:
+        """Say who else still shows blocks that were written through a volume, as REACH_DTYPE[n].
+
+        `number` is the volume's, which may have been deleted; lba and count are a range of it.
+        """
+        what = f"reach of volume number {number}"
+        return self._list(REACH_DTYPE, "struct sq_reach[]", what, lib.sq_volume_reach, number, lba, count)
+
+    def create_volume(self, number: int, tenant: int, size_bytes: int, *, unwritten_error: bool) -> int:
         """Make a volume for a tenant's number, and return its handle."""
+        doing = f"making a volume of {size_bytes} bytes (2**38 blocks at most)"
+        return self.make(doing, lib.sq_volume_create, number, tenant, size_bytes, unwritten_error)
+
+    def delete(self, handle: int, doing: str) -> None:
+        """Delete a volume or snapshot."""
+        self.require(lib.sq_volume_delete(self.log, handle), doing)
+
+    def make(self, doing: str, function: Any, *arguments: int) -> int:
+        """Call a function of the core that returns a handle."""
         handle_out = ffi.new("uint64_t *")
-        status = lib.sq_volume_create(self.log, tenant, size_bytes, unwritten_error, handle_out)
-        self.require(status, f"making a volume of {size_bytes} bytes (2**38 blocks at most)")
+        self.require(function(self.log, *arguments, handle_out), doing)
         return int(handle_out[0])
+
+    def _list(
+        self, dtype: np.dtype[np.void], ctype: str, doing: str, function: Any, *arguments: int
+    ) -> NDArray[np.void]:
+        """Fill an array that grows until everything fits."""
+        capacity = _VOLUMES_AT_ONCE
+        while True:
+            rows = np.empty(capacity, dtype)
+            count_out = ffi.new("uint64_t *")
+            self.require(function(self.log, *arguments, capacity, lend_array(ctype, rows), count_out), doing)
+            if count_out[0] <= capacity:
+                return rows[: count_out[0]]
+            capacity = int(count_out[0])
+
+    # ---- failures -----------------------------------------------------------------------------
+
+    def _call(self, function: Any, doing: str) -> None:
+        """Call a function of the core that takes a fault alone; only its first call knows what failed."""
+        fault = ffi.new("struct sq_fault *")
+        status = function(self.log, fault)
+        if status:
+            raise self.failure_with(status, fault, doing)
+
+    def failure_with(self, status: int, fault: Any, doing: str, volume: int = 0) -> BaseException:
+        """Make the exception for a status with a ``struct sq_fault``; `volume` is the one that was asked."""
+        if status == lib.SQ_E_IO:
+            # What a medium written in Python raised says more than its number.
+            raised = self.medium.take_error()
+            if raised is not None:
+                return raised
+        error = fault_error(status, fault, doing, volume=volume, block_size=self.medium.block_size)
+        return error or self.failure(status, doing)
 
     def require(self, status: int, doing: str) -> None:
         """Raise the exception for a status without details, if it is one of failure."""
@@ -164,248 +275,3 @@ class Engine:
         if lib.sq_log_invariant(self.log, broken):
             return ClosedError(f"{doing}: the store was closed after it had failed a check of its own")
         return invariant_error(broken, doing)
-
-
-class EngineVolume:
-    """Handle on a volume of a log: the calls that `Volume` is made of.
-
-    Bytes go in and out by methods that are public here already: each layer of calls above them would cost
-    as much as a tenth of what they do.
-
-    Parameters
-    ----------
-    engine : Engine
-    handle : int
-        As `Engine.create_volume` returned it.
-    name : str
-        For messages.
-    """
-
-    def __init__(self, engine: Engine, handle: int, name: str) -> None:
-        self._name = name
-        self._block_size = engine.medium.block_size
-        self._engine = engine
-        self._log = engine.log
-        self._handle = handle
-
-    @property
-    def name(self) -> str:
-        """The name."""
-        return self._name
-
-    @property
-    def number(self) -> int:
-        """What names the volume on the medium; never used again."""
-        return self._handle >> 24
-
-    @property
-    def block_size(self) -> int:
-        """Bytes of a block."""
-        return self._block_size
-
-    def write(self, offset: SupportsIndex, data: BytesLike) -> int:
-        """Write bytes, at any offset and of any length.
-
-        A block that is written in part keeps its other bytes, zeros if it was unwritten.
-
-        Parameters
-        ----------
-        offset : int
-            Bytes from the start of the volume.
-        data : bytes-like
-            An array that is not C-contiguous is copied first.
-
-        Returns
-        -------
-        int
-            Number of bytes written, all of them.
-
-        Raises
-        ------
-        ConfigError
-            If the range reaches beyond the volume, or an argument is of the wrong kind.
-        OutOfSpaceError
-            If the drive has no room. Nothing has changed.
-        CorruptionError
-            If a block that is written in part is damaged. Nothing has changed.
-        NotFoundError
-            If the volume was deleted.
-        ClosedError
-            If the store was closed.
-        """
-        try:
-            buffer = data if type(data) is bytes else lend(data, "data")
-        except ConfigError:
-            if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
-                return self._write_copy(offset, data)
-            raise
-        length = len(buffer)
-        try:
-            # Only an int goes straight to C, which would cut off the fraction of other numbers.
-            if type(offset) is int and _write(self._log, self._handle, offset, buffer, length, _NULL) == 0:
-                return length
-        except OverflowError:
-            pass  # what follows says what is wrong with the offset
-        try:
-            start = unsigned(offset, "offset")
-            self._call(_write, start, buffer, length, doing="write of {2} bytes at offset {0}")
-        finally:
-            give_back(buffer)
-        return length
-
-    def _write_copy(self, offset: SupportsIndex, data: NDArray[Any]) -> int:
-        copy = data.copy()
-        try:
-            return self.write(offset, copy)
-        finally:
-            wipe(copy)
-
-    def read(self, offset: SupportsIndex, length: SupportsIndex) -> bytes:
-        """Read bytes, at any offset and of any length.
-
-        Parameters
-        ----------
-        offset, length : int
-            Bytes.
-
-        Returns
-        -------
-        bytes
-
-        Raises
-        ------
-        ConfigError
-            If the range reaches beyond the volume, or an argument is no integer.
-        UnwrittenError
-            If part of the range is unwritten and the volume was made with ``unwritten="error"``.
-        CorruptionError
-            If a block is not the one that was written.
-        MediumError
-            If the store is simulated.
-        NotFoundError
-            If the volume was deleted.
-        ClosedError
-            If the store was closed.
-        """
-        # C fills a bytes object that nobody else has seen yet, as C code may: CPython makes a new one here
-        # and cffi hands its address on. So no copy of the data stays behind in a buffer of ours.
-        try:
-            if type(length) is int and type(offset) is int:
-                data = bytes(length)
-                if _read(self._log, self._handle, offset, data, length, _NULL) == 0:
-                    return data
-        except (MemoryError, OverflowError, ValueError):
-            pass  # what follows says which argument is out of range
-        start, number = unsigned(offset, "offset"), unsigned(length, "length")
-        size, _ = self._info()
-        if start + number > size:
-            raise ConfigError(
-                f"read of {number} bytes at offset {start} of volume {self.name!r}: reaches beyond its end,"
-                f" at {size} bytes"
-            )
-        data = bytes(number)
-        self._call(_read, start, data, number, doing="read of {2} bytes at offset {0}")
-        return data
-
-    def readinto(self, offset: SupportsIndex, buffer: BytesLike) -> int:
-        """Read bytes into a buffer, and fill all of it.
-
-        Parameters
-        ----------
-        offset : int
-            Bytes from the start of the volume.
-        buffer : bytes-like, writable, C-contiguous
-            What is filled.
-
-        Returns
-        -------
-        int
-            Number of bytes read: the length of the buffer.
-
-        Raises
-        ------
-        ConfigError
-            If the range reaches beyond the volume, or the buffer cannot be filled.
-        UnwrittenError
-            As `read`; the buffer is untouched.
-        CorruptionError, MediumError, NotFoundError, ClosedError
-            As `read`.
-        """
-        # A call less for the usual kind: lending costs a tenth of the read.
-        is_usual = type(buffer) is bytearray
-        target = _from_buffer(_CHARS, buffer, True) if is_usual else lend(buffer, "buffer", True)
-        length = len(target)
-        try:
-            if type(offset) is int and _read(self._log, self._handle, offset, target, length, _NULL) == 0:
-                return length
-        except OverflowError:
-            pass  # what follows says what is wrong with the offset
-        try:
-            start = unsigned(offset, "offset")
-            self._call(_read, start, target, length, doing="read of {2} bytes at offset {0}")
-        finally:
-            give_back(target)
-        return length
-
-    # ---- what volume.py builds on -------------------------------------------------------------
-
-    def _call(self, function: Any, *arguments: Any, doing: str) -> None:
-        """Call a function of the core that takes a ``struct sq_fault``, and raise what it reports.
-
-        `doing` says what is tried; it is formatted with the arguments, and only if it fails.
-        """
-        if function(self._log, self._handle, *arguments, _NULL) == 0:
-            return
-        fault = ffi.new("struct sq_fault *")
-        status = function(self._log, self._handle, *arguments, fault)
-        if status == 0:
-            return
-        what = f"{doing.format(*arguments)} of volume {self.name!r}"
-        if status == lib.SQ_E_BOUNDS:
-            raise ConfigError(f"{what}: reaches beyond its end, at {self._info()[0]} bytes")
-        error = fault_error(status, fault, what, volume=self.number, block_size=self.block_size)
-        raise error or self._engine.failure(status, what)
-
-    def _info(self) -> tuple[int, int]:
-        """Return the size in bytes and the number of mapped blocks."""
-        info = ffi.new("struct sq_volume_info *")
-        status = lib.sq_volume_info(self._log, self._handle, info)
-        self._engine.require(status, f"use of volume {self.name!r}")
-        return info.size_bytes, info.mapped_blocks
-
-    def _trim(self, offset: int, length: int) -> None:
-        self._call(lib.sq_volume_trim, offset, length, doing="trim of {1} bytes at offset {0}")
-
-    def _resize(self, size_bytes: int) -> None:
-        self._call(lib.sq_volume_resize, size_bytes, doing="resizing to {0} bytes (2**38 blocks at most)")
-
-    def _delete(self) -> None:
-        status = lib.sq_volume_delete(self._log, self._handle)
-        self._engine.require(status, f"deletion of volume {self.name!r}")
-
-    def _write_blocks(self, lba: int | NDArray[np.uint64], count: int, data: Any) -> None:
-        """Write a run, or blocks at C-contiguous lbas. `data` was lent, or is None on a simulated store."""
-        buffer = _NULL if data is None else data
-        if isinstance(lba, int):
-            self._call(lib.sq_volume_write_run, lba, count, buffer, doing="write of {1} blocks from lba {0}")
-        else:
-            lbas = lend_array("uint64_t[]", lba)
-            self._call(lib.sq_volume_write_blocks, lbas, count, buffer, doing="write of {1} blocks")
-
-    def _read_blocks(self, lba: int | NDArray[np.uint64], count: int, out: NDArray[np.uint8]) -> None:
-        """Read a run, or blocks at C-contiguous lbas, into an array that has room for them."""
-        target = lend(out, "out", True)
-        if isinstance(lba, int):
-            self._call(lib.sq_volume_read_run, lba, count, target, doing="read of {1} blocks from lba {0}")
-        else:
-            lbas = lend_array("uint64_t[]", lba)
-            self._call(lib.sq_volume_read_blocks, lbas, count, target, doing="read of {1} blocks")
-
-    def _extents(self, lba: int) -> NDArray[np.void]:
-        """Return the first extents from `lba` on; none means that there are no more."""
-        extents = np.empty(_EXTENTS_AT_ONCE, EXTENT_DTYPE)
-        target = lend_array("struct sq_extent[]", extents)
-        count_out = ffi.new("uint64_t *")
-        status = lib.sq_volume_extents(self._log, self._handle, lba, len(extents), target, count_out)
-        self._engine.require(status, f"extents of volume {self.name!r}")
-        return extents[: count_out[0]]

@@ -7,11 +7,15 @@
       ClosedError(ValueError)        the store, medium or file was closed
       NotFoundError(LookupError)     no such tenant or volume (any more)
       UnwrittenError(LookupError)    a read of what was never written, or was trimmed
+      AccessError(PermissionError)   the store was opened for reading alone, or may not be opened
       MediumError(OSError)           the medium cannot do what was asked of it
         OutOfSpaceError                the drive is full
         SequentialWriteError           an append beside the write pointer
+        BadBlockError                  a block that the medium cannot read or write
       FormatError                    what lies on the medium is not what should lie there
         CorruptionError                a block that is not the one that was written
+        VersionError                   a format that this version of the library does not know
+        LostWritesError                flushed writes that the drive does not hold any more
       InvariantError                 a bug in seqstore
 
 A message says what was found, what was expected and what to do; the numbers in it are attributes too.
@@ -20,7 +24,7 @@ Every error survives ``pickle`` and ``copy``. A process out of memory gets Pytho
 
 from __future__ import annotations
 
-import errno
+from errno import EACCES, EIO, ENOSPC
 from typing import Any, ClassVar
 
 
@@ -74,8 +78,28 @@ class UnwrittenError(SeqstoreError, LookupError):
         self.length = length
 
 
+class AccessError(SeqstoreError, PermissionError):
+    """A change of what was opened for reading alone, or an opening that the file system forbids."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.errno = EACCES
+
+
 class MediumError(SeqstoreError, OSError):
-    """The medium cannot do what was asked of it."""
+    """The medium cannot do what was asked of it.
+
+    Attributes
+    ----------
+    errno : int or None
+        What the operating system said, if it was asked.
+    """
+
+    _details: ClassVar[tuple[str, ...]] = ("errno",)
+
+    def __init__(self, message: str, *, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 class OutOfSpaceError(MediumError):
@@ -90,8 +114,7 @@ class OutOfSpaceError(MediumError):
     _details = ("needed", "available")
 
     def __init__(self, message: str, *, needed: int, available: int) -> None:
-        super().__init__(message)
-        self.errno = errno.ENOSPC
+        super().__init__(message, errno=ENOSPC)
         self.needed = needed
         self.available = available
 
@@ -113,6 +136,24 @@ class SequentialWriteError(MediumError):
         super().__init__(message)
         self.mba = mba
         self.write_pointer = write_pointer
+
+
+class BadBlockError(MediumError):
+    """Blocks that the medium could not read or write.
+
+    Attributes
+    ----------
+    mba : int
+        Address of the first of them on the medium.
+    errno : int
+        What the operating system said.
+    """
+
+    _details = ("mba", "errno")
+
+    def __init__(self, message: str, *, mba: int, errno: int = EIO) -> None:
+        super().__init__(message, errno=errno)
+        self.mba = mba
 
 
 class FormatError(SeqstoreError):
@@ -139,6 +180,42 @@ class CorruptionError(FormatError):
         self.volume = volume
         self.lba = lba
         self.mba = mba
+
+
+class VersionError(FormatError):
+    """A store, catalog or drive of a format that this version of the library does not know.
+
+    Attributes
+    ----------
+    found, expected : int
+        Version of the format that was found, and the newest that is known.
+    """
+
+    _details = ("found", "expected")
+
+    def __init__(self, message: str, *, found: int, expected: int) -> None:
+        super().__init__(message)
+        self.found = found
+        self.expected = expected
+
+
+class LostWritesError(FormatError):
+    """The drive does not hold all that it had reported as flushed.
+
+    Attributes
+    ----------
+    last_sequence : int
+        Last record that is there.
+    flushed_sequence : int
+        Record up to which the drive had reported everything as flushed.
+    """
+
+    _details = ("last_sequence", "flushed_sequence")
+
+    def __init__(self, message: str, *, last_sequence: int, flushed_sequence: int) -> None:
+        super().__init__(message)
+        self.last_sequence = last_sequence
+        self.flushed_sequence = flushed_sequence
 
 
 class InvariantError(SeqstoreError):

@@ -11,7 +11,12 @@ _COUNTERS = (
     "summary_blocks",
     "trimmed_blocks",
     "cleaned_segments",
+    "checkpoint_blocks",
+    "checkpoints",
+    "syncs",
     "position",
+    "scrubbed_blocks",
+    "damaged_blocks",
 )
 
 
@@ -33,8 +38,18 @@ class Stats:
         Counter: blocks unmapped by trim, shrinking or deletion.
     cleaned_segments : int
         Counter: segments that the cleaner freed.
+    checkpoint_blocks : int
+        Counter: blocks that the log wrote for itself, as pages of checkpoints.
+    checkpoints : int
+        Counter: checkpoints.
+    syncs : int
+        Counter: times that the medium was told to make durable what it has.
     position : int
         Counter: blocks put on the medium, the log's own time.
+    scrubbed_blocks : int
+        Counter: blocks that scrubs have read.
+    damaged_blocks : int
+        Counter: blocks among them that could not be read, or were not as they had been written.
     live_blocks : int
         Gauge: blocks that some volume maps.
     usable_blocks : int
@@ -52,7 +67,12 @@ class Stats:
     summary_blocks: int
     trimmed_blocks: int
     cleaned_segments: int
+    checkpoint_blocks: int
+    checkpoints: int
+    syncs: int
     position: int
+    scrubbed_blocks: int
+    damaged_blocks: int
     live_blocks: int
     usable_blocks: int
     data_capacity_blocks: int
@@ -66,8 +86,8 @@ class Stats:
 
     @property
     def device_blocks(self) -> int:
-        """All blocks written to the medium: user, relocated and summary blocks."""
-        return self.user_blocks + self.relocated_blocks + self.summary_blocks
+        """All blocks written to the medium: user, relocated, summary and checkpoint blocks."""
+        return self.user_blocks + self.relocated_blocks + self.summary_blocks + self.checkpoint_blocks
 
     @property
     def write_amplification(self) -> float:
@@ -93,6 +113,12 @@ class Stats:
     def laps(self) -> float:
         """How often the head went round the drive."""
         return self.position / self.block_count
+
+
+def make_stats(counters: dict[str, int], *, scrubbed_blocks: int, damaged_blocks: int) -> Stats:
+    """Make `Stats` of the core's counters, which are more, and of those of scrubs."""
+    scrubs = {"scrubbed_blocks": scrubbed_blocks, "damaged_blocks": damaged_blocks}
+    return Stats(**{name: counters[name] for name in Stats.__slots__ if name not in scrubs}, **scrubs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

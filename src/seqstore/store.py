@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
+import os
 from typing import TYPE_CHECKING, SupportsIndex
 
-from seqstore._native.records import NO_ADDRESS, Scope
+from seqstore.catalog import Settings
 from seqstore.cleaning import check_policy
-from seqstore.drive import Drive
-from seqstore.engine import Engine
+from seqstore.clock import Clock, SystemClock
 from seqstore.errors import ConfigError
+from seqstore.folder import Folder, StrPath, parse_path
 from seqstore.media import MemoryMedium, TagsMedium
-from seqstore.stats import Remanence, Stats
-from seqstore.tenants import Directory, Tenant
-from seqstore.units import format_size
-from seqstore.volume import Volume
+from seqstore.open_store import OpenStore
+from seqstore.opening import Options, make_parts, open_medium
+from seqstore.opening_folder import make_folder, open_folder
+from seqstore.units import parse_size
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from seqstore.media.native import NativeMedium
 
 _PPM = 1_000_000
 
 
-class Store:
-    """Drives, and the tenants whose volumes lie on them. Made by `memory` or `simulated`.
+class Store(OpenStore):
+    """Drives, and the tenants whose volumes lie on them.
 
-    A store is a context manager that closes it. Any number of threads may use one store.
+    Made by `create` and found again by `open`, in a directory; or made by `memory` or `simulated`. A store is
+    a context manager that closes it. Any number of threads may use one store, and one process at a time.
     """
-
-    def __init__(self, medium: MemoryMedium | TagsMedium, *, reserve: float, verify: bool) -> None:
-        if not isinstance(verify, bool):
-            raise ConfigError(f"verify is {verify!r}; True or False is expected")
-        self._engine = Engine(medium, drive=0, reserve_ppm=_parse_reserve(reserve), verify=verify)
-        self._drive = Drive(medium, self._engine)
-        self._tenants: Directory[Tenant] = Directory("tenant", threading.RLock())
-        self._numbers = itertools.count(1)
 
     @classmethod
     def memory(
@@ -48,6 +40,7 @@ class Store:
         selection: str = "fifo",
         placement: str = "single",
         verify: bool = True,
+        clock: Clock | None = None,
     ) -> Store:
         """Make a store with one drive in memory.
 
@@ -69,6 +62,8 @@ class Store:
             Where the cleaner moves live blocks: to the one open segment.
         verify : bool
             Whether reads check the block's checksum. They check its owner in any case.
+        clock : Clock, optional
+            Where the store's time comes from; by default the system's clock.
 
         Raises
         ------
@@ -77,9 +72,11 @@ class Store:
         MemoryError
             If there is not enough memory.
         """
-        check_policy(selection, placement)
+        clock, options = clock or SystemClock(), _options(verify)
+        settings = _settings(clock, reserve, selection, placement)
         medium = MemoryMedium(capacity, block_size=block_size, zone_size=segment_size)
-        return cls(medium, reserve=reserve, verify=verify)
+        parts = make_parts(medium, None, identity=0, settings=settings, options=options)
+        return cls(parts, clock, place="memory")
 
     @classmethod
     def simulated(
@@ -92,177 +89,252 @@ class Store:
         selection: str = "fifo",
         placement: str = "single",
         verify: bool = True,
+        clock: Clock | None = None,
     ) -> Store:
         """Make a store that keeps who wrote what where, and no bytes, so that terabytes fit into memory.
 
-        It is written with ``volume.write_blocks(lba, None)``. The options are those of `memory`; there are
-        no checksums to verify.
+        It is written with ``volume.write_blocks(lba, None)``. Options and errors are those of `memory`; there
+        are no checksums to verify.
+        """
+        clock, options = clock or SystemClock(), _options(verify)
+        settings = _settings(clock, reserve, selection, placement)
+        medium = TagsMedium(capacity, block_size=block_size, zone_size=segment_size)
+        parts = make_parts(medium, None, identity=0, settings=settings, options=options)
+        return cls(parts, clock, place="simulated")
+
+    @classmethod
+    def create(
+        cls,
+        path: StrPath,
+        capacity: SupportsIndex | str,
+        *,
+        device: StrPath | None = None,
+        block_size: SupportsIndex | str = 4096,
+        segment_size: SupportsIndex | str | None = None,
+        reserve: float = 0.07,
+        selection: str = "fifo",
+        placement: str = "single",
+        verify: bool = True,
+        checkpoint_interval: SupportsIndex | str | None = None,
+        direct: bool = False,
+        preallocate: bool = True,
+        clock: Clock | None = None,
+    ) -> Store:
+        """Make a store in a directory. It is there when the call returns; a failure leaves nothing behind.
+
+        Parameters
+        ----------
+        path : path-like
+            The directory: an empty one, or one that is made.
+        capacity : int or str
+            Size of the drive; see `memory`, also for the options that do not stand here.
+        device : path-like, optional
+            A block device or an existing file to use for the drive; what is in it is lost. By default a file
+            is made in the directory.
+        checkpoint_interval : int or str, optional
+            A checkpoint each time that so much was written: after a crash at most that much of the log is
+            read. By default it depends on the drive.
+        direct : bool
+            Whether the drive's file is used without the operating system's cache.
+        preallocate : bool
+            Whether the file system sets aside all of the drive at once, so that it cannot run out of room.
 
         Raises
         ------
         ConfigError
-            If an option cannot be used; the message names what can.
+            If an option cannot be used, something is in the way, or the device holds a drive already.
+        MediumError
+            If the file system or device fails, or is full.
+        AccessError
+            If the file system does not let it.
         MemoryError
             If there is not enough memory.
         """
-        check_policy(selection, placement)
-        medium = TagsMedium(capacity, block_size=block_size, zone_size=segment_size)
-        return cls(medium, reserve=reserve, verify=verify)
-
-    # ---- life -------------------------------------------------------------------------------
-
-    @property
-    def closed(self) -> bool:
-        """Whether the store was closed."""
-        return self._engine.closed
-
-    def close(self) -> None:
-        """Wait for the calls under way and free the memory. Closing again does nothing."""
-        self._engine.close()
-        self._drive.medium.close()
-
-    def __enter__(self) -> Self:
-        self._engine.require_open()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        kind = "memory" if self._drive.medium.keeps_bytes else "simulated"
-        state = ", closed" if self.closed else f", {len(self.tenants)} tenants"
-        return f"<Store, {kind}, {format_size(self._drive.capacity)}{state}>"
-
-    # ---- tenants ----------------------------------------------------------------------------
-
-    @property
-    def tenants(self) -> tuple[Tenant, ...]:
-        """The tenants in order of creation.
-
-        Raises
-        ------
-        ClosedError
-            If the store was closed.
-        """
-        self._engine.require_open()
-        return self._tenants.items()
-
-    def tenant(self, name: str) -> Tenant:
-        """Return the tenant of a name, the same object each time.
-
-        Raises
-        ------
-        NotFoundError
-            If there is none.
-        ClosedError
-            If the store was closed.
-        """
-        self._engine.require_open()
-        return self._tenants.find(name)
-
-    def create_tenant(self, name: str) -> Tenant:
-        """Make a tenant.
-
-        Parameters
-        ----------
-        name : str
-            Not yet taken: 1 to 255 bytes of UTF-8 without control characters and ``/``.
-
-        Raises
-        ------
-        ConfigError
-            If the name is taken, or is none.
-        ClosedError
-            If the store was closed.
-        """
-        self._engine.require_open()
-
-        def make() -> Tenant:
-            number = next(self._numbers)
-            return Tenant(self, self._engine, name=name, number=number, directory=self._tenants)
-
-        return self._tenants.add(name, make)
-
-    # ---- what is where, and what was done -----------------------------------------------------
-
-    @property
-    def block_size(self) -> int:
-        """Bytes of a block."""
-        return self._drive.block_size
-
-    @property
-    def drives(self) -> tuple[Drive, ...]:
-        """The drives: one."""
-        return (self._drive,)
-
-    def stats(self) -> Stats:
-        """Return the counters, which run from the store's making, and the gauges.
-
-        Raises
-        ------
-        ClosedError
-            If the store was closed.
-        """
-        counters = self._engine.counters()
-        del counters["head_mba"]
-        return Stats(**counters)
-
-    def remanence(self, tenant: Tenant | Volume | str | None = None) -> Remanence:
-        """Say how much residue there is, of everybody or of one owner.
-
-        Parameters
-        ----------
-        tenant : Tenant, Volume or str, optional
-            The owner; a deleted one leaves residue too. A string is the name of a tenant.
-
-        Raises
-        ------
-        ConfigError
-            If it is of another store, or of the wrong kind.
-        NotFoundError
-            If there is no tenant of that name.
-        ClosedError
-            If the store was closed.
-        """
-        residue, moved, oldest, position = self._engine.remanence(*self._scope(tenant))
-        oldest_writes = oldest_laps = None
-        if oldest != NO_ADDRESS:
-            oldest_writes = position - oldest
-            oldest_laps = oldest_writes / self._drive.blocks
-        return Remanence(
-            blocks=residue,
-            bytes=residue * self.block_size,
-            moved_blocks=moved,
-            oldest_writes=oldest_writes,
-            oldest_laps=oldest_laps,
+        clock, options = clock or SystemClock(), _options(verify, checkpoint_interval)
+        settings = _settings(clock, reserve, selection, placement, direct=direct)
+        parts = make_folder(
+            Folder(path),
+            capacity,
+            None if device is None else parse_path(device, "device"),
+            identity=_draw_identity(),
+            settings=settings,
+            options=options,
+            geometry={"block_size": block_size, "zone_size": segment_size},
+            preallocate=preallocate,
         )
+        return cls(parts, clock, place=repr(os.fsdecode(path)))
 
-    def check(self) -> None:
-        """Walk every structure of the engine and compare them: slow, for tests and after doubts.
+    @classmethod
+    def open(
+        cls,
+        path: StrPath,
+        *,
+        read_only: bool = False,
+        verify: bool = True,
+        direct: bool | None = None,
+        accept_loss: bool = False,
+        check_flushed: bool = False,
+        rebuild_catalog: bool = False,
+        checkpoint_interval: SupportsIndex | str | None = None,
+        clock: Clock | None = None,
+    ) -> Store:
+        """Open the store in a directory, after `close` or after a crash; `recovery` says what was found.
+
+        Parameters
+        ----------
+        path : path-like
+            The directory.
+        read_only : bool
+            Whether nothing is changed, on the medium either; changes raise `AccessError`.
+        verify, checkpoint_interval, clock
+            As in `create`.
+        direct : bool, optional
+            As in `create`; by default what was chosen there.
+        accept_loss : bool
+            Whether to go on where records are missing that the drive had reported as flushed.
+        check_flushed : bool
+            Whether to read also what was flushed since the last checkpoint, for drives whose sync may lie.
+        rebuild_catalog : bool
+            Whether to make the catalog anew from the log, where it is gone, damaged or too old. Names that
+            the old one does not hold become ``tenant-1``, ``volume-2``, ``snapshot-3`` by the numbers; it is
+            kept as ``catalog.db.old-1``. Tenants without volumes are not in the log.
 
         Raises
         ------
-        InvariantError
-            If the engine contradicts itself, which is a bug in seqstore.
-        ClosedError
-            If the store was closed.
+        NotFoundError
+            If nothing is there.
+        FormatError, CorruptionError
+            If it is no store, the drive is another store's, or something is damaged.
+        VersionError
+            If it is of a newer format.
+        LostWritesError
+            If records are missing that the drive had reported as flushed.
+        MediumError
+            If the drive is missing, in use by somebody else, or fails.
+        AccessError
+            If the file system does not let it.
         """
-        self._engine.check()
+        if read_only and rebuild_catalog:
+            raise ConfigError("read_only and rebuild_catalog exclude each other; make the catalog anew first")
+        clock = clock or SystemClock()
+        options = _options(
+            verify,
+            checkpoint_interval,
+            read_only=read_only,
+            accept_loss=accept_loss,
+            check_flushed=check_flushed,
+        )
+        parts = open_folder(
+            Folder(path),
+            options=options,
+            direct=direct,
+            rebuild_catalog=rebuild_catalog,
+            settings=_settings(clock),
+        )
+        return cls(parts, clock, place=repr(os.fsdecode(path)), read_only=read_only)
 
-    def _scope(self, owner: Tenant | Volume | str | None) -> tuple[Scope, int]:
-        if owner is None:
-            return Scope.ALL, 0
-        if isinstance(owner, str):
-            owner = self.tenant(owner)
-        if isinstance(owner, Tenant):
-            scope, store = Scope.TENANT, owner.store
-        elif isinstance(owner, Volume):
-            scope, store = Scope.VOLUME, owner.tenant.store
-        else:
-            raise ConfigError(f"tenant is {owner!r}; a tenant, a volume or the name of a tenant is expected")
-        if store is not self:
-            raise ConfigError(f"{owner!r} is of another store; ask that one")
-        return scope, owner.number
+    @classmethod
+    def create_on(
+        cls,
+        medium: NativeMedium,
+        *,
+        catalog: StrPath | None = None,
+        reserve: float = 0.07,
+        selection: str = "fifo",
+        placement: str = "single",
+        verify: bool = True,
+        checkpoint_interval: SupportsIndex | str | None = None,
+        clock: Clock | None = None,
+    ) -> Store:
+        """Make a store on a medium of the caller's, who also closes it.
+
+        Parameters
+        ----------
+        medium : NativeMedium
+            A new one; what is in it is lost.
+        catalog : path-like, optional
+            File for the names, not there yet. None keeps them in memory, and `open_on` makes up new ones.
+        reserve, selection, placement, verify, checkpoint_interval, clock
+            As in `create`.
+
+        Raises
+        ------
+        ConfigError, MediumError, AccessError, MemoryError
+            As `create`.
+        """
+        clock, options = clock or SystemClock(), _options(verify, checkpoint_interval)
+        parts = make_parts(
+            medium,
+            None if catalog is None else parse_path(catalog, "catalog"),
+            identity=_draw_identity(),
+            settings=_settings(clock, reserve, selection, placement),
+            options=options,
+            is_own_medium=False,
+        )
+        return cls(parts, clock, place=repr(medium))
+
+    @classmethod
+    def open_on(
+        cls,
+        medium: NativeMedium,
+        *,
+        catalog: StrPath | None = None,
+        read_only: bool = False,
+        verify: bool = True,
+        accept_loss: bool = False,
+        check_flushed: bool = False,
+        checkpoint_interval: SupportsIndex | str | None = None,
+        clock: Clock | None = None,
+    ) -> Store:
+        """Open the store on a medium of the caller's; parameters and errors as in `open` and `create_on`."""
+        clock = clock or SystemClock()
+        options = _options(
+            verify,
+            checkpoint_interval,
+            read_only=read_only,
+            accept_loss=accept_loss,
+            check_flushed=check_flushed,
+        )
+        path = None if catalog is None else parse_path(catalog, "catalog")
+        parts = open_medium(medium, path, options=options, settings=_settings(clock))
+        return cls(parts, clock, place=repr(medium), read_only=read_only)
+
+
+def _draw_identity() -> int:
+    """Draw what tells a new drive from all others; 0 is that of drives in memory."""
+    return int.from_bytes(os.urandom(8), "little") or 1
+
+
+def _settings(
+    clock: Clock,
+    reserve: float = 0.07,
+    selection: str = "fifo",
+    placement: str = "single",
+    *,
+    direct: bool = False,
+) -> Settings:
+    check_policy(selection, placement)
+    return Settings(
+        created_ns=clock.now_ns(),
+        reserve_ppm=_parse_reserve(reserve),
+        selection=selection,
+        placement=placement,
+        direct=direct,
+    )
+
+
+def _options(verify: bool, checkpoint_interval: SupportsIndex | str | None = None, **flags: bool) -> Options:
+    for name, flag in {"verify": verify, **flags}.items():
+        if not isinstance(flag, bool):
+            raise ConfigError(f"{name} is {flag!r}; True or False is expected")
+    checkpoint_bytes = 0
+    if checkpoint_interval is not None:
+        checkpoint_bytes = parse_size(checkpoint_interval, "checkpoint_interval")
+        if not checkpoint_bytes:
+            raise ConfigError(
+                "checkpoint_interval is 0; a size is expected, or None to leave it to the store"
+            )
+    return Options(verify=verify, checkpoint_bytes=checkpoint_bytes, **flags)
 
 
 def _parse_reserve(reserve: object) -> int:

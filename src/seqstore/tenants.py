@@ -1,110 +1,19 @@
-"""Tenants: who owns volumes, and the rules for names."""
+"""Tenants: who owns volumes and snapshots."""
 
 from __future__ import annotations
 
-import threading
-import unicodedata
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, Protocol, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, SupportsIndex
 
-from seqstore.engine import Engine
+from seqstore.directory import Directory
 from seqstore.errors import ConfigError, NotFoundError
 from seqstore.units import parse_size
-from seqstore.volume import Unwritten, Volume
 
 if TYPE_CHECKING:
+    from seqstore.registry import Registry
+    from seqstore.snapshot import Snapshot
     from seqstore.store import Store
-
-MAX_NAME_BYTES = 255
-
-
-class Named(Protocol):
-    """A tenant or a volume, as a directory knows it."""
-
-    @property
-    def name(self) -> str:
-        """Unique in the directory."""
-
-
-T = TypeVar("T", bound=Named)
-
-
-class Directory(Generic[T]):
-    """The living tenants of a store, or volumes of a tenant, by name and in order of creation.
-
-    Parameters
-    ----------
-    kind : str
-        What it holds, for messages.
-    lock : RLock
-        Held while names change, so that each is taken once; all directories of a store share it.
-    """
-
-    def __init__(self, kind: str, lock: threading.RLock) -> None:
-        self.lock = lock
-        self._kind = kind
-        self._items: dict[str, T] = {}
-
-    def add(self, name: str, make: Callable[[], T]) -> T:
-        """Make an item under a name.
-
-        Raises
-        ------
-        ConfigError
-            If the name is taken, or is none; `make` was not called.
-        """
-        check_name(name, self._kind)
-        with self.lock:
-            if name in self._items:
-                raise ConfigError(f"there is a {self._kind} named {name!r} already; choose another name")
-            item = self._items[name] = make()
-            return item
-
-    def find(self, name: str) -> T:
-        """Return the item of a name.
-
-        Raises
-        ------
-        ConfigError
-            If it is no name.
-        NotFoundError
-            If nothing has it.
-        """
-        check_name(name, self._kind)
-        with self.lock:
-            if name not in self._items:
-                raise NotFoundError(f"there is no {self._kind} named {name!r}")
-            return self._items[name]
-
-    def items(self) -> tuple[T, ...]:
-        """Return all items in order of creation."""
-        with self.lock:
-            return tuple(self._items.values())
-
-    def forget(self, item: T) -> None:
-        """Take an item out, so that its name is free."""
-        with self.lock:
-            self._items.pop(item.name, None)
-
-
-def check_name(name: str, kind: str) -> None:
-    """Check the name of a tenant or volume.
-
-    Raises
-    ------
-    ConfigError
-        If it is no string of 1 to 255 bytes of UTF-8, or holds a control character, a surrogate or ``/``.
-    """
-    if not isinstance(name, str):
-        raise ConfigError(f"the name of a {kind} is of type {type(name).__name__}; a string is expected")
-    length = len(name.encode(errors="surrogatepass"))
-    if not 1 <= length <= MAX_NAME_BYTES:
-        raise ConfigError(f"the name of a {kind} has {length} bytes; 1 to {MAX_NAME_BYTES} are possible")
-    if any(character == "/" or unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-        raise ConfigError(
-            f"the name of a {kind} is {name!r}; control characters, surrogates and '/' cannot be part of it"
-        )
+    from seqstore.view import Unwritten
+    from seqstore.volume import Volume
 
 
 class Tenant:
@@ -120,22 +29,14 @@ class Tenant:
         Whether the tenant was deleted; it is then of no further use.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        engine: Engine,
-        *,
-        name: str,
-        number: int,
-        directory: Directory[Tenant],
-    ) -> None:
+    def __init__(self, store: Store, registry: Registry, *, name: str, number: int) -> None:
         self._name = name
         self.number = number
         self.store = store
         self.deleted = False
-        self._engine = engine
-        self._directory = directory
-        self._volumes: Directory[Volume] = Directory("volume", directory.lock)
+        self._deleting = False
+        self._registry = registry
+        self._directory: Directory[Volume] = Directory("volume", registry.lock)
 
     @property
     def name(self) -> str:
@@ -143,7 +44,7 @@ class Tenant:
         return self._name
 
     def __repr__(self) -> str:
-        state = ", deleted" if self.deleted else ", closed" if self._engine.closed else ""
+        state = ", deleted" if self.deleted else ", closed" if self._registry.engine.closed else ""
         return f"<Tenant {self.name!r}, number {self.number}{state}>"
 
     @property
@@ -158,7 +59,7 @@ class Tenant:
             If the store was closed.
         """
         self._require_usable()
-        return self._volumes.items()
+        return self._directory.items()
 
     def volume(self, name: str) -> Volume:
         """Return the volume of a name, the same object each time.
@@ -171,10 +72,10 @@ class Tenant:
             If the store was closed.
         """
         self._require_usable()
-        return self._volumes.find(name)
+        return self._directory.find(name)
 
     def create_volume(self, name: str, size: SupportsIndex | str, *, unwritten: Unwritten = "zero") -> Volume:
-        """Make a volume. It takes room on the drive for what is written to it, not for its size.
+        """Make a volume, durably. It takes room on the drive for what is written to it, not for its size.
 
         Parameters
         ----------
@@ -190,6 +91,10 @@ class Tenant:
         ------
         ConfigError
             If the name is taken, or an argument cannot be used.
+        OutOfSpaceError, MediumError
+            If the drive has no room for the entry, or fails.
+        AccessError
+            If the store was opened for reading alone.
         NotFoundError
             If the tenant was deleted.
         ClosedError
@@ -199,35 +104,51 @@ class Tenant:
         if unwritten not in ("zero", "error"):
             raise ConfigError(f"unwritten is {unwritten!r}; 'zero' or 'error' is expected")
 
-        def make() -> Volume:
-            handle = self._engine.create_volume(self.number, size_bytes, unwritten_error=unwritten == "error")
-            return Volume(
-                self._engine, handle, name=name, tenant=self, unwritten=unwritten, forget=self._volumes.forget
-            )
-
-        with self._directory.lock:
+        with self._registry.lock:
             self._require_usable()
-            return self._volumes.add(name, make)
+            return self._registry.create_volume(self, name, size_bytes, unwritten)
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """The snapshots of the tenant's volumes in order of creation, those of deleted volumes included.
+
+        Raises
+        ------
+        NotFoundError
+            If the tenant was deleted.
+        ClosedError
+            If the store was closed.
+        """
+        self._require_usable()
+        return tuple(snapshot for snapshot in self._registry.snapshots() if snapshot.tenant is self)
 
     def delete(self) -> None:
-        """Delete the tenant and its volumes; their bytes stay on the medium until the head writes over them.
+        """Delete the tenant with its volumes and snapshots; their bytes stay until the head writes over them.
+
+        Deleted tenants do not come back: where the deletion is cut short by a crash, the next opening of the
+        store completes it. Clones that were given to other tenants stay.
 
         Raises
         ------
         NotFoundError
             If the tenant was deleted before.
+        AccessError
+            If the store was opened for reading alone.
+        MediumError
+            If the medium fails.
         ClosedError
             If the store was closed.
         """
-        with self._directory.lock:
+        with self._registry.lock:
             self._require_usable()
-            for volume in self._volumes.items():
-                with suppress(NotFoundError):  # another thread was faster
-                    volume.delete()
-            self.deleted = True
-            self._directory.forget(self)
+            self._registry.delete_tenant(self)
+
+    def _require_living(self) -> None:
+        """Raise `NotFoundError` if the tenant was deleted, or its deletion was begun."""
+        if self.deleted or self._deleting:
+            raise NotFoundError(f"tenant {self.name!r} was deleted")
 
     def _require_usable(self) -> None:
-        self._engine.require_open()
+        self._registry.engine.require_open()
         if self.deleted:
             raise NotFoundError(f"tenant {self.name!r} was deleted")

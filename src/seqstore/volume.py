@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 import numpy as np
 
 from seqstore._native.convert import give_back, lend_blocks, plain, wipe
-from seqstore.engine import Engine, EngineVolume
-from seqstore.errors import ConfigError, NotFoundError
+from seqstore.engine_volume import EngineVolume
+from seqstore.errors import ConfigError
+from seqstore.snapshot import Snapshot
 from seqstore.units import parse_size, unsigned
+from seqstore.view import View, as_place
 from seqstore.volume_io import VolumeIO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from seqstore._native.convert import BytesLike
-    from seqstore.tenants import Tenant
-
-_UINT8 = np.dtype(np.uint8)
-
-Unwritten = Literal["zero", "error"]
 
 
-class Volume(EngineVolume):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Who else still shows blocks that were written through a volume.
+
+    Attributes
+    ----------
+    holder : Volume or Snapshot
+        Who shows them.
+    blocks : int
+        How many.
+    bytes : int
+        The same in bytes.
+    """
+
+    holder: Volume | Snapshot
+    blocks: int
+    bytes: int
+
+
+class Volume(View, EngineVolume):
     """A virtual disk of a tenant, thin: it takes room on the drive for what is written to it.
 
-    Made by `Tenant.create_volume`, found by `Tenant.volume`. Offsets and lengths are in bytes and may be
-    any; lbas count blocks. Any number of threads may use one volume: each request is whole or has not
-    happened, but a read beside a write may see some blocks before it and some after.
+    Made by `Tenant.create_volume` or `Snapshot.clone`, found by `Tenant.volume`. Offsets and lengths are in
+    bytes and may be any; lbas count blocks. Any number of threads may use one volume: each request is whole
+    or has not happened, but a read beside a write may see some blocks before it and some after.
 
     Attributes
     ----------
@@ -40,41 +56,6 @@ class Volume(EngineVolume):
     deleted : bool
         Whether the volume was deleted; it is then of no further use.
     """
-
-    def __init__(
-        self,
-        engine: Engine,
-        handle: int,
-        *,
-        name: str,
-        tenant: Tenant,
-        unwritten: Unwritten,
-        forget: Callable[[Volume], None],
-    ) -> None:
-        super().__init__(engine, handle, name)
-        self.tenant = tenant
-        self.unwritten = unwritten
-        self.deleted = False
-        self._forget = forget
-
-    def __repr__(self) -> str:
-        state = ", deleted" if self.deleted else ", closed" if self._engine.closed else ""
-        return f"<Volume {self.name!r}, number {self.number}, of tenant {self.tenant.name!r}{state}>"
-
-    @property
-    def size(self) -> int:
-        """Size in bytes."""
-        return self._info()[0]
-
-    @property
-    def blocks(self) -> int:
-        """Size in blocks, the last one counted whole."""
-        return -(-self.size // self.block_size)
-
-    @property
-    def mapped_blocks(self) -> int:
-        """Blocks that were written and not trimmed since."""
-        return self._info()[1]
 
     def trim(self, offset: SupportsIndex, length: SupportsIndex) -> None:
         """Give up a range: its whole blocks become unwritten, and bytes of other blocks zeros.
@@ -90,6 +71,8 @@ class Volume(EngineVolume):
             If the range reaches beyond the volume, or an argument is no integer.
         CorruptionError
             If a block that is trimmed in part is damaged. Nothing has changed.
+        AccessError
+            If the store was opened for reading alone.
         NotFoundError
             If the volume was deleted.
         ClosedError
@@ -111,6 +94,8 @@ class Volume(EngineVolume):
             If it is no size, or too large for a volume.
         CorruptionError
             If the block that is cut is damaged. Nothing has changed.
+        AccessError
+            If the store was opened for reading alone.
         NotFoundError
             If the volume was deleted.
         ClosedError
@@ -119,35 +104,39 @@ class Volume(EngineVolume):
         self._resize(parse_size(size))
 
     def flush(self) -> None:
-        """Make durable what was acknowledged: nothing to do while all media are memory.
+        """Return when everything acknowledged is on the medium, of all volumes of the drive.
+
+        Threads that flush at the same time share one sync of the medium.
 
         Raises
         ------
+        MediumError
+            If the medium fails. What it holds is then not known; open the store again.
         NotFoundError
             If the volume was deleted.
         ClosedError
             If the store was closed.
         """
-        self._info()
+        self._require()
+        self._engine.flush()
 
     def delete(self) -> None:
-        """Delete the volume. Its bytes stay on the medium, out of reach, until the head writes over them.
+        """Delete the volume. Bytes that no snapshot shows stay on the medium until the head writes over them.
+
+        A deleted volume does not come back after a crash. Its snapshots and their clones stay.
 
         Raises
         ------
         NotFoundError
             If the volume was deleted before.
+        AccessError
+            If the store was opened for reading alone.
+        MediumError
+            If the medium fails.
         ClosedError
             If the store was closed.
         """
-        try:
-            self._delete()
-        except NotFoundError:
-            if self.deleted:
-                raise
-            # Deleted in the core, but a signal came before this side knew.
-        self.deleted = True
-        self._forget(self)
+        self._registry.delete(self)
 
     def open(self, mode: Literal["rb", "r+b"] = "r+b") -> VolumeIO:
         """Open the volume as an unbuffered file; see `VolumeIO`.
@@ -166,8 +155,118 @@ class Volume(EngineVolume):
         ClosedError
             If the store was closed.
         """
-        self.flush()  # raises if the volume is of no use any more
+        self._require()
         return VolumeIO(self, mode)
+
+    # ---- snapshots --------------------------------------------------------------------------
+
+    @property
+    def origin(self) -> Snapshot | None:
+        """The snapshot that the volume began as; None if it is no clone, or the snapshot was deleted."""
+        origin = self._registry.find(self._origin)
+        return origin if isinstance(origin, Snapshot) else None
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """The volume's snapshots in order of creation, also when the volume was deleted.
+
+        Raises
+        ------
+        ClosedError
+            If the store was closed.
+        """
+        return tuple(s for s in self._registry.snapshots() if s.volume_number == self.number)
+
+    def find_snapshot(self, name: str) -> Snapshot:
+        """Return the volume's snapshot of a name, the same object each time.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        ClosedError
+            If the store was closed.
+        """
+        return self._registry.find_snapshot(self, name)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Freeze what the volume shows, all of it at one moment. Nothing is copied.
+
+        The snapshot outlives the volume. It is durable when the call returns, with everything that was
+        written before it.
+
+        Parameters
+        ----------
+        name : str
+            Not yet taken among the volume's snapshots: 1 to 255 bytes of UTF-8 without control characters
+            and ``/``.
+
+        Raises
+        ------
+        ConfigError
+            If the name is taken, or is none.
+        OutOfSpaceError, MediumError
+            If the drive has no room for the entry, or fails.
+        AccessError
+            If the store was opened for reading alone.
+        NotFoundError
+            If the volume was deleted.
+        ClosedError
+            If the store was closed.
+        """
+        return self._registry.create_snapshot(self, name)
+
+    def rollback(self, snapshot: Snapshot) -> None:
+        """Show again what a snapshot of this volume shows, its size included. The snapshot stays.
+
+        Raises
+        ------
+        ConfigError
+            If it is no snapshot of this volume.
+        AccessError
+            If the store was opened for reading alone.
+        MediumError
+            If the medium fails.
+        NotFoundError
+            If the volume or the snapshot was deleted.
+        ClosedError
+            If the store was closed.
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise ConfigError(f"snapshot is {snapshot!r}; a snapshot of {self!r} is expected")
+        if snapshot._registry is not self._registry or snapshot.volume_number != self.number:
+            raise ConfigError(f"{snapshot!r} is not of {self!r}; choose one of its snapshots")
+        self._registry.roll_back(self, snapshot)
+
+    def reach(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> tuple[Reach, ...]:
+        """Say which other volumes and snapshots still show blocks that were written through this one.
+
+        They are the ones that keep a deleted range alive. Works for a deleted volume too.
+
+        Parameters
+        ----------
+        offset, length : int, optional
+            A range of the volume, in bytes; blocks that lie partly inside count. By default everything, also
+            beyond the present end.
+
+        Returns
+        -------
+        tuple of Reach
+            In order of creation.
+
+        Raises
+        ------
+        ConfigError
+            If an argument is no integer.
+        ClosedError
+            If the store was closed.
+        """
+        start = unsigned(offset, "offset")
+        end = None if length is None else start + unsigned(length, "length")
+        return tuple(
+            Reach(holder=holder, blocks=blocks, bytes=blocks * self.block_size)
+            for holder, blocks in self._registry.reach(self, start, end)
+        )
 
     # ---- blocks -----------------------------------------------------------------------------
 
@@ -197,6 +296,8 @@ class Volume(EngineVolume):
             If a block lies beyond the volume, or an argument is of the wrong kind or shape.
         OutOfSpaceError
             If the drive has no room. Nothing has changed.
+        AccessError
+            If the store was opened for reading alone.
         NotFoundError
             If the volume was deleted.
         ClosedError
@@ -209,7 +310,7 @@ class Volume(EngineVolume):
             finally:
                 wipe(copy)
             return
-        place, places = _as_place(lba)
+        place, places = as_place(lba)
         asked = None if count is None else unsigned(count, "count")
         buffer = self._lend_blocks(data)
         try:
@@ -221,83 +322,6 @@ class Volume(EngineVolume):
         finally:
             give_back(buffer)
 
-    def read_blocks(
-        self,
-        lba: SupportsIndex | NDArray[np.integer[Any]],
-        count_or_out: SupportsIndex | NDArray[np.uint8] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Read whole blocks: a run, or blocks at any addresses.
-
-        Parameters
-        ----------
-        lba : int or integer[n]
-            First block of a run, or the address of each block.
-        count_or_out : int or uint8[n, block_size], optional
-            Length of a run, 1 by default, or the array to fill. One that is not C-contiguous is filled
-            through a copy.
-
-        Returns
-        -------
-        uint8[n, block_size]
-            `count_or_out` if that is an array.
-
-        Raises
-        ------
-        ConfigError
-            If a block lies beyond the volume, or an argument is of the wrong kind or shape.
-        UnwrittenError
-            If a block is unwritten and the volume was made with ``unwritten="error"``. The array to fill is
-            untouched.
-        CorruptionError
-            If a block is not the one that was written.
-        MediumError
-            If the store is simulated.
-        NotFoundError
-            If the volume was deleted.
-        ClosedError
-            If the store was closed.
-        """
-        place, places = _as_place(lba)
-        if isinstance(count_or_out, np.ndarray):
-            out = plain(count_or_out)
-            self._check_target(out, places)
-        else:
-            out = self._make_target(place, places, count_or_out)
-        if out.flags.c_contiguous:
-            self._read_blocks(place, out.size // self.block_size, out)
-        else:
-            copy = np.empty(out.shape, np.uint8)
-            try:
-                self._read_blocks(place, copy.size // self.block_size, copy)
-                out[...] = copy
-            finally:
-                wipe(copy)
-        return count_or_out if isinstance(count_or_out, np.ndarray) else out
-
-    def extents(self) -> NDArray[np.void]:
-        """List where the written blocks lie.
-
-        Returns
-        -------
-        EXTENT_DTYPE[n]
-            Runs of blocks, ascending by lba: ``lba``, ``count``, ``drive``, ``mba``. They are those of one
-            moment unless somebody writes to the volume meanwhile.
-
-        Raises
-        ------
-        NotFoundError
-            If the volume was deleted.
-        ClosedError
-            If the store was closed.
-        """
-        parts = [self._extents(0)]
-        while len(parts[-1]):
-            last = parts[-1][-1]
-            parts.append(self._extents(int(last["lba"]) + int(last["count"])))
-        return np.concatenate(parts)
-
-    # ---- checks of arguments ------------------------------------------------------------------
-
     def _lend_blocks(self, data: BytesLike | None) -> Any:
         """Lend whole blocks to C, or None if there is no data and no need for it."""
         if data is None:
@@ -307,52 +331,3 @@ class Volume(EngineVolume):
         if isinstance(data, np.ndarray):
             self._check_blocks(plain(data), "data")
         return lend_blocks(data, self.block_size)
-
-    def _check_blocks(self, array: NDArray[Any], what: str) -> None:
-        is_rows = array.ndim == 2 and array.shape[1] == self.block_size
-        is_flat = array.ndim == 1 and array.size % self.block_size == 0
-        if array.dtype != _UINT8 or not (is_rows or is_flat):
-            raise ConfigError(
-                f"{what} is an array of {array.dtype} and shape {array.shape};"
-                f" uint8 and (n, {self.block_size}) are expected"
-            )
-
-    def _check_target(self, out: NDArray[np.uint8], places: int | None) -> None:
-        self._check_blocks(out, "the array to fill")
-        blocks = out.size // self.block_size
-        if places is not None and places != blocks:
-            raise ConfigError(f"the array to fill has room for {blocks} blocks; {places} are asked for")
-        if not out.flags.writeable:
-            raise ConfigError("the array to fill is read-only")
-
-    def _make_target(
-        self, place: int | NDArray[np.uint64], places: int | None, count: SupportsIndex | None
-    ) -> NDArray[np.uint8]:
-        number = 1 if count is None else unsigned(count, "count")
-        if places is not None:
-            if count is not None and number != places:
-                raise ConfigError(f"count is {number}; {places} addresses are given")
-            number = places
-        elif place + number > self.blocks:
-            # Before memory is asked for that no volume could fill.
-            raise ConfigError(
-                f"read of {number} blocks from lba {place} of volume {self.name!r}: reaches beyond its end,"
-                f" at {self.blocks} blocks"
-            )
-        return np.empty((number, self.block_size), np.uint8)
-
-
-def _as_place(lba: SupportsIndex | NDArray[np.integer[Any]]) -> tuple[int | NDArray[np.uint64], int | None]:
-    """Check addresses. The second value is how many there are, None for the start of a run."""
-    if isinstance(lba, (list, tuple)):
-        raise ConfigError(f"lba is of type {type(lba).__name__}; an int or a numpy array is expected")
-    if not isinstance(lba, np.ndarray) or lba.ndim == 0:
-        return unsigned(lba, "lba"), None
-    lba = plain(lba)
-    if lba.ndim != 1 or lba.dtype.kind not in "iu":
-        raise ConfigError(
-            f"lba is an array of {lba.dtype} and shape {lba.shape}; integers and one dimension are expected"
-        )
-    if lba.dtype.kind == "i" and lba.size and lba.min() < 0:
-        raise ConfigError(f"lba {lba.min()} is negative; block addresses start at 0")
-    return np.ascontiguousarray(lba, np.uint64), len(lba)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from seqstore.errors import ClosedError, ConfigError
 from seqstore.units import unsigned
@@ -13,13 +13,14 @@ from seqstore.units import unsigned
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from seqstore.snapshot import Snapshot
     from seqstore.volume import Volume
 
 MODES = ("rb", "r+b")
 
 
 class VolumeIO(io.RawIOBase):
-    """An unbuffered file over a volume; made by `Volume.open`.
+    """An unbuffered file over a volume or snapshot; made by `Volume.open` and `Snapshot.open`.
 
     The file ends where the volume ends: reads stop there, a write takes what fits and raises ENOSPC when
     nothing does, and `truncate` resizes the volume. Wrap it in `io.BufferedRandom`, `io.BufferedReader` or
@@ -28,7 +29,7 @@ class VolumeIO(io.RawIOBase):
 
     Parameters
     ----------
-    volume : Volume
+    volume : Volume or Snapshot
     mode : {"r+b", "rb"}
         For reading and writing, or for reading alone.
 
@@ -38,7 +39,7 @@ class VolumeIO(io.RawIOBase):
         If there is no such mode.
     """
 
-    def __init__(self, volume: Volume, mode: str = "r+b") -> None:
+    def __init__(self, volume: Volume | Snapshot, mode: str = "r+b") -> None:
         super().__init__()
         if mode not in MODES:
             raise ConfigError(f"mode is {mode!r}; there is {', '.join(map(repr, MODES))}")
@@ -48,7 +49,8 @@ class VolumeIO(io.RawIOBase):
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
-        return f"<VolumeIO of volume {self._volume.name!r}, mode {self.mode!r}{state}>"
+        kind = type(self._volume).__name__.lower()
+        return f"<VolumeIO of {kind} {self._volume.name!r}, mode {self.mode!r}{state}>"
 
     def readable(self) -> bool:
         """Tell whether the file can be read: always."""
@@ -136,11 +138,11 @@ class VolumeIO(io.RawIOBase):
         io.UnsupportedOperation
             If the file is open for reading alone.
         """
-        self._require_writable()
+        volume = self._require_writable()
         with memoryview(data) as view, view.cast("B") as source:
             length = min(len(source), self._left())
             if length:
-                self._volume.write(self._position, source[:length])
+                volume.write(self._position, source[:length])
             elif len(source):
                 raise OSError(errno.ENOSPC, "the volume ends here; resize it to write more")
         self._position += length
@@ -154,9 +156,9 @@ class VolumeIO(io.RawIOBase):
         io.UnsupportedOperation
             If the file is open for reading alone.
         """
-        self._require_writable()
+        volume = self._require_writable()
         size_bytes = self._position if size is None else unsigned(size, "size")
-        self._volume.resize(size_bytes)
+        volume.resize(size_bytes)
         return size_bytes
 
     def _left(self) -> int:
@@ -166,6 +168,7 @@ class VolumeIO(io.RawIOBase):
         if self.closed:
             raise ClosedError("I/O operation on a closed file")
 
-    def _require_writable(self) -> None:
+    def _require_writable(self) -> Volume:
         if not self.writable():
-            raise io.UnsupportedOperation("the file is open for reading alone; open it with 'r+b'")
+            raise io.UnsupportedOperation("the file is open for reading alone; open a volume with 'r+b'")
+        return cast("Volume", self._volume)  # a snapshot gets no file that is writable

@@ -101,6 +101,7 @@ class TestI7Sequential:
     def test_a_drive_in_service_refuses_too(self, store: Store, volume: Volume) -> None:
         rows = write_tagged(volume, range(40))
         medium = store.drives[0].medium
+        assert isinstance(medium, MemoryMedium)
         for zone in range(medium.zones):
             for mba in range(zone * SEGMENT_BLOCKS, (zone + 1) * SEGMENT_BLOCKS):
                 if mba != medium.write_pointer(zone):

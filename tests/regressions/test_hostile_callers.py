@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqstore import ConfigError, CorruptionError, MediumError, OutOfSpaceError, Store, Volume
+from seqstore import ConfigError, CorruptionError, MediumError, MemoryMedium, OutOfSpaceError, Store, Volume
 from seqstore.engine import Engine
 
 BLOCK = 512
@@ -111,10 +111,11 @@ def test_a_medium_of_a_store_takes_no_orders_from_outside() -> None:
         volume = store.create_tenant("contoso").create_volume("disk", "64KiB")
         volume.write(0, bytes(8 * BLOCK))
         medium = store.drives[0].medium
+        assert isinstance(medium, MemoryMedium)
         with pytest.raises(MediumError):
             medium.reset(0)
         with pytest.raises(MediumError):
-            medium.append(int(medium.write_pointer(1)), bytes(BLOCK))  # type: ignore[arg-type]
+            medium.append(int(medium.write_pointer(1)), bytes(BLOCK))
         volume.write(0, bytes(64 * 1024))
         store.check()
 
@@ -144,7 +145,8 @@ def test_a_failed_read_hands_out_nothing() -> None:
         volume.write(0, b"secret!!" * (4 * BLOCK // 8))
         mba = int(volume.extents()["mba"][0]) + 3
         medium = store.drives[0].medium
-        medium.overwrite(mba, bytes(BLOCK))  # type: ignore[union-attr]
+        assert isinstance(medium, MemoryMedium)
+        medium.overwrite(mba, bytes(BLOCK))
         buffer = bytearray(b"\xee" * 4 * BLOCK)
         with pytest.raises(CorruptionError):
             volume.readinto(0, buffer)

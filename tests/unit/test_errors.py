@@ -21,7 +21,11 @@ EXAMPLES = [
     errors.MediumError("m"),
     errors.OutOfSpaceError("m", needed=1, available=2),
     errors.SequentialWriteError("m", mba=1, write_pointer=2),
+    errors.BadBlockError("m", mba=1, errno=errno.EIO),
+    errors.AccessError("m"),
     errors.FormatError("m"),
+    errors.VersionError("m", found=2, expected=1),
+    errors.LostWritesError("m", last_sequence=1, flushed_sequence=2),
     errors.CorruptionError("m", volume=1, lba=2, mba=3),
     errors.InvariantError("m", file="f.c", line=7, condition="a == b"),
 ]
@@ -46,7 +50,11 @@ def test_every_class_has_an_example() -> None:
         (errors.MediumError, (OSError,)),
         (errors.OutOfSpaceError, (errors.MediumError, OSError)),
         (errors.SequentialWriteError, (errors.MediumError, OSError)),
+        (errors.BadBlockError, (errors.MediumError, OSError)),
+        (errors.AccessError, (PermissionError,)),
         (errors.CorruptionError, (errors.FormatError,)),
+        (errors.VersionError, (errors.FormatError,)),
+        (errors.LostWritesError, (errors.FormatError,)),
         (errors.InvariantError, (errors.SeqstoreError,)),
     ],
 )
@@ -73,6 +81,11 @@ def test_every_class_is_public(error: errors.SeqstoreError) -> None:
 
 def test_out_of_space_is_the_operating_systems_error_too() -> None:
     assert errors.OutOfSpaceError("m", needed=1, available=0).errno == errno.ENOSPC
+
+
+def test_the_operating_systems_number_travels() -> None:
+    error = pickle.loads(pickle.dumps(errors.MediumError("m", errno=errno.EBUSY)))
+    assert (error.errno, errors.MediumError("m").errno) == (errno.EBUSY, None)
 
 
 def test_notes_travel_with_pickles() -> None:

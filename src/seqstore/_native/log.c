@@ -319,6 +319,7 @@ int sq_log_stats(sq_log *log, struct sq_stats *stats_out)
         stats_out->head_mba = 0;
     stats_out->map_bytes = log->leaves.used_bytes + log->leaves.directory_bytes;
     stats_out->last_sequence = log->durable.written;
+    stats_out->last_number = log->last_number;
     stats_out->flushed_sequence = sq_flushed(log);
     sq_unlock(log);
     return SQ_OK;

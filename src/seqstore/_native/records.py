@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,11 @@ def struct_dtype(struct: str, **formats: str) -> np.dtype[np.void]:
     )
 
 
+def field_values(struct: str, values: Any) -> dict[str, int]:
+    """Return the fields of a C struct of integers, ``struct *``, by name."""
+    return {name: getattr(values, name) for name, _ in ffi.typeof(struct).fields}
+
+
 NO_ADDRESS: int = lib.SQ_NO_ADDRESS
 """Stands for "none" where an lba, mba or position is expected."""
 
@@ -48,6 +54,19 @@ SEGMENT_DTYPE.names = ("first_mba", "live", "write_pointer", "state")
 
 EXTENT_DTYPE = struct_dtype("struct sq_extent", lba="u8", count="u8", drive="u8", mba="u8")
 """A run of a volume's blocks that lie one behind the other on a drive."""
+
+VOLUME_DTYPE = struct_dtype(
+    "struct sq_volume_entry", number="u8", tenant="u8", size_bytes="u8", handle="u8", origin="u8", flags="u8"
+)
+"""A volume or snapshot as the log knows it."""
+
+VOLUME_UNWRITTEN_ERROR, VOLUME_IS_SNAPSHOT = 1, 2
+
+REACH_DTYPE = struct_dtype("struct sq_reach", number="u8", blocks="u8")
+"""A volume or snapshot that shows blocks of another one, and how many."""
+
+DAMAGE_DTYPE = struct_dtype("struct sq_damage", volume="u8", lba="u8", mba="u8", os_error="u8")
+"""A damaged block: whose, where, and what the operating system said (0: the content is wrong)."""
 
 
 class BlockState(IntEnum):

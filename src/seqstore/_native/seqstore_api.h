@@ -141,6 +141,7 @@ struct sq_stats {
     uint64_t position;
     uint64_t head_mba;         /* where the next block goes */
     uint64_t map_bytes;        /* memory of all extent maps */
+    uint64_t last_number;      /* highest number given to a volume, snapshot or layer so far */
     uint64_t last_sequence;    /* of a record on the medium */
     uint64_t flushed_sequence; /* of a record that is safe there */
     uint64_t syncs;

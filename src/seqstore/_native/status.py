@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 from seqstore._native._core import ffi, lib
 from seqstore.errors import (
+    AccessError,
+    BadBlockError,
     ClosedError,
     ConfigError,
     CorruptionError,
+    FormatError,
     InvariantError,
+    LostWritesError,
     MediumError,
     NotFoundError,
     OutOfSpaceError,
     SeqstoreError,
     UnwrittenError,
+    VersionError,
 )
+
+FORMAT_VERSION = 1
+"""The newest format of a drive that the core knows."""
+
+# What a medium says of blocks, and not of itself.
+_OF_BLOCKS = {errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EBADMSG}
 
 _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_INVALID: (ConfigError, "an argument is outside its range"),
@@ -26,6 +39,12 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),
     lib.SQ_E_OWNED: (MediumError, "the medium belongs to a store, which alone appends and resets"),
     lib.SQ_E_LIMIT: (MediumError, "there are more volumes than can be numbered; use another store"),
+    lib.SQ_E_IO: (MediumError, "the medium failed"),
+    lib.SQ_E_READ_ONLY: (AccessError, "it is open for reading alone"),
+    lib.SQ_E_FAILED: (
+        MediumError,
+        "the medium failed before, and what it holds is not known; close the store and open it again",
+    ),
 }
 
 
@@ -84,6 +103,37 @@ def fault_error(status: int, fault: Any, doing: str, *, volume: int, block_size:
             volume=owner,
             lba=lba,
             mba=mba,
+        )
+    return _medium_error(status, fault, doing)
+
+
+def _medium_error(status: int, fault: Any, doing: str) -> SeqstoreError | None:
+    """Make the exception for what lies on the medium, or for what it said."""
+    if status == lib.SQ_E_IO:
+        code, mba = int(fault.os_error), int(fault.mba)
+        message = f"{doing}: the medium failed at media block {mba}: {os.strerror(code)}"
+        if code in _OF_BLOCKS and mba != lib.SQ_NO_ADDRESS:
+            return BadBlockError(message, mba=mba, errno=code)
+        return MediumError(message, errno=code)
+    if status == lib.SQ_E_FORMAT:
+        return FormatError(
+            f"{doing}: media block {fault.mba} does not hold what belongs there: this is not the drive of"
+            " this store, or it is damaged; put the right one in its place, or restore it from a copy"
+        )
+    if status == lib.SQ_E_VERSION:
+        return VersionError(
+            f"{doing}: the drive is of format {fault.count}; this version of seqstore knows up to"
+            f" {FORMAT_VERSION}; use a newer one",
+            found=fault.count,
+            expected=FORMAT_VERSION,
+        )
+    if status == lib.SQ_E_LOST:
+        return LostWritesError(
+            f"{doing}: the drive holds records up to {fault.lba}, and had reported those up to {fault.count}"
+            " as flushed: it lied, or is an old copy; open the store with accept_loss=True to go on without"
+            " them",
+            last_sequence=fault.lba,
+            flushed_sequence=fault.count,
         )
     return None
 

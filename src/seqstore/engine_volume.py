@@ -1,0 +1,301 @@
+"""Typed handles on what a log holds: a volume, which is read and written, or a snapshot, which is read.
+
+Arguments become what C takes, statuses become exceptions, and nothing else happens here.
+
+A call goes out without room for details. If it fails it is repeated with a ``struct sq_fault`` that says
+where; should the repeat succeed, because another thread made room or closed a gap meanwhile, then that is
+the result. So the usual case costs one call and allocates nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+
+from seqstore._native._core import ffi, lib
+from seqstore._native.convert import give_back, lend, lend_array, wipe
+from seqstore._native.records import EXTENT_DTYPE
+from seqstore.errors import ConfigError
+from seqstore.units import unsigned
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from seqstore._native.convert import BytesLike
+    from seqstore.engine import Engine
+
+_EXTENTS_AT_ONCE = 1 << 16
+
+# The hot path looks these up in the module and nowhere else.
+_NULL = ffi.NULL
+_CHARS = ffi.typeof("char[]")
+_from_buffer = ffi.from_buffer
+_write = lib.sq_volume_write
+_read = lib.sq_volume_read
+
+
+class EngineView:
+    """Handle on a volume or snapshot of a log: the calls that read it.
+
+    Bytes go in and out by methods that are public here already: each layer of calls above them would cost
+    as much as a tenth of what they do.
+
+    Parameters
+    ----------
+    engine : Engine
+    handle : int
+        As the engine returned it.
+    name : str
+        For messages.
+    """
+
+    def __init__(self, engine: Engine, handle: int, name: str) -> None:
+        self._name = name
+        self._block_size = engine.medium.block_size
+        self._engine = engine
+        self._log = engine.log
+        self._handle = handle
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self._name
+
+    @property
+    def number(self) -> int:
+        """What names it on the medium; never used again."""
+        return self._handle >> 24
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a block."""
+        return self._block_size
+
+    def read(self, offset: SupportsIndex, length: SupportsIndex) -> bytes:
+        """Read bytes, at any offset and of any length.
+
+        Parameters
+        ----------
+        offset, length : int
+            Bytes.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        ConfigError
+            If the range reaches beyond the volume, or an argument is no integer.
+        UnwrittenError
+            If part of the range is unwritten and the volume was made with ``unwritten="error"``.
+        CorruptionError
+            If a block is not the one that was written.
+        MediumError
+            If the store is simulated.
+        NotFoundError
+            If the volume was deleted.
+        ClosedError
+            If the store was closed.
+        """
+        # C fills a bytes object that nobody else has seen yet, as C code may: CPython makes a new one here
+        # and cffi hands its address on. So no copy of the data stays behind in a buffer of ours.
+        try:
+            if type(length) is int and type(offset) is int:
+                data = bytes(length)
+                if _read(self._log, self._handle, offset, data, length, _NULL) == 0:
+                    return data
+        except (MemoryError, OverflowError, ValueError):
+            pass  # what follows says which argument is out of range
+        start, number = unsigned(offset, "offset"), unsigned(length, "length")
+        size, _ = self._info()
+        if start + number > size:
+            raise ConfigError(
+                f"read of {number} bytes at offset {start} of volume {self.name!r}: reaches beyond its end,"
+                f" at {size} bytes"
+            )
+        data = bytes(number)
+        self._call(_read, start, data, number, doing="read of {2} bytes at offset {0}")
+        return data
+
+    def readinto(self, offset: SupportsIndex, buffer: BytesLike) -> int:
+        """Read bytes into a buffer, and fill all of it.
+
+        Parameters
+        ----------
+        offset : int
+            Bytes from the start of the volume.
+        buffer : bytes-like, writable, C-contiguous
+            What is filled.
+
+        Returns
+        -------
+        int
+            Number of bytes read: the length of the buffer.
+
+        Raises
+        ------
+        ConfigError
+            If the range reaches beyond the volume, or the buffer cannot be filled.
+        UnwrittenError
+            As `read`; the buffer is untouched.
+        CorruptionError, MediumError, NotFoundError, ClosedError
+            As `read`.
+        """
+        # A call less for the usual kind: lending costs a tenth of the read.
+        is_usual = type(buffer) is bytearray
+        target = _from_buffer(_CHARS, buffer, True) if is_usual else lend(buffer, "buffer", True)
+        length = len(target)
+        try:
+            if type(offset) is int and _read(self._log, self._handle, offset, target, length, _NULL) == 0:
+                return length
+        except OverflowError:
+            pass  # what follows says what is wrong with the offset
+        try:
+            start = unsigned(offset, "offset")
+            self._call(_read, start, target, length, doing="read of {2} bytes at offset {0}")
+        finally:
+            give_back(target)
+        return length
+
+    # ---- what volume.py builds on -------------------------------------------------------------
+
+    def _call(self, function: Any, *arguments: Any, doing: str) -> None:
+        """Call a function of the core that takes a ``struct sq_fault``, and raise what it reports.
+
+        `doing` says what is tried; it is formatted with the arguments, and only if it fails.
+        """
+        if function(self._log, self._handle, *arguments, _NULL) == 0:
+            return
+        self._engine.medium.take_error()  # the repetition says it again
+        fault = ffi.new("struct sq_fault *")
+        status = function(self._log, self._handle, *arguments, fault)
+        if status == 0:
+            return
+        what = f"{doing.format(*arguments)} of volume {self.name!r}"
+        if status == lib.SQ_E_BOUNDS:
+            raise ConfigError(f"{what}: reaches beyond its end, at {self._info()[0]} bytes")
+        raise self._engine.failure_with(status, fault, what, self.number)
+
+    def _info(self) -> tuple[int, int]:
+        """Return the size in bytes and the number of mapped blocks."""
+        info = ffi.new("struct sq_volume_info *")
+        status = lib.sq_volume_info(self._log, self._handle, info)
+        self._engine.require(status, f"use of volume {self.name!r}")
+        return info.size_bytes, info.mapped_blocks
+
+    def _clone(self, number: int, tenant: int, *, unwritten_error: bool) -> int:
+        """Make a volume that begins as this snapshot is, and return its handle."""
+        doing = f"clone of snapshot {self.name!r}"
+        arguments = (self._handle, number, tenant, unwritten_error)
+        return self._engine.make(doing, lib.sq_volume_clone, *arguments)
+
+    def _delete(self) -> None:
+        self._engine.delete(self._handle, f"deletion of {self.name!r}")
+
+    def _read_blocks(self, lba: int | NDArray[np.uint64], count: int, out: NDArray[np.uint8]) -> None:
+        """Read a run, or blocks at C-contiguous lbas, into an array that has room for them."""
+        target = lend(out, "out", True)
+        if isinstance(lba, int):
+            self._call(lib.sq_volume_read_run, lba, count, target, doing="read of {1} blocks from lba {0}")
+        else:
+            lbas = lend_array("uint64_t[]", lba)
+            self._call(lib.sq_volume_read_blocks, lbas, count, target, doing="read of {1} blocks")
+
+    def _extents(self, lba: int) -> NDArray[np.void]:
+        """Return the first extents from `lba` on; none means that there are no more."""
+        extents = np.empty(_EXTENTS_AT_ONCE, EXTENT_DTYPE)
+        target = lend_array("struct sq_extent[]", extents)
+        count_out = ffi.new("uint64_t *")
+        status = lib.sq_volume_extents(self._log, self._handle, lba, len(extents), target, count_out)
+        self._engine.require(status, f"extents of volume {self.name!r}")
+        return extents[: count_out[0]]
+
+
+class EngineVolume(EngineView):
+    """Handle on a volume of a log: a view, and the calls that change it."""
+
+    def write(self, offset: SupportsIndex, data: BytesLike) -> int:
+        """Write bytes, at any offset and of any length.
+
+        A block that is written in part keeps its other bytes, zeros if it was unwritten.
+
+        Parameters
+        ----------
+        offset : int
+            Bytes from the start of the volume.
+        data : bytes-like
+            An array that is not C-contiguous is copied first.
+
+        Returns
+        -------
+        int
+            Number of bytes written, all of them.
+
+        Raises
+        ------
+        ConfigError
+            If the range reaches beyond the volume, or an argument is of the wrong kind.
+        OutOfSpaceError
+            If the drive has no room. Nothing has changed.
+        CorruptionError
+            If a block that is written in part is damaged. Nothing has changed.
+        NotFoundError
+            If the volume was deleted.
+        ClosedError
+            If the store was closed.
+        """
+        try:
+            buffer = data if type(data) is bytes else lend(data, "data")
+        except ConfigError:
+            if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
+                return self._write_copy(offset, data)
+            raise
+        length = len(buffer)
+        try:
+            # Only an int goes straight to C, which would cut off the fraction of other numbers.
+            if type(offset) is int and _write(self._log, self._handle, offset, buffer, length, _NULL) == 0:
+                return length
+        except OverflowError:
+            pass  # what follows says what is wrong with the offset
+        try:
+            start = unsigned(offset, "offset")
+            self._call(_write, start, buffer, length, doing="write of {2} bytes at offset {0}")
+        finally:
+            give_back(buffer)
+        return length
+
+    def _write_copy(self, offset: SupportsIndex, data: NDArray[Any]) -> int:
+        copy = data.copy()
+        try:
+            return self.write(offset, copy)
+        finally:
+            wipe(copy)
+
+    # ---- what volume.py builds on -------------------------------------------------------------
+
+    def _trim(self, offset: int, length: int) -> None:
+        self._call(lib.sq_volume_trim, offset, length, doing="trim of {1} bytes at offset {0}")
+
+    def _resize(self, size_bytes: int) -> None:
+        self._call(lib.sq_volume_resize, size_bytes, doing="resizing to {0} bytes (2**38 blocks at most)")
+
+    def _snapshot(self, number: int) -> int:
+        """Freeze what the volume shows under a number, and return the handle of the snapshot."""
+        doing = f"snapshot of volume {self.name!r}"
+        return self._engine.make(doing, lib.sq_volume_snapshot, self._handle, number)
+
+    def _rollback(self, snapshot: EngineView, number: int) -> None:
+        """Show what a snapshot shows, in a layer of the given number."""
+        status = lib.sq_volume_rollback(self._log, self._handle, snapshot._handle, number)
+        self._engine.require(status, f"rollback of volume {self.name!r}")
+
+    def _write_blocks(self, lba: int | NDArray[np.uint64], count: int, data: Any) -> None:
+        """Write a run, or blocks at C-contiguous lbas. `data` was lent, or is None on a simulated store."""
+        buffer = _NULL if data is None else data
+        if isinstance(lba, int):
+            self._call(lib.sq_volume_write_run, lba, count, buffer, doing="write of {1} blocks from lba {0}")
+        else:
+            lbas = lend_array("uint64_t[]", lba)
+            self._call(lib.sq_volume_write_blocks, lbas, count, buffer, doing="write of {1} blocks")

@@ -1,0 +1,323 @@
+"""An open store: its tenants, what it counts, and how it ends. `seqstore.store` puts one together."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Literal, SupportsIndex, cast, overload
+
+from seqstore._native.records import NO_ADDRESS, Scope
+from seqstore.drive import Drive
+from seqstore.errors import ConfigError, MediumError
+from seqstore.recovery import Recovery, settle
+from seqstore.registry import Registry
+from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
+from seqstore.snapshot import Snapshot
+from seqstore.stats import Remanence, Stats, make_stats
+from seqstore.tenants import Tenant
+from seqstore.units import format_size
+from seqstore.volume import Volume
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from seqstore.clock import Clock
+    from seqstore.opening import Parts
+    from seqstore.store import Store
+
+
+class OpenStore:
+    """What a `Store` does, however it was made.
+
+    Parameters
+    ----------
+    parts : Parts
+        Given back by `close`.
+    clock : Clock
+    place : str
+        Where the store is, for people.
+    read_only : bool
+        Whether nothing may change.
+    """
+
+    def __init__(self, parts: Parts, clock: Clock, *, place: str, read_only: bool = False) -> None:
+        self._parts = parts
+        self._engine = parts.engine
+        self._clock = clock
+        self._place = place
+        self._drive = Drive(parts.medium, parts.engine)
+        self._closing = threading.RLock()
+        self._totals = ScrubTotals()
+        self._scrubs: set[Scrub] = set()
+        self._registry = Registry(parts.engine, parts.catalog, read_only=read_only)
+        self._load()
+
+    # ---- life -------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether the store was closed."""
+        return self._engine.closed
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened for reading alone."""
+        return self._registry.read_only
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What opening the store found and did; None for a new one."""
+        return self._parts.recovery
+
+    def flush(self) -> None:
+        """Return when everything acknowledged is on the medium, of all volumes. Threads share one sync.
+
+        Raises
+        ------
+        MediumError
+            If the medium fails. What it holds is then not known; open the store again.
+        ClosedError
+            If the store was closed.
+        """
+        self._engine.flush()
+
+    def checkpoint(self) -> None:
+        """Flush, and write a checkpoint: the next opening reads the log from here on.
+
+        Raises
+        ------
+        MediumError, AccessError, ClosedError
+            As `flush`, and if the store was opened for reading alone.
+        """
+        self._registry.require_writable()
+        self._engine.checkpoint()
+        self._parts.note_flushed()
+
+    def close(self) -> None:
+        """Wait for the calls under way, flush, and give everything back. Closing again does nothing.
+
+        A store that was not closed is opened as after a crash: everything flushed is there.
+
+        Raises
+        ------
+        MediumError, InvariantError
+            If the store had failed, or fails now. It is closed all the same.
+        """
+        with self._closing:
+            if self.closed:
+                return
+            scrubs = list(self._scrubs)
+            for scrub in scrubs:
+                scrub.cancel()
+            for scrub in scrubs:
+                scrub.join()
+            self._parts.close(finish=not self.read_only)
+
+    def __enter__(self) -> Self:
+        self._engine.require_open()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.closed else f", {len(self.tenants)} tenants"
+        return f"<Store, {self._place}, {format_size(self._drive.capacity)}{state}>"
+
+    # ---- tenants ----------------------------------------------------------------------------
+
+    @property
+    def tenants(self) -> tuple[Tenant, ...]:
+        """The tenants in order of creation.
+
+        Raises
+        ------
+        ClosedError
+            If the store was closed.
+        """
+        self._engine.require_open()
+        return self._registry.tenants.items()
+
+    def tenant(self, name: str) -> Tenant:
+        """Return the tenant of a name, the same object each time.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        ClosedError
+            If the store was closed.
+        """
+        self._engine.require_open()
+        return self._registry.tenants.find(name)
+
+    def create_tenant(self, name: str) -> Tenant:
+        """Make a tenant.
+
+        Parameters
+        ----------
+        name : str
+            Not yet taken: 1 to 255 bytes of UTF-8 without control characters and ``/``.
+
+        Raises
+        ------
+        ConfigError
+            If the name is taken, or is none.
+        AccessError
+            If the store was opened for reading alone.
+        ClosedError
+            If the store was closed.
+        """
+        self._registry.require_writable()
+
+        def make() -> Tenant:
+            return self._adopt(name, self._registry.catalog.add_tenant(name))
+
+        return self._registry.tenants.add(name, make)
+
+    def _adopt(self, name: str, number: int) -> Tenant:
+        # There are no other open stores than these.
+        return Tenant(cast("Store", self), self._registry, name=name, number=number)
+
+    # ---- what is where, and what was done -----------------------------------------------------
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a block."""
+        return self._drive.block_size
+
+    @property
+    def drives(self) -> tuple[Drive, ...]:
+        """The drives: one."""
+        return (self._drive,)
+
+    def stats(self) -> Stats:
+        """Return the counters, which run from the store's making, and the gauges.
+
+        Raises
+        ------
+        ClosedError
+            If the store was closed.
+        """
+        return make_stats(
+            self._engine.counters(),
+            scrubbed_blocks=self._totals.scrubbed_blocks,
+            damaged_blocks=self._totals.damaged_blocks,
+        )
+
+    def remanence(self, tenant: Tenant | Volume | Snapshot | str | None = None) -> Remanence:
+        """Say how much residue there is, of everybody or of one owner.
+
+        Parameters
+        ----------
+        tenant : Tenant, Volume, Snapshot or str, optional
+            The owner; a deleted one leaves residue too. A string is the name of a tenant.
+
+        Raises
+        ------
+        ConfigError
+            If it is of another store, or of the wrong kind.
+        NotFoundError
+            If there is no tenant of that name.
+        ClosedError
+            If the store was closed.
+        """
+        residue, moved, oldest, position = self._engine.remanence(*self._scope(tenant))
+        oldest_writes = oldest_laps = None
+        if oldest != NO_ADDRESS:
+            oldest_writes = position - oldest
+            oldest_laps = oldest_writes / self._drive.blocks
+        return Remanence(
+            blocks=residue,
+            bytes=residue * self.block_size,
+            moved_blocks=moved,
+            oldest_writes=oldest_writes,
+            oldest_laps=oldest_laps,
+        )
+
+    @overload
+    def scrub(
+        self, *, rate: SupportsIndex | str | None = None, background: Literal[False] = False
+    ) -> ScrubReport: ...
+
+    @overload
+    def scrub(self, *, rate: SupportsIndex | str | None = None, background: Literal[True]) -> Scrub: ...
+
+    def scrub(
+        self, *, rate: SupportsIndex | str | None = None, background: bool = False
+    ) -> ScrubReport | Scrub:
+        """Read everything live and verify it. What is damaged is reported and counted, and stays as it is.
+
+        Parameters
+        ----------
+        rate : int or str, optional
+            Bytes in a second at most, by the store's clock; by default as fast as it goes.
+        background : bool
+            Whether to return at once, and scrub in a thread. Closing the store ends it.
+
+        Returns
+        -------
+        ScrubReport or Scrub
+            The report, or the running scrub that will have one.
+
+        Raises
+        ------
+        ConfigError
+            If the rate is no size above 0.
+        MediumError
+            If the store is simulated.
+        ClosedError
+            If the store was closed.
+        """
+        scrub = Scrub(self._engine, self._clock, self._totals, rate)
+        self._engine.require_open()
+        if not self._drive.medium.keeps_bytes:
+            raise MediumError("scrub: a simulated store keeps no bytes; a memory store does")
+        if not background:
+            return scrub.run()
+        self._scrubs.add(scrub)
+        scrub.start(self._scrubs.discard)
+        return scrub
+
+    def check(self) -> None:
+        """Walk every structure of the engine and compare them: slow, for tests and after doubts.
+
+        Raises
+        ------
+        InvariantError
+            If the engine contradicts itself, which is a bug in seqstore.
+        ClosedError
+            If the store was closed.
+        """
+        self._engine.check()
+
+    def _load(self) -> None:
+        """Take in the tenants, volumes and snapshots that there are."""
+        catalog = self._registry.catalog
+        try:
+            views = settle(catalog, self._engine, read_only=self.read_only)
+            living = [row for row in catalog.tenants() if not row.deleting]
+            tenants = {
+                row.number: self._registry.tenants.add(row.name, partial(self._adopt, row.name, row.number))
+                for row in living
+            }
+            for row, handle in views:
+                self._registry.load(row, handle, tenants[row.tenant])
+        except BaseException:
+            self._parts.close(finish=False)
+            raise
+
+    def _scope(self, owner: Tenant | Volume | Snapshot | str | None) -> tuple[Scope, int]:
+        if owner is None:
+            return Scope.ALL, 0
+        if isinstance(owner, str):
+            owner = self.tenant(owner)
+        if isinstance(owner, Tenant):
+            scope, store = Scope.TENANT, owner.store
+        elif isinstance(owner, (Volume, Snapshot)):
+            scope, store = Scope.VOLUME, owner.tenant.store
+        else:
+            raise ConfigError(f"tenant is {owner!r}; a tenant, a volume or the name of a tenant is expected")
+        if store is not self:
+            raise ConfigError(f"{owner!r} is of another store; ask that one")
+        return scope, owner.number

@@ -1,0 +1,222 @@
+"""The parts of a store, log and catalog, made or opened on a medium, and given back if one of them fails."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from seqstore import probe
+from seqstore._native.status import FORMAT_VERSION
+from seqstore.catalog import Catalog, DriveRow, Settings
+from seqstore.engine import Engine
+from seqstore.errors import FormatError, VersionError
+from seqstore.recovery import Recovery, make_recovery, rebuild
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seqstore.media.native import NativeMedium
+
+_DRIVE = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is asked of a log, new or old.
+
+    Attributes
+    ----------
+    verify : bool
+        Whether reads check the checksum.
+    checkpoint_bytes : int
+        A checkpoint after so much of the log; 0 leaves it to the core.
+    read_only, accept_loss, check_flushed : bool
+        For a log that is there already.
+    """
+
+    verify: bool
+    checkpoint_bytes: int = 0
+    read_only: bool = False
+    accept_loss: bool = False
+    check_flushed: bool = False
+
+    def for_log(self, drive: DriveRow, settings: Settings) -> dict[str, Any]:
+        """Return the fields of ``struct sq_log_options``."""
+        return {
+            "drive": drive.identity,
+            "reserve_ppm": settings.reserve_ppm,
+            "verify": self.verify,
+            "read_only": self.read_only,
+            "accept_loss": self.accept_loss,
+            "check_flushed": self.check_flushed,
+            "checkpoint_blocks": -(-self.checkpoint_bytes // drive.block_size),
+            "expect_sequence": drive.flushed_sequence,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a store is put together from.
+
+    Attributes
+    ----------
+    medium : NativeMedium
+    is_own_medium : bool
+        Whether the store closes it.
+    engine : Engine
+    catalog : Catalog
+    recovery : Recovery or None
+        None for a new store.
+    """
+
+    medium: NativeMedium
+    is_own_medium: bool
+    engine: Engine
+    catalog: Catalog
+    recovery: Recovery | None = None
+
+    def note_flushed(self) -> None:
+        """Let the catalog remember how much is known to be on the medium."""
+        self.catalog.note_flushed(_DRIVE, self.engine.counters()["flushed_sequence"])
+
+    def close(self, *, finish: bool) -> None:
+        """Give everything back, whatever fails; with `finish` as a clean end."""
+        with ExitStack() as ending:
+            if self.is_own_medium:
+                ending.callback(self.medium.close)
+            ending.callback(self.catalog.close)
+            ending.callback(self.engine.close)
+            if finish and self.engine.durable:
+                self.engine.finish()
+                self.note_flushed()
+
+
+def describe(medium: NativeMedium, identity: int) -> DriveRow:
+    """Describe a drive to the catalog of a new store."""
+    return DriveRow(
+        number=_DRIVE,
+        identity=identity,
+        block_size=medium.block_size,
+        zone_blocks=medium.zone_blocks,
+        blocks=medium.blocks,
+        flushed_sequence=0,
+    )
+
+
+def make_parts(
+    medium: NativeMedium,
+    catalog: Path | None,
+    *,
+    identity: int,
+    settings: Settings,
+    options: Options,
+    is_own_medium: bool = True,
+) -> Parts:
+    """Make a log on a new medium, and a catalog beside it."""
+    drive = describe(medium, identity)
+    engine = Engine(medium, **options.for_log(drive, settings))
+    try:
+        tables = Catalog.create(catalog, settings, drive)
+    except BaseException:
+        engine.close()
+        raise
+    return Parts(medium=medium, is_own_medium=is_own_medium, engine=engine, catalog=tables)
+
+
+def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool) -> Parts:
+    """Open the log on a medium that the catalog knows."""
+    drive = catalog.drive
+    engine = open_log(medium, drive, catalog.settings, options)
+    try:
+        flushed = engine.counters()["flushed_sequence"]
+        if flushed != drive.flushed_sequence and not options.read_only:
+            # After a crash the log knows more than the catalog. Noted, so that a later opening misses it.
+            catalog.note_flushed(drive.number, flushed)
+    except BaseException:
+        engine.close()
+        raise
+    return Parts(
+        medium=medium,
+        is_own_medium=is_own_medium,
+        engine=engine,
+        catalog=catalog,
+        recovery=make_recovery(engine.recovery or {}),
+    )
+
+
+def open_log(medium: NativeMedium, drive: DriveRow, settings: Settings, options: Options) -> Engine:
+    """Open the log on a medium, which must be divided as the catalog says."""
+    found = (medium.blocks, medium.block_size, medium.zone_blocks)
+    expected = (drive.blocks, drive.block_size, drive.zone_blocks)
+    if found != expected:
+        raise FormatError(
+            f"the drive is divided otherwise than the catalog says: {found} blocks, bytes of a block and"
+            f" blocks of a segment, {expected} are expected; use the medium that the store was made on"
+        )
+    return Engine(medium, recover=True, **options.for_log(drive, settings))
+
+
+def label_of(medium: NativeMedium) -> probe.Label | None:
+    """Read the label of a medium that is divided already."""
+    for zone in range(medium.zones):
+        mba = zone * medium.zone_blocks
+        label = probe.parse_label(medium.read(mba, 1), mba * medium.block_size)
+        if label is not None:
+            return label
+    return None
+
+
+def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
+    """Describe a drive of which the catalog says nothing.
+
+    Raises
+    ------
+    FormatError, VersionError
+        If there is no drive of a known format.
+    """
+    if label is None:
+        raise FormatError(f"{where} holds no record of seqstore; the catalog cannot be made from it")
+    if label.version > FORMAT_VERSION:
+        raise VersionError(
+            f"{where} is of format {label.version}; this version of seqstore knows up to {FORMAT_VERSION};"
+            " use a newer one",
+            found=label.version,
+            expected=FORMAT_VERSION,
+        )
+    return DriveRow(
+        number=_DRIVE,
+        identity=label.identity,
+        block_size=label.block_size,
+        zone_blocks=label.zone_blocks,
+        blocks=label.blocks,
+        flushed_sequence=0,
+    )
+
+
+def open_medium(medium: NativeMedium, path: Path | None, *, options: Options, settings: Settings) -> Parts:
+    """Open the store on a medium of the caller's.
+
+    Parameters
+    ----------
+    medium : NativeMedium
+    path : Path or None
+        The catalog's file; None makes one in memory from the log.
+    options : Options
+    settings : Settings
+        Stand in where there is no catalog to say it.
+    """
+    if path is not None:
+        catalog = Catalog.open(path, read_only=options.read_only)
+    else:
+        drive = row_of_label(label_of(medium), repr(medium))
+        engine = open_log(medium, drive, settings, replace(options, read_only=True))
+        try:
+            catalog = rebuild(None, None, engine, drive, settings)
+        finally:
+            engine.close()
+    try:
+        return open_parts(medium, catalog, options=options, is_own_medium=False)
+    except BaseException:
+        catalog.close()
+        raise

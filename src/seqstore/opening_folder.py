@@ -1,0 +1,216 @@
+"""Stores in a directory: made as a whole or not at all, and what may be wrong with one that is opened."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from seqstore import probe
+from seqstore.catalog import Catalog, DriveRow, Settings
+from seqstore.errors import ConfigError, FormatError, MediumError, NotFoundError, VersionError
+from seqstore.folder import os_errors
+from seqstore.media import FileMedium
+from seqstore.opening import Options, Parts, make_parts, open_log, open_parts, row_of_label
+from seqstore.recovery import rebuild
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seqstore.folder import Folder
+    from seqstore.media.native import NativeMedium
+
+
+def require_store(folder: Folder, *, rebuild_catalog: bool) -> None:
+    """Check that a directory is one of a store, and has its drive.
+
+    Raises
+    ------
+    NotFoundError
+        If nothing is there.
+    FormatError
+        If it is no store, or its catalog is gone.
+    MediumError
+        If the drive is missing.
+    """
+    name = repr(str(folder.path))
+    with os_errors(f"opening the store {name}"):
+        if not folder.path.exists():
+            raise NotFoundError(f"there is no {name}; Store.create makes a store")
+        has_catalog, has_drive = folder.catalog.exists(), folder.drive.exists()
+        is_linked = folder.drive.is_symlink()
+    if not has_catalog and not has_drive and not is_linked:
+        raise FormatError(f"{name} is no store: it has no catalog.db; Store.create makes a store")
+    if not has_drive:
+        fate = "a link to nothing" if is_linked else "gone"
+        raise MediumError(
+            f"the drive of the store {name} is missing: {str(folder.drive)!r} is {fate}; put it back, or link"
+            " it there",
+            errno=errno.ENOENT,
+        )
+    if not has_catalog and not rebuild_catalog:
+        raise FormatError(
+            f"the catalog of the store {name} is gone; put catalog.db back, or open the store with"
+            " rebuild_catalog=True to make it anew from the drive"
+        )
+
+
+def make_folder(
+    folder: Folder,
+    capacity: SupportsIndex | str,
+    device: Path | None,
+    *,
+    identity: int,
+    settings: Settings,
+    options: Options,
+    geometry: dict[str, Any],
+    preallocate: bool,
+) -> Parts:
+    """Make a store in a directory, or nothing.
+
+    The catalog comes last: a directory without one is no store, so a crash on the way leaves none.
+    """
+    if device is not None:
+        refuse_used(device)
+    with ExitStack() as undo:
+        undo.callback(folder.remove)
+        folder.make(device)
+        medium = FileMedium(
+            folder.drive if device is None else device,
+            capacity,
+            create=device is None,
+            direct=settings.direct,
+            preallocate=preallocate,
+            **geometry,
+        )
+        undo.callback(medium.close)
+        parts = make_parts(medium, folder.catalog, identity=identity, settings=settings, options=options)
+        undo.callback(parts.close, finish=False)
+        folder.sync()
+        undo.pop_all()
+    return parts
+
+
+def refuse_used(device: Path) -> None:
+    """Refuse a device or file that holds a drive already.
+
+    Raises
+    ------
+    ConfigError
+        If it does.
+    """
+    label = probe.find_label(device)
+    if label is not None:
+        raise ConfigError(
+            f"{str(device)!r} holds a drive of seqstore already, of identity {label.identity:016x}; overwrite"
+            " its beginning to give it up, or choose another"
+        )
+
+
+def open_folder(
+    folder: Folder, *, options: Options, direct: bool | None, rebuild_catalog: bool, settings: Settings
+) -> Parts:
+    """Open the store in a directory.
+
+    Parameters
+    ----------
+    folder : Folder
+    options : Options
+    direct : bool or None
+        None stands for what the store was made with.
+    rebuild_catalog : bool
+        Whether the catalog is made anew.
+    settings : Settings
+        Stand in for those of a catalog that is gone.
+    """
+    require_store(folder, rebuild_catalog=rebuild_catalog)
+    with ExitStack() as undo:
+        catalog = _open_catalog(folder, options, lenient=rebuild_catalog)
+        if catalog is not None:
+            undo.callback(catalog.close)
+            drive, settings = catalog.drive, catalog.settings
+        else:
+            drive = row_of_label(probe.find_label(folder.drive), f"the drive {str(folder.drive)!r}")
+        medium = _open_medium(folder, drive, settings, options, direct)
+        undo.callback(medium.close)
+        try:
+            if rebuild_catalog:
+                catalog = _rebuild_in_place(folder, catalog, medium, drive, settings, options=options)
+                undo.callback(catalog.close)
+            assert catalog is not None
+            parts = open_parts(medium, catalog, options=options, is_own_medium=True)
+        except FormatError as error:
+            _explain(folder, drive, error)
+            raise
+        undo.pop_all()
+    return parts
+
+
+def _open_catalog(folder: Folder, options: Options, *, lenient: bool) -> Catalog | None:
+    """Open the catalog; None for one that is gone or damaged and is to be made anew."""
+    if lenient and not folder.catalog.exists():
+        return None
+    try:
+        catalog = Catalog.open(folder.catalog, read_only=options.read_only)
+    except VersionError:
+        raise
+    except FormatError:
+        if lenient:
+            return None
+        raise
+    try:
+        # All of it is read once, so that damage shows here.
+        _ = catalog.drive, catalog.settings, catalog.tenants(), catalog.volumes()
+    except FormatError:
+        catalog.close()
+        if lenient:
+            return None
+        raise
+    return catalog
+
+
+def _open_medium(
+    folder: Folder, drive: DriveRow, settings: Settings, options: Options, direct: bool | None
+) -> FileMedium:
+    return FileMedium(
+        folder.drive.resolve(),
+        drive.blocks * drive.block_size,
+        block_size=drive.block_size,
+        zone_size=drive.zone_blocks * drive.block_size,
+        create=False,
+        direct=settings.direct if direct is None else direct,
+        read_only=options.read_only,
+    )
+
+
+def _rebuild_in_place(
+    folder: Folder,
+    old: Catalog | None,
+    medium: NativeMedium,
+    drive: DriveRow,
+    settings: Settings,
+    *,
+    options: Options,
+) -> Catalog:
+    """Make a new catalog from the log, put it in the place of the old one, and open it."""
+    fresh = folder.catalog.with_name("catalog.db.new")
+    folder.discard(fresh)
+    engine = open_log(medium, drive, settings, options)
+    try:
+        rebuild(fresh, old, engine, drive, settings).close()
+    finally:
+        engine.close()
+        if old is not None:
+            old.close()
+    folder.put_catalog(fresh)
+    return Catalog.open(folder.catalog)
+
+
+def _explain(folder: Folder, drive: DriveRow, error: FormatError) -> None:
+    """Say so if the drive is another store's."""
+    label = probe.find_label(folder.drive)
+    if label is not None and label.identity != drive.identity:
+        raise FormatError(
+            f"the drive {str(folder.drive)!r} is of another store: its identity is {label.identity:016x},"
+            f" {drive.identity:016x} is expected; put the right one in its place"
+        ) from error

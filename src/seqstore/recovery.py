@@ -1,0 +1,234 @@
+"""What opening a store finds and puts right: the log's own report, and the catalog beside the log."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seqstore._native.records import VOLUME_IS_SNAPSHOT, VOLUME_UNWRITTEN_ERROR
+from seqstore.catalog import Catalog, DriveRow, Kind, Settings, VolumeRow
+from seqstore.errors import FormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seqstore.engine import Engine
+
+_LEDGER_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What opening a drive found and did.
+
+    Attributes
+    ----------
+    clean : bool
+        Whether the store had been closed; otherwise a crash ended it.
+    checkpoint_sequence, last_sequence : int
+        Record at which the checkpoint begins that was loaded; last record of the log.
+    records : int
+        Records behind the checkpoint that were read.
+    verified_blocks : int
+        Blocks of data that were read, because nobody knew whether they had reached the medium.
+    read_blocks, zeroed_blocks : int
+        All blocks that were read; blocks overwritten because a write that was cut off may lie there.
+    void_entries : int
+        Entries of a last request that was cut off, and has no effect.
+    lost_records : int
+        Flushed records that are missing; above 0 only where the loss was accepted.
+    position : int
+        The log's time at its end.
+    """
+
+    clean: bool
+    checkpoint_sequence: int
+    last_sequence: int
+    records: int
+    verified_blocks: int
+    read_blocks: int
+    zeroed_blocks: int
+    void_entries: int
+    lost_records: int
+    position: int
+
+
+def make_recovery(fields: dict[str, int]) -> Recovery:
+    """Make a `Recovery` of the fields of ``struct sq_recovery``."""
+    values: dict[str, Any] = {name: fields[name] for name in Recovery.__slots__}
+    return Recovery(**{**values, "clean": bool(fields["clean"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """A volume or snapshot as the log knows it."""
+
+    number: int
+    tenant: int
+    handle: int
+    origin: int
+    unwritten_error: bool
+    is_snapshot: bool
+
+    @property
+    def scope(self) -> int:
+        """Within which its name is unique: a volume's tenant, or the volume that a snapshot is of."""
+        return self.origin if self.is_snapshot else self.tenant
+
+    def agrees_with(self, row: VolumeRow) -> bool:
+        """Tell whether a row of the catalog stands for the same thing."""
+        of_row = (row.tenant, row.origin, row.unwritten == "error", row.kind == "snapshot")
+        return of_row == (self.tenant, self.origin, self.unwritten_error, self.is_snapshot)
+
+
+def log_entries(engine: Engine) -> dict[int, LogEntry]:
+    """List what the log knows, by number and in order of creation."""
+    entries = {}
+    for row in sorted(engine.volumes(), key=lambda row: int(row["number"])):
+        flags = int(row["flags"])
+        entries[int(row["number"])] = LogEntry(
+            number=int(row["number"]),
+            tenant=int(row["tenant"]),
+            handle=int(row["handle"]),
+            origin=int(row["origin"]),
+            unwritten_error=bool(flags & VOLUME_UNWRITTEN_ERROR),
+            is_snapshot=bool(flags & VOLUME_IS_SNAPSHOT),
+        )
+    return entries
+
+
+def settle(catalog: Catalog, engine: Engine, *, read_only: bool) -> list[tuple[VolumeRow, int]]:
+    """Bring catalog and log to say the same.
+
+    Rows that the log does not know are dropped: their making was cut off, or they were deleted. Tenants whose
+    deletion was cut off are deleted. With `read_only` both are left out and nothing is changed.
+
+    Returns
+    -------
+    list of (VolumeRow, int)
+        The volumes and snapshots that there are, and their handles, in order of creation.
+
+    Raises
+    ------
+    FormatError
+        If the log knows volumes that the catalog does not, or knows them otherwise.
+    """
+    entries, rows = log_entries(engine), catalog.volumes()
+    by_number = {row.number: row for row in rows}
+    strange = [
+        number
+        for number, entry in entries.items()
+        if number not in by_number or not entry.agrees_with(by_number[number])
+    ]
+    if strange:
+        raise FormatError(
+            f"the catalog is older than the drive, or another store's: the drive holds {len(entries)} volumes"
+            f" and snapshots, and of number {strange[0]} the catalog says something else or nothing; put the"
+            " right catalog in place, or open the store with rebuild_catalog=True"
+        )
+    doomed = {tenant.number for tenant in catalog.tenants() if tenant.deleting}
+    if not read_only:
+        for row in rows:
+            if row.number not in entries:
+                catalog.remove_volume(row.number)
+        _finish_deletions(catalog, engine, doomed, entries.values())
+    return [
+        (row, entries[row.number].handle)
+        for row in rows
+        if row.number in entries and row.tenant not in doomed
+    ]
+
+
+def _finish_deletions(
+    catalog: Catalog, engine: Engine, doomed: set[int], entries: Iterable[LogEntry]
+) -> None:
+    for entry in entries:
+        if entry.tenant in doomed:
+            engine.delete(entry.handle, "completing the deletion of a tenant")
+    engine.commit()
+    for tenant in doomed:
+        catalog.remove_tenant(tenant)
+
+
+def rebuild(
+    path: Path | None, old: Catalog | None, engine: Engine, drive: DriveRow, settings: Settings
+) -> Catalog:
+    """Make a catalog anew from what the log knows.
+
+    Parameters
+    ----------
+    path : Path or None
+        Of the new catalog, where nothing is yet; None for memory.
+    old : Catalog, optional
+        Gives the names of what it knows. Others get names from their numbers, such as ``volume-7``.
+    engine : Engine
+    drive : DriveRow
+    settings : Settings
+    """
+    entries = log_entries(engine)
+    catalog = Catalog.create(path, settings, drive)
+    try:
+        with catalog.atomic():
+            _copy_tenants(catalog, old, {entry.tenant for entry in entries.values()})
+            known = {row.number: row for row in old.volumes()} if old else {}
+            for row in _rows(entries.values(), known):
+                catalog.add_volume(row)
+            catalog.skip_numbers(tenants=_highest_tenant(engine), volumes=engine.counters()["last_number"])
+    except BaseException:
+        catalog.close()
+        raise
+    return catalog
+
+
+def _copy_tenants(catalog: Catalog, old: Catalog | None, owners: set[int]) -> None:
+    """Add the tenants of the old catalog, and the owners that it does not know."""
+    rows = old.tenants() if old else []
+    names = {row.number: row.name for row in rows}
+    for number in sorted(names.keys() | owners):
+        catalog.add_tenant(names.get(number) or _free_name(f"tenant-{number}", set(names.values())), number)
+    for row in rows:
+        if row.deleting:
+            catalog.mark_deleting(row.number)
+
+
+def _rows(entries: Iterable[LogEntry], known: dict[int, VolumeRow]) -> Iterator[VolumeRow]:
+    """Find a name for each entry of the log, first for those that had one."""
+    taken: defaultdict[tuple[bool, int], set[str]] = defaultdict(set)
+    unknown = []
+    for entry in entries:
+        row = known.get(entry.number)
+        if row is not None and entry.agrees_with(row):
+            taken[entry.is_snapshot, entry.scope].add(row.name)
+            yield row
+        else:
+            unknown.append(entry)
+    for entry in unknown:
+        kind: Kind = "snapshot" if entry.is_snapshot else "volume"
+        names = taken[entry.is_snapshot, entry.scope]
+        name = _free_name(f"{kind}-{entry.number}", names)
+        names.add(name)
+        yield VolumeRow(
+            number=entry.number,
+            tenant=entry.tenant,
+            kind=kind,
+            name=name,
+            unwritten="error" if entry.unwritten_error else "zero",
+            origin=entry.origin,
+        )
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    return name
+
+
+def _highest_tenant(engine: Engine) -> int:
+    """Return the highest number of a tenant of whom anything is left on the drive."""
+    medium, highest = engine.medium, 0
+    for first in range(0, medium.blocks, _LEDGER_AT_ONCE):
+        count = min(_LEDGER_AT_ONCE, medium.blocks - first)
+        highest = max(highest, int(engine.ledger(first, count)["tenant"].max()))
+    return highest
