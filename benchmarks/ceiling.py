@@ -1,8 +1,9 @@
-"""C loops that show what the machine can do: memcpy of blocks, random accesses; nothing else around them."""
+"""C loops that show what the machine can do: memcpy, random accesses, files; nothing else around them."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import tempfile
 import time
 from functools import cache
@@ -17,10 +18,15 @@ from numpy.typing import NDArray
 _DECLARATION = """
 void copy_blocks(uint8_t *to, const uint64_t *blocks, const uint8_t *from, uint64_t count, uint64_t bytes);
 void touch(uint32_t *map, uint64_t map_count, uint64_t *ledger, uint64_t ledger_count, uint64_t writes);
+int write_steps(int file, uint64_t steps, const uint8_t *data, uint64_t bytes, uint64_t sync_every);
+int read_steps(int file, uint64_t offset, uint64_t length, uint8_t *data, uint64_t bytes);
 """
 _SOURCE = """
+#define _GNU_SOURCE
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 void copy_blocks(uint8_t *to, const uint64_t *blocks, const uint8_t *from, uint64_t count, uint64_t bytes)
 {
     for (uint64_t i = 0; i < count; i++)
@@ -44,6 +50,25 @@ void touch(uint32_t *map, uint64_t map_count, uint64_t *ledger, uint64_t ledger_
         for (int i = 0; i < 48; i++)
             ledger[l[i]] += 1;
     }
+}
+int write_steps(int file, uint64_t steps, const uint8_t *data, uint64_t bytes, uint64_t sync_every)
+{
+    for (uint64_t i = 0; i < steps; i++) {
+        if (pwrite(file, data, bytes, (off_t)(i * bytes)) != (ssize_t)bytes)
+            return errno != 0 ? errno : EIO;
+        if ((i + 1) % sync_every == 0 && fdatasync(file) != 0)
+            return errno;
+    }
+    return 0;
+}
+int read_steps(int file, uint64_t offset, uint64_t length, uint8_t *data, uint64_t bytes)
+{
+    for (uint64_t done = 0; done < length; done += bytes) {
+        uint64_t here = length - done < bytes ? length - done : bytes;
+        if (pread(file, data, here, (off_t)(offset + done)) != (ssize_t)here)
+            return errno != 0 ? errno : EIO;
+    }
+    return 0;
 }
 """
 
@@ -95,3 +120,20 @@ def touch(map_count: int, ledger_count: int, writes: int) -> float:
     start = time.perf_counter()
     core.lib.touch(lent[0], map_count, lent[1], ledger_count, writes)
     return (time.perf_counter() - start) / writes
+
+
+def write_steps(file: int, data: bytes, steps: int, sync_every: int) -> None:
+    """Write `data` to a file so many times, one after the other from its start, with fdatasync in between."""
+    core: Any = _build()
+    error = core.lib.write_steps(file, steps, core.ffi.from_buffer("uint8_t[]", data), len(data), sync_every)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def read_steps(file: int, offset: int, length: int, buffer: bytearray) -> None:
+    """Read a range of a file into a buffer, as much at once as it holds."""
+    core: Any = _build()
+    target = core.ffi.from_buffer("uint8_t[]", buffer, True)
+    error = core.lib.read_steps(file, offset, length, target, len(buffer))
+    if error:
+        raise OSError(error, os.strerror(error))

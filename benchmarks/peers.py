@@ -14,7 +14,7 @@ import rocksdict
 from benchmarks.workloads import BLOCK
 
 TRANSACTION = 1000
-"""Puts of a transaction, of the peers that have them."""
+"""Puts of a transaction, of the peers that have them, unless they are told otherwise."""
 
 
 class Peer(Protocol):
@@ -45,21 +45,51 @@ class NumpyRows:
 
 
 class Lmdb:
-    """LMDB without syncing, a transaction for 1,000 puts, values copied out."""
+    """LMDB, values copied out.
 
-    def __init__(self, folder: Path, blocks: int) -> None:
+    Parameters
+    ----------
+    folder : Path
+    blocks : int
+        Number of keys, all of which are put at first.
+    synced : bool
+        Whether a transaction is on the medium, safe, when it is done.
+    writemap : bool
+        Whether LMDB writes through its memory map.
+    transaction : int
+        Puts of a transaction.
+    block : bytes
+        What is put at first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        blocks: int,
+        *,
+        synced: bool = False,
+        writemap: bool = True,
+        transaction: int = TRANSACTION,
+        block: bytes = bytes(BLOCK),
+    ) -> None:
         self.env = lmdb.open(
-            str(folder / "lmdb"), map_size=16 * blocks * BLOCK, sync=False, metasync=False, writemap=True
+            str(folder / "lmdb"),
+            map_size=16 * blocks * BLOCK,
+            sync=synced,
+            metasync=synced,
+            writemap=writemap,
         )
         self.keys = [key.to_bytes(4, "big") for key in range(blocks)]
-        self.put_all(list(range(blocks)), bytes(BLOCK))
+        self.transaction = TRANSACTION
+        self.put_all(list(range(blocks)), block)
+        self.transaction = transaction
 
     def put_all(self, keys: list[int], block: bytes) -> None:
-        names = self.keys
-        for start in range(0, len(keys), TRANSACTION):
+        names, puts = self.keys, self.transaction
+        for start in range(0, len(keys), puts):
             with self.env.begin(write=True) as transaction:
                 put = transaction.put
-                for key in keys[start : start + TRANSACTION]:
+                for key in keys[start : start + puts]:
                     put(names[key], block)
 
     def get_all(self, keys: list[int]) -> None:
@@ -100,20 +130,30 @@ class Rocks:
 
 
 class Sqlite:
-    """Blobs in SQLite, synchronous off, a transaction for 1,000 puts."""
+    """Blobs in SQLite with a write-ahead log. Parameters as of `Lmdb`; synced is ``synchronous = FULL``."""
 
-    def __init__(self, folder: Path, blocks: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        blocks: int,
+        *,
+        synced: bool = False,
+        transaction: int = TRANSACTION,
+        block: bytes = bytes(BLOCK),
+    ) -> None:
         self.connection = sqlite3.connect(folder / "blobs.db", isolation_level=None)
-        self.connection.execute("PRAGMA synchronous = OFF")
+        self.connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'OFF'}")
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("CREATE TABLE block (key INTEGER PRIMARY KEY, data BLOB)")
-        self.put_all(list(range(blocks)), bytes(BLOCK))
+        self.transaction = TRANSACTION
+        self.put_all(list(range(blocks)), block)
+        self.transaction = transaction
 
     def put_all(self, keys: list[int], block: bytes) -> None:
-        execute = self.connection.execute
-        for start in range(0, len(keys), TRANSACTION):
+        execute, puts = self.connection.execute, self.transaction
+        for start in range(0, len(keys), puts):
             execute("BEGIN")
-            for key in keys[start : start + TRANSACTION]:
+            for key in keys[start : start + puts]:
                 execute("INSERT OR REPLACE INTO block VALUES (?, ?)", (key, block))
             execute("COMMIT")
 
@@ -127,17 +167,30 @@ class Sqlite:
 
 
 class PlainFile:
-    """pwrite and pread on a file in the page cache."""
+    """pwrite and pread on a file in the page cache.
 
-    def __init__(self, folder: Path, blocks: int) -> None:
+    Parameters
+    ----------
+    folder : Path
+    blocks : int
+    flush_every : int
+        Writes between two calls of fdatasync; 0 for none.
+    """
+
+    def __init__(self, folder: Path, blocks: int, *, flush_every: int = 0) -> None:
         self.descriptor = os.open(folder / "plain", os.O_RDWR | os.O_CREAT)
+        self.flush_every = flush_every
         for start in range(0, blocks, 256):
             os.pwrite(self.descriptor, bytes(256 * BLOCK), start * BLOCK)
 
     def put_all(self, keys: list[int], block: bytes) -> None:
         descriptor, pwrite = self.descriptor, os.pwrite
-        for key in keys:
-            pwrite(descriptor, block, key * BLOCK)
+        batch = self.flush_every or max(len(keys), 1)
+        for start in range(0, len(keys), batch):
+            for key in keys[start : start + batch]:
+                pwrite(descriptor, block, key * BLOCK)
+            if self.flush_every:
+                os.fdatasync(descriptor)
 
     def get_all(self, keys: list[int]) -> None:
         descriptor, pread = self.descriptor, os.pread

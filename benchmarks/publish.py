@@ -1,15 +1,22 @@
-"""Puts the table of the last run into the documents: ``python -m benchmarks.publish``."""
+"""Puts the tables of the last runs into the documents: ``python -m benchmarks.publish``."""
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 from pathlib import Path
-from typing import Any
+
+from benchmarks.side_by_side import Result, Session
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "build" / "benchmarks"
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "reference" / "benchmarks.md"
+
+SECTIONS = {
+    "benchmarks": ("bench_batches", "bench_calls", "bench_import", "bench_simulated"),
+    "durable": ("bench_durable", "bench_recovery", "bench_snapshots"),
+}
+"""Markers in the documents, and the files of benchmarks whose results stand between them."""
 
 
 def processor() -> str:
@@ -19,18 +26,17 @@ def processor() -> str:
     return platform.processor()
 
 
-def short_table(results: list[dict[str, Any]]) -> str:
+def short_table(results: list[Result]) -> str:
     """The rows of our own that have a figure to reach."""
     lines = ["| what | measured | compared with | ratio | to reach |", "|---|---|---|---|---|"]
     for result in results:
-        if not result["to_reach"] or result["ours"] == result["against"]:
+        if not result.to_reach or result.ours == result.against:
             continue
-        rates = sorted(result["rates"][result["ours"]])
-        median = f"{rates[len(rates) // 2]:.3g} {result['unit']}"
-        sign = "at most" if "less is better" in result["unit"] else "at least"
+        median = f"{result.median(result.ours):.3g} {result.unit}"
+        sign = "at most" if "less is better" in result.unit else "at least"
         lines.append(
-            f"| {result['question']} | {median.replace(' (less is better)', '')} | {result['against']}"
-            f" | {result['ratio']:.2f} | {sign} {result['to_reach']:g} |"
+            f"| {result.question} | {median.replace(' (less is better)', '')} | {result.against}"
+            f" | {result.ratio:.2f} | {sign} {result.to_reach:g} |"
         )
     return "\n".join(lines)
 
@@ -45,14 +51,17 @@ def replace(path: Path, marker: str, text: str) -> None:
 
 
 def main() -> None:
-    results = json.loads((RUN / "results.json").read_text(encoding="utf-8"))
     machine = f"Measured on {processor()}, Python {platform.python_version()}, {platform.system()}.\n\n"
-    replace(ROOT / "README.md", "benchmarks", short_table(results))
-    replace(
-        ROOT / "docs/reference/benchmarks.md",
-        "results",
-        machine + (RUN / "table.md").read_text("utf-8").rstrip(),
-    )
+    for marker, modules in SECTIONS.items():
+        missing = [module for module in modules if not (RUN / f"{module}.json").exists()]
+        if missing:
+            print(f"{marker}: left as it was, since there is no run of {', '.join(missing)}")
+            continue
+        session = Session()
+        for module in modules:
+            session.load(RUN / f"{module}.json")
+        replace(README, marker, short_table(session.results))
+        replace(PAGE, marker, machine + session.markdown().rstrip())
 
 
 if __name__ == "__main__":

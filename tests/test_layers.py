@@ -22,7 +22,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("demo",),
-    ("frontends", "sim", "testing", "report"),
+    ("frontends", "sim", "testing", "report", "inspect"),
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs
     ("store",),
     ("open_store", "opening", "opening_folder", "probe", "folder", "recovery", "scrub"),

@@ -1,13 +1,15 @@
 """The command ``seqstore``.
 
 Exit status: 0 if all went well, 1 if a claim does not hold or the store failed, 2 if the command cannot be
-used as it was given, 130 after an interrupt.
+used as it was given, 130 after an interrupt. ``inspect`` ends with 1 if the drive is damaged, with 2 if it
+cannot be read as one.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +23,10 @@ _EPILOG = """\
 examples:
   seqstore demo                         the story on this Python's standard library
   seqstore demo ~/Documents             the same on files of your own, which are only read
+  seqstore inspect lab.store/drives/0.img
+                                        what lies on a drive, and whether it is sound
 
-`seqstore demo --help` says more.
+`seqstore VERB --help` says more.
 """
 
 _DEMO_DESCRIPTION = """\
@@ -40,6 +44,21 @@ examples:
   seqstore demo --quiet --no-picture          figures and claims only
 
 exit status: 0 if every claim holds, 1 if one does not, 2 if the input cannot be used.
+"""
+
+_INSPECT_DESCRIPTION = """\
+Reads a drive block by block, without the engine and without writing anything: its identity and sizes, the
+log and its newest checkpoint, volumes and snapshots, who owns which blocks, what is dead and lies there
+still, and what is damaged. Works on drives that were not closed, and as far as possible on broken ones.
+"""
+
+_INSPECT_EPILOG = """\
+examples:
+  seqstore inspect lab.store/drives/0.img
+  seqstore inspect /dev/sdx --quick           without reading the data
+  seqstore inspect 0.img --json --blocks      everything, for programs
+
+exit status: 0 if the drive is sound, 1 if damage was found, 2 if it cannot be read as a drive.
 """
 
 
@@ -62,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return _UNUSABLE
     try:
-        return _demo(arguments)
+        return _inspect(arguments) if arguments.verb == "inspect" else _demo(arguments)
     except ConfigError as error:
         return _complain(error, _UNUSABLE)
     except SeqstoreError as error:
@@ -112,7 +131,30 @@ def _make_parser() -> argparse.ArgumentParser:
         help="directory for the picture, seqstore-demo.png (default: the current directory)",
     )
     picture.add_argument("--no-picture", action="store_true", help="draw none")
+    _add_inspect(verbs)
     return parser
+
+
+def _add_inspect(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    inspect = verbs.add_parser(
+        "inspect",
+        help="read what lies on a drive: records, volumes, owners, residue, damage",
+        description=_INSPECT_DESCRIPTION,
+        epilog=_INSPECT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    inspect.add_argument("drive", metavar="DRIVE", help="file or block device")
+    inspect.add_argument("--json", action="store_true", help="print everything as JSON")
+    inspect.add_argument("--blocks", action="store_true", help="list each block that is not free")
+    inspect.add_argument("--quick", action="store_true", help="do not read and check the data")
+    inspect.add_argument("--block-size", metavar="BYTES", type=int, help="of a drive that does not tell")
+    inspect.add_argument("--segment-blocks", metavar="COUNT", type=int, help="of a drive that does not tell")
+    inspect.add_argument(
+        "--identity",
+        metavar="HEX",
+        type=lambda text: int(text, 16),
+        help="of the drive, where records of another one lie on the same medium",
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -128,6 +170,29 @@ def _demo(arguments: argparse.Namespace) -> int:
         quiet=arguments.quiet,
     )
     return _OK if run_demo(options) else _FAILED
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from seqstore.format import read_image  # noqa: PLC0415  other verbs do without
+    from seqstore.inspect import collect, render  # noqa: PLC0415
+
+    if (arguments.block_size is None) != (arguments.segment_blocks is None):
+        return _complain("--block-size and --segment-blocks need each other", _UNUSABLE)
+    try:
+        with read_image(
+            arguments.drive,
+            block_size=arguments.block_size,
+            segment_blocks=arguments.segment_blocks,
+            drive=arguments.identity,
+        ) as image:
+            facts = collect(image, data=not arguments.quick, blocks=arguments.blocks)
+    except SeqstoreError as error:
+        return _complain(error, _UNUSABLE)
+    if arguments.json:
+        print(json.dumps(facts.values, indent=2))
+    else:
+        print("\n".join(render(facts, arguments.drive)))
+    return _OK if facts.sound else _FAILED
 
 
 def _complain(what: object, status: int) -> int:

@@ -102,6 +102,8 @@ static int close_segment(struct sq_scan *scan)
 int sq_recover_clear(struct sq_scan *scan)
 {
     sq_log *log = scan->log;
+    if (scan->report->clean)
+        return retire_empty(log);
     /* What was recovered may be no safer than what was lost. */
     SQ_TRY(sq_sync_now(log));
     SQ_TRY(retire_empty(log));

@@ -9,7 +9,7 @@
 #ifndef SEQSTORE_APPEND_H
 #define SEQSTORE_APPEND_H
 
-#include "internal.h"
+#include "layer.h"
 
 /* The block at mba is about to be written over: what it held is gone. */
 static inline void sq_block_gone(sq_log *log, uint64_t old_entry)

@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "internal.h"
+#include "layer.h"
 
 /* Every mapping is a LIVE entry that names it back, and somebody reads it. */
 static int check_map(sq_log *log, const struct sq_layer *layer)
@@ -176,7 +176,8 @@ static int check_head(sq_log *log)
     uint64_t open_blocks = log->open_blocks + (record->open ? 1 + (uint64_t)record->data_count : 0);
     uint64_t head = (uint64_t)log->open_segment * log->segment_blocks + open_blocks;
     SQ_CHECK(log, open_blocks <= log->segment_blocks);
-    uint64_t put = stats->user_blocks + stats->relocated_blocks + stats->summary_blocks + stats->checkpoint_blocks;
+    uint64_t put = stats->user_blocks + stats->relocated_blocks + stats->summary_blocks +
+                   stats->checkpoint_blocks;
     SQ_CHECK(log, stats->position == log->durable.opened_position + put);
     SQ_CHECK(log, log->durable.on || stats->position % log->block_count == head % log->block_count);
     SQ_CHECK(log, log->durable.on || stats->live_blocks <= stats->usable_blocks);

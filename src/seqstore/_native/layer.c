@@ -1,12 +1,12 @@
 /* layer.c: layers: the tree of them, and which of their blocks are still in use.
  *
- * A block of a layer is live as long as a volume or snapshot reads it: one whose head is the layer, or a layer
- * above it in which everything in between says nothing of the block. Only heads of volumes are written, and
- * they have no children. What loses its last reader dies in the same call.
+ * A block of a layer is live as long as a volume or snapshot reads it: one whose head is the layer, or a
+ * descendant of it, with nothing in between that says something of the block. Only heads of volumes are
+ * written, and they have no children. What loses its last reader dies in the same call.
  *
- * Invariants: every mapped block is reached; a layer without a reader has children, or it is dropped: out of the
- * tree and without maps, kept only for what its residue is called; log->hole_leaves counts the leaves of all
- * maps of holes. Lock: the log's, held alone.
+ * Invariants: every mapped block is reached; a layer without a reader has children, or it is dropped: out of
+ * the tree and without maps, kept only for what its residue is called; log->hole_leaves counts the leaves of
+ * all maps of holes. Lock: the log's, held alone.
  */
 #include <stdlib.h>
 
@@ -231,7 +231,7 @@ static void sweep(sq_log *log, struct sq_layer *layer)
     }
 }
 
-/* Takes a layer without reader and blocks out of the tree, unless its holes are still needed where they are. */
+/* Takes a layer without reader and blocks out of the tree, unless its holes are needed where they are. */
 static void take_out(sq_log *log, struct sq_layer *layer)
 {
     struct sq_layer *child = layer->first_child;
@@ -288,15 +288,15 @@ int sq_layer_reserve(sq_log *log, struct sq_layer *layer, uint64_t end_lba, uint
         return SQ_E_NO_MEMORY;
     if (layer->parent == NULL)
         return SQ_OK;
-    /* Beside the block's own leaf it may change that of a hole and that of the block that it hides, and, where
-     * that one dies, the holes that hid it from others. */
+    /* Beside the block's own leaf it may change that of a hole and that of the block that it hides, and,
+     * where that one dies, the holes that hid it from others. */
     uint64_t holes = (uint64_t)SQ_BATCH * log->layer_count;
     uint64_t changes = 4 * SQ_BATCH + (holes < log->hole_leaves ? holes : log->hole_leaves);
     return sq_leaf_pool_reserve(&log->leaves, (uint32_t)changes) == 0 ? SQ_OK : SQ_E_NO_MEMORY;
 }
 
-/* Buries what ancestors say of [lba, end), which lies in one leaf, where only the layer still read it. Returns
- * whether an ancestor has nothing left. */
+/* Buries what ancestors say of [lba, end), which lies in one leaf, where only the layer still read it.
+ * Returns whether an ancestor has nothing left. */
 static int bury_hidden(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint64_t end)
 {
     struct sq_layer *owner = NULL;
@@ -364,8 +364,8 @@ static uint64_t count_hole_leaves(const struct sq_layer *layer, uint64_t lba, ui
     return added;
 }
 
-/* Memory and, in a request on a medium that outlives the process, room for the holes in a checkpoint. Recovery
- * repeats what had room. */
+/* Memory and, in a request on a medium that outlives the process, room for the holes in a checkpoint.
+ * Recovery repeats what had room. */
 static int reserve_clear(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t end)
 {
     uint64_t words = (end - 1) / SQ_LEAF_BLOCKS - lba / SQ_LEAF_BLOCKS + 1;

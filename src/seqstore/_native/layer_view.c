@@ -1,9 +1,10 @@
-/* layer_view.c: what readers see of layers: the first thing that a layer or one of its ancestors says of a block.
+/* layer_view.c: what readers see of layers: the first thing that a layer or one of its ancestors says of a
+ * block.
  *
- * Invariants of what a layer says: it never maps a block and has a hole there; below a hole there is something
- * to hide. Lock: the log's, shared.
+ * Invariants: no layer maps a block and has a hole there; behind a hole there is something to hide.
+ * Lock: the log's, shared.
  */
-#include "internal.h"
+#include "layer.h"
 
 uint32_t sq_layer_get(const struct sq_layer *layer, uint64_t lba, const struct sq_layer **owner_out)
 {

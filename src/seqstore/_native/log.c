@@ -1,7 +1,7 @@
 /* log.c: the log as a whole: creation, closing, statistics. */
 #include <stdlib.h>
 
-#include "internal.h"
+#include "layer.h"
 #include "pages.h"
 #include "record.h"
 

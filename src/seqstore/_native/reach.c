@@ -1,9 +1,9 @@
-/* reach.c: who still reads what was written through a volume: the snapshots and clones that keep it alive after
- * the volume has overwritten, trimmed or lost it.
+/* reach.c: who still reads what was written through a volume: the snapshots and clones that keep it alive
+ * after the volume has overwritten, trimmed or lost it.
  */
 #include <stdlib.h>
 
-#include "internal.h"
+#include "layer.h"
 
 /* Has anything that the volume shows been written through the one of that number? */
 static int has_layer_of(const struct sq_volume *volume, uint64_t number)

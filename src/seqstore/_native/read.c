@@ -5,7 +5,7 @@
  * block into the cache, and the copy follows from there. From other media whole blocks go straight into the
  * caller's buffer, neighbours in one call, and are checked there; it is wiped if they are wrong.
  */
-#include "internal.h"
+#include "layer.h"
 
 /* Blocks read before the lock is given back for a moment, so that no other call waits for a long read. */
 #define CHUNK_BLOCKS 1024u
@@ -140,8 +140,8 @@ static void look_up(const sq_log *log, const struct sq_layer *head, struct piece
 static int hand_out(sq_log *log, const struct piece *piece, struct sq_fault *fault_out)
 {
     if (piece->mba != SQ_UNMAPPED)
-        return sq_read_block(log, piece->owner, piece->lba, piece->mba, piece->from_bytes, piece->length_bytes,
-                             piece->data_out, fault_out);
+        return sq_read_block(log, piece->owner, piece->lba, piece->mba, piece->from_bytes,
+                             piece->length_bytes, piece->data_out, fault_out);
     memset(piece->data_out, 0, piece->length_bytes);
     return SQ_OK;
 }
@@ -167,7 +167,8 @@ static int fetch_run(sq_log *log, const struct piece *pieces, uint32_t count, st
     /* One bad block spoils the call for its neighbours: one by one, the failure gets its place. */
     for (uint32_t i = 0; i < count; i++) {
         const struct piece *piece = &pieces[i];
-        if (status != SQ_OK && sq_medium_fetch(log->medium, piece->mba, 1, piece->data_out, &os_error) != SQ_OK)
+        if (status != SQ_OK &&
+            sq_medium_fetch(log->medium, piece->mba, 1, piece->data_out, &os_error) != SQ_OK)
             return unreadable(piece->owner, piece->lba, piece->mba, os_error, fault_out);
         if (log->verify && !sq_block_is_right(log, piece->owner, piece->lba, piece->mba, piece->data_out))
             return corrupt(piece->owner, piece->lba, piece->mba, fault_out);

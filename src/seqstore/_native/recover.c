@@ -116,8 +116,6 @@ static int begin(struct sq_scan *scan)
     log->record.pending = calloc((size_t)log->record_entries + 1, sizeof *log->record.pending);
     if (log->record.pending == NULL)
         return SQ_E_NO_MEMORY;
-    if (scan->report->clean)
-        return SQ_OK;
     SQ_TRY(sq_recover_clear(scan));
     log->durable.opened_position = log->stats.position;
     log->stats.summary_blocks = 0;

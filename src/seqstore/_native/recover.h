@@ -111,8 +111,8 @@ int sq_replay(sq_log *log, const uint8_t *block, const struct sq_summary *summar
 
 /* ---- aftermath.c ----------------------------------------------------------------------------- */
 
-/* After a crash, with the state recovered and the log durable: overwrites what lost writes may have left, and makes
- * the unfinished request void for good. */
+/* With the state recovered and the log durable: frees what is empty. After a crash it also overwrites what lost
+ * writes may have left, and makes the unfinished request void for good. */
 int sq_recover_clear(struct sq_scan *scan);
 
 #endif

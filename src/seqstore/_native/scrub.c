@@ -1,7 +1,7 @@
 /* scrub.c: reads what is live and compares it with its checksums, in the order of the medium.
  *
- * The lock is given back between chunks. What the cleaner moves meanwhile from in front of the scrub to behind
- * it is met on the next pass.
+ * The lock is given back between chunks. What the cleaner moves meanwhile from in front of the scrub to
+ * behind it is met on the next pass.
  */
 #include <stdlib.h>
 

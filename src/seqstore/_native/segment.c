@@ -43,6 +43,9 @@ static int make_safe(sq_log *log, uint32_t segment)
 int sq_segment_next(sq_log *log)
 {
     SQ_CHECK(log, !log->record.open && log->open_blocks == log->segment_blocks);
+    /* Where an older checkpoint had to do, all that was freed since is still needed. */
+    if (log->durable.on && log->free_ring.count == 0)
+        return SQ_E_OUT_OF_SPACE;
     SQ_CHECK(log, log->free_ring.count > 0);
     if (log->durable.on)
         SQ_TRY(make_safe(log, log->free_ring.items[log->free_ring.first]));

@@ -139,7 +139,8 @@ static void end_trim(sq_log *log)
     sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
 }
 
-static int trim(sq_log *log, struct sq_volume *volume, uint64_t start, uint64_t length, struct sq_fault *fault_out)
+static int trim(sq_log *log, struct sq_volume *volume, uint64_t start, uint64_t length,
+                struct sq_fault *fault_out)
 {
     SQ_TRY(begin_trim(log, length, fault_out));
     int status = trim_bytes(log, volume, start, start + length, fault_out);
@@ -162,7 +163,8 @@ int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t
 }
 
 /* Trims what is cut off, and notes the size. */
-static int resize_noted(sq_log *log, struct sq_volume *volume, uint64_t size_bytes, struct sq_fault *fault_out)
+static int resize_noted(sq_log *log, struct sq_volume *volume, uint64_t size_bytes,
+                        struct sq_fault *fault_out)
 {
     if (size_bytes < volume->size_bytes)
         SQ_TRY(trim_bytes(log, volume, size_bytes, volume->size_bytes, fault_out));

@@ -1,8 +1,8 @@
 /* volume.c: volumes and snapshots: the table of them, and the requests that begin and end them.
  *
- * A number is never reused; an index of the table is, at once. The handle that callers hold is both, so an old
- * handle never reaches a new volume. A request first does all that can fail, then changes the tables and puts
- * the entry that says so into the open record.
+ * A number is never reused; an index of the table is, at once. The handle that callers hold is both, so an
+ * old handle never reaches a new volume. A request first does all that can fail, then changes the tables and
+ * puts the entry that says so into the open record.
  */
 #include <stdlib.h>
 
@@ -40,7 +40,8 @@ int sq_volume_add(sq_log *log, const struct sq_volume *template, struct sq_volum
     if (volume == NULL)
         return SQ_E_NO_MEMORY;
     *volume = *template;
-    volume->index = log->free_index_count > 0 ? log->free_indexes[--log->free_index_count] : log->volume_count++;
+    volume->index = log->free_index_count > 0 ? log->free_indexes[--log->free_index_count]
+                                              : log->volume_count++;
     volume->head->reader = volume;
     log->volumes[volume->index] = volume;
     *volume_out = volume;
@@ -200,7 +201,8 @@ static int create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_b
                                     .value = (uint32_t)tenant,
                                     .flags = unwritten_error ? SQ_FLAG_UNWRITTEN_ERROR : 0};
     SQ_TRY(begin_entry(log));
-    return end_entry(log, sq_volume_make(log, number, tenant, size_bytes, unwritten_error, volume_out), &entry);
+    int status = sq_volume_make(log, number, tenant, size_bytes, unwritten_error, volume_out);
+    return end_entry(log, status, &entry);
 }
 
 int sq_volume_create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
@@ -215,7 +217,8 @@ int sq_volume_create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t siz
     return status;
 }
 
-static int take_snapshot(sq_log *log, struct sq_volume *volume, uint64_t number, struct sq_volume **snapshot_out)
+static int take_snapshot(sq_log *log, struct sq_volume *volume, uint64_t number,
+                         struct sq_volume **snapshot_out)
 {
     if (volume == NULL || volume->is_snapshot)
         return volume == NULL ? SQ_E_NOT_FOUND : SQ_E_INVALID;
@@ -236,8 +239,8 @@ int sq_volume_snapshot(sq_log *log, uint64_t handle, uint64_t number, uint64_t *
     return status;
 }
 
-static int branch(sq_log *log, struct sq_volume *snapshot, uint64_t number, uint64_t tenant, int unwritten_error,
-                  struct sq_volume **volume_out)
+static int branch(sq_log *log, struct sq_volume *snapshot, uint64_t number, uint64_t tenant,
+                  int unwritten_error, struct sq_volume **volume_out)
 {
     if (snapshot == NULL || !snapshot->is_snapshot || !tenant_is_valid(tenant))
         return snapshot == NULL ? SQ_E_NOT_FOUND : SQ_E_INVALID;
@@ -246,7 +249,8 @@ static int branch(sq_log *log, struct sq_volume *snapshot, uint64_t number, uint
                                     .value = (uint32_t)tenant,
                                     .flags = unwritten_error ? SQ_FLAG_UNWRITTEN_ERROR : 0};
     SQ_TRY(begin_entry(log));
-    return end_entry(log, sq_volume_branch(log, snapshot, number, tenant, unwritten_error, volume_out), &entry);
+    int status = sq_volume_branch(log, snapshot, number, tenant, unwritten_error, volume_out);
+    return end_entry(log, status, &entry);
 }
 
 int sq_volume_clone(sq_log *log, uint64_t snapshot, uint64_t number, uint64_t tenant, int unwritten_error,
@@ -261,7 +265,7 @@ int sq_volume_clone(sq_log *log, uint64_t snapshot, uint64_t number, uint64_t te
     return status;
 }
 
-/* Was the volume once as the snapshot is, as far as can be told? It is one of the volume's, or lies below it. */
+/* Is the snapshot one of the volume, or of what it was cloned from? */
 static int is_earlier(const struct sq_volume *snapshot, const struct sq_volume *volume)
 {
     const struct sq_layer *at = volume->head;

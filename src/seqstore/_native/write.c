@@ -186,7 +186,8 @@ static uint64_t take_lbas(const uint64_t *list, uint32_t count, uint64_t *lbas_o
 }
 
 /* The data of a run from block done on; cuts count to what lies there without a gap. */
-static const uint8_t *find_data(const sq_log *log, const struct blocks *blocks, uint64_t done, uint32_t *count)
+static const uint8_t *find_data(const sq_log *log, const struct blocks *blocks, uint64_t done,
+                                uint32_t *count)
 {
     uint64_t apart = blocks->start != NULL, last = blocks->count - 1;
     const uint8_t *special = done == 0 && apart ? blocks->start : done == last ? blocks->end : NULL;
@@ -315,8 +316,8 @@ static int overlay(sq_log *log, const struct sq_volume *volume, uint64_t lba, ui
 }
 
 /* The first piece of a request that begins or ends within a block; *done_out: how far it came. Its first and
- * last block are made in the scratch, which is zero before and after, and before anything is written: damage in
- * either stops the request while nothing has changed. */
+ * last block are made in the scratch, which is zero before and after, and before anything is written: damage
+ * in either stops the request while nothing has changed. */
 static int write_first(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
                        uint64_t length, struct blocks *blocks, uint64_t *done_out, struct sq_fault *fault_out)
 {
