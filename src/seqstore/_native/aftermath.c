@@ -17,7 +17,7 @@ static int segment_is_zero(struct sq_scan *scan, uint32_t segment)
     const sq_log *log = scan->log;
     uint64_t first = (uint64_t)segment * log->segment_blocks;
     for (uint32_t done = 0; done < log->segment_blocks;) {
-        uint32_t left = log->segment_blocks - done, here = left < log->record_entries ? left : log->record_entries;
+        uint32_t left = log->segment_blocks - done, here = left < log->record_blocks ? left : log->record_blocks;
         int os_error;
         if (sq_medium_fetch(log->medium, first + done, here, scan->record, &os_error) != SQ_OK ||
             !sq_is_zero(scan->record, (size_t)here << log->block_shift))
@@ -33,9 +33,9 @@ static int zero_segment(struct sq_scan *scan, uint32_t segment)
     sq_log *log = scan->log;
     uint64_t first = (uint64_t)segment * log->segment_blocks;
     SQ_TRY(sq_medium_restart(log->medium, segment));
-    memset(scan->record, 0, (size_t)log->record_entries << log->block_shift);
+    memset(scan->record, 0, (size_t)log->record_blocks << log->block_shift);
     for (uint32_t done = 0; done < log->segment_blocks;) {
-        uint32_t left = log->segment_blocks - done, here = left < log->record_entries ? left : log->record_entries;
+        uint32_t left = log->segment_blocks - done, here = left < log->record_blocks ? left : log->record_blocks;
         log->durable.error_mba = first + done;
         SQ_TRY(sq_medium_write(log->medium, first + done, here, scan->record, &log->durable.os_error));
         done += here;

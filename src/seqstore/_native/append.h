@@ -82,7 +82,8 @@ static inline int sq_block_add(sq_log *log, const struct sq_layer *layer, uint64
  * padding. */
 static inline int sq_block_add_own(sq_log *log, const struct sq_entry_fields *entry)
 {
-    SQ_TRY(sq_block_claim(log, sq_record_next_mba(log), sq_entry(SQ_SUMMARY, 0, 0)));
+    uint64_t state = entry->kind == SQ_ENTRY_PAD ? 0 : sq_entry(SQ_SUMMARY, 0, 0);
+    SQ_TRY(sq_block_claim(log, sq_record_next_mba(log), state));
     sq_record_note(log, entry);
     log->record.data_count++;
     return SQ_OK;

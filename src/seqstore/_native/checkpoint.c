@@ -272,9 +272,13 @@ static int stream_put(struct stream *stream, const uint8_t *data, uint64_t count
 /* Was the block written by this stream? It tells the state before itself: then nothing is there. */
 static int is_own(const struct stream *stream, uint32_t segment, uint32_t offset)
 {
+    const sq_log *log = stream->log;
+    /* The stream has not come so far yet: the old blocks still lie there. */
+    if (segment == log->open_segment && offset >= log->open_blocks)
+        return 0;
     if (segment == stream->start_segment)
         return offset >= stream->start_blocks;
-    return stream->log->durable.newest[segment] >= stream->first_sequence;
+    return log->durable.newest[segment] >= stream->first_sequence;
 }
 
 static int stream_table(struct stream *stream, const struct draft *draft, uint32_t segment)

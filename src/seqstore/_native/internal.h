@@ -141,6 +141,7 @@ struct sq_log {
     uint32_t segment_blocks;
     uint32_t segment_count;
     uint32_t record_entries; /* that a summary holds */
+    uint32_t record_blocks;  /* data blocks of a record, at most */
     uint32_t segment_data;   /* data blocks of a segment that is filled with full records */
 
     struct sq_ring free_ring;

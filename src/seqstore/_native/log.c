@@ -40,6 +40,8 @@ static void measure(sq_log *log, const struct sq_log_options *options)
     log->segment_count = (uint32_t)(geometry->block_count / geometry->zone_blocks);
     log->segment_magic = UINT64_MAX / geometry->zone_blocks + 1;
     log->record_entries = (geometry->block_bytes - SQ_HEAD_BYTES) / SQ_ENTRY_BYTES;
+    log->record_blocks =
+        log->record_entries < log->segment_blocks - 1 ? log->record_entries : log->segment_blocks - 1;
     log->segment_data = data_blocks(log->segment_blocks, log->record_entries);
     uint64_t capacity = (uint64_t)log->segment_count * log->segment_data;
     uint64_t usable = (uint64_t)((unsigned __int128)capacity * (1000000 - options->reserve_ppm) / 1000000);
@@ -82,7 +84,7 @@ static int allocate_durable(sq_log *log, const struct sq_log_options *options)
 /* Bytes of the record that is being filled: on media in memory, of its summary alone. */
 static size_t image_bytes(const sq_log *log)
 {
-    return (log->medium->ops == NULL ? 1 : (size_t)log->record_entries + 1) << log->block_shift;
+    return (log->medium->ops == NULL ? 1 : (size_t)log->record_blocks + 1) << log->block_shift;
 }
 
 static int allocate(sq_log *log, const struct sq_log_options *options)
@@ -237,7 +239,7 @@ int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_
 /* An empty log is on the medium, and safe there. */
 static int begin_durable(sq_log *log)
 {
-    log->record.pending = calloc((size_t)log->record_entries + 1, sizeof *log->record.pending);
+    log->record.pending = calloc((size_t)log->record_blocks + 1, sizeof *log->record.pending);
     if (log->record.pending == NULL)
         return SQ_E_NO_MEMORY;
     log->durable.on = 1;
@@ -276,11 +278,13 @@ int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out)
 int sq_log_finish(sq_log *log, struct sq_fault *fault_out)
 {
     SQ_TRY(sq_lock_alone(log));
-    const struct sq_durability *durable = &log->durable;
+    struct sq_durability *durable = &log->durable;
     int status = SQ_OK;
     /* A log that was not used since it was opened is as it was closed. */
     if (durable->on && !durable->read_only && durable->begun)
         status = durable->failed ? SQ_E_FAILED : sq_checkpoint_write(log, 1);
+    if (status == SQ_OK)
+        durable->begun = 0; /* what comes after this is a new use */
     sq_fault_io(log, status, fault_out);
     sq_unlock_alone(log);
     return status;

@@ -416,3 +416,9 @@ int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const u
     pthread_mutex_unlock(&medium->lock);
     return SQ_OK;
 }
+
+void sq_medium_hint(sq_medium *medium, uint64_t mba, uint64_t count)
+{
+    if (medium->ops != NULL && medium->ops->hint != NULL && in_bounds(medium, mba, count))
+        medium->ops->hint(medium, mba, count);
+}

@@ -19,6 +19,7 @@ struct sq_medium_ops {
     int (*append)(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data);
     int (*read)(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out);
     int (*sync)(sq_medium *medium);
+    void (*hint)(sq_medium *medium, uint64_t mba, uint64_t count); /* or NULL */
     int (*reset)(sq_medium *medium, uint64_t zone); /* NULL: nothing to do */
     int (*overwrite)(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data); /* or NULL */
     void (*destroy)(sq_medium *medium); /* frees the backend */
@@ -83,5 +84,8 @@ int sq_medium_write(sq_medium *medium, uint64_t mba, uint64_t count, const uint8
 int sq_medium_fetch(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out,
                     int *os_error_out);
 int sq_medium_sync(sq_medium *medium, int *os_error_out);
+
+/* These blocks will be read soon: a medium that can begins to fetch them. */
+void sq_medium_hint(sq_medium *medium, uint64_t mba, uint64_t count);
 
 #endif

@@ -177,6 +177,14 @@ static int file_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *d
                                         : read_all(file, data_out, bytes, offset);
 }
 
+static void file_hint(sq_medium *medium, uint64_t mba, uint64_t count)
+{
+    const struct file *file = medium->backend;
+    if (!file->direct)
+        (void)posix_fadvise(file->descriptor, (off_t)(mba * file->block_bytes), (off_t)(count * file->block_bytes),
+                            POSIX_FADV_WILLNEED);
+}
+
 static int file_sync(sq_medium *medium)
 {
     const struct file *file = medium->backend;
@@ -208,6 +216,7 @@ static const struct sq_medium_ops file_ops = {
     .append = file_write,
     .read = file_read,
     .sync = file_sync,
+    .hint = file_hint,
     .overwrite = file_write,
     .destroy = file_destroy,
 };

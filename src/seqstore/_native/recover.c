@@ -27,7 +27,7 @@ static int load_checkpoint(struct sq_scan *scan, struct sq_candidate *taken_out,
     uint64_t stream_bytes = 0;
     for (uint32_t i = 0; i < scan->candidate_count && status == SQ_E_NOT_FOUND; i++) {
         *taken_out = scan->candidates[i];
-        status = sq_scan_stream(scan, taken_out, &stream, &stream_bytes);
+        status = sq_checkpoint_read(scan, taken_out, &stream, &stream_bytes);
     }
     if (status == SQ_E_NOT_FOUND)
         return no_log(scan, fault_out);
@@ -40,15 +40,12 @@ static int load_checkpoint(struct sq_scan *scan, struct sq_candidate *taken_out,
 }
 
 /* Everything between the checkpoint and the end of the chain happens again. */
-static int roll_forward(struct sq_scan *scan, const struct sq_candidate *taken, struct sq_fault *fault_out)
+static int roll_forward(struct sq_scan *scan, struct sq_fault *fault_out)
 {
-    struct sq_summary summary;
     for (uint64_t i = 0; i < scan->link_count; i++) {
-        fault_out->mba = scan->links[i].mba;
-        SQ_TRY(sq_scan_summary(scan, scan->links[i].mba, &summary) == SQ_OK ? SQ_OK : SQ_E_FORMAT);
-        if (summary.sequence != taken->sequence + i)
-            return SQ_E_FORMAT;
-        SQ_TRY(sq_replay(scan->log, scan->block, &summary, &scan->links[i]));
+        const struct sq_link *link = &scan->links[i];
+        fault_out->mba = link->summary.mba;
+        SQ_TRY(sq_replay(scan->log, scan->images + link->image, link));
     }
     scan->report->records = scan->link_count;
     return SQ_OK;
@@ -73,7 +70,9 @@ static void settle(struct sq_scan *scan, const struct sq_candidate *taken)
     durable->flushed = scan->clean || scan->flushed > scan->last_sequence ? scan->last_sequence : scan->flushed;
     durable->opened_position = log->stats.position;
     log->stats.trimmed_blocks = 0;
+    /* Blocks may have been written over by what was lost: none is handed out unchecked. */
     struct sq_recovery *report = scan->report;
+    log->verify |= report->lost_records > 0;
     report->clean = scan->clean && report->lost_records == 0;
     report->checkpoint_sequence = taken->sequence;
     report->last_sequence = scan->last_sequence;
@@ -99,9 +98,9 @@ static int recover(struct sq_scan *scan, const struct sq_log_options *options, s
     SQ_TRY(sq_scan_headers(scan));
     SQ_TRY(load_checkpoint(scan, &taken, fault_out));
     log->durable.opened_position = log->stats.position;
-    SQ_TRY(sq_scan_chain(scan, &taken));
+    SQ_TRY(sq_chain_list(scan, &taken));
     SQ_TRY(check_loss(scan, options, fault_out));
-    SQ_TRY(roll_forward(scan, &taken, fault_out));
+    SQ_TRY(roll_forward(scan, fault_out));
     settle(scan, &taken);
     return SQ_OK;
 }
@@ -113,7 +112,7 @@ static int begin(struct sq_scan *scan)
     log->durable.on = 1;
     if (log->durable.read_only)
         return SQ_OK;
-    log->record.pending = calloc((size_t)log->record_entries + 1, sizeof *log->record.pending);
+    log->record.pending = calloc((size_t)log->record_blocks + 1, sizeof *log->record.pending);
     if (log->record.pending == NULL)
         return SQ_E_NO_MEMORY;
     SQ_TRY(sq_recover_clear(scan));
@@ -136,6 +135,7 @@ int sq_log_open(sq_medium *medium, const struct sq_log_options *options, sq_log 
     log->durable.on = 0;
     int status = sq_scan_init(&scan, log, &report);
     scan.check_flushed = options->check_flushed != 0;
+    scan.accept_loss = options->accept_loss != 0;
     if (status == SQ_OK)
         status = recover(&scan, options, &fault);
     if (status == SQ_OK)

@@ -1,7 +1,9 @@
 /* recover.h: what the parts of recovery offer to each other.
  *
  *   summary.c           one summary block: is it one, and what does it say
- *   scan.c              the segments' headers, and the chain of records
+ *   scan.c              reading summaries and records, the segments' headers
+ *   chain.c             the chain of records: how far it goes, and what of it counts
+ *   checkpoint_read.c   a checkpoint's stream, page by page
  *   checkpoint_load.c   the state from a checkpoint
  *   replay.c            the effects of records on it
  *   recover.c           which checkpoint, which records
@@ -28,13 +30,16 @@ struct sq_summary {
     uint32_t window;
 };
 
+/* Why a record's data blocks are not what its entries say. */
+enum sq_link_fault { SQ_LINK_WHOLE = 0, SQ_LINK_TORN = 1, SQ_LINK_UNREADABLE = 2 };
+
 /* A record of the chain that is rolled forward. */
 struct sq_link {
-    uint32_t mba;
+    struct sq_summary summary;
+    uint64_t image;     /* where its summary begins in the scan's images */
     uint32_t void_from; /* entries from here on that the cleaner did not make have no effect */
-    uint32_t entries;
-    uint32_t open;
-    uint8_t opens; /* it is the first after an opening */
+    uint8_t fault;      /* enum sq_link_fault, for those that were read as a whole */
+    uint8_t opens;      /* it is the first after an opening */
 };
 
 /* The first record of a segment that has one. */
@@ -50,8 +55,9 @@ struct sq_candidate {
 
 struct sq_scan {
     sq_log *log;
-    uint8_t *block;  /* the summary read last */
-    uint8_t *record; /* data blocks of a record */
+    uint8_t *record; /* the summary read last, and blocks behind it */
+    uint64_t record_mba;
+    uint32_t record_count;
     struct sq_header *headers; /* ascending by sequence */
     uint32_t header_count;
     struct sq_candidate *candidates; /* checkpoints, the newest first */
@@ -59,6 +65,11 @@ struct sq_scan {
     struct sq_link *links;
     uint64_t link_count;
     uint64_t link_capacity;
+    uint8_t *images; /* the used parts of the links' summaries */
+    uint64_t image_bytes;
+    uint64_t image_capacity;
+    uint64_t verified;      /* records up to this one were read as a whole, with their checkpoint */
+    int accept_loss;        /* what cannot be read counts as not there */
     int check_flushed;      /* the medium's syncs are not believed */
     uint64_t flushed;       /* highest that any summary names */
     uint64_t highest;       /* sequence of any summary */
@@ -88,26 +99,31 @@ void sq_scan_free(struct sq_scan *scan);
 /* Reads blocks, and counts them. */
 int sq_scan_fetch(struct sq_scan *scan, uint64_t mba, uint64_t count, uint8_t *data_out);
 
-/* Reads the summary at mba into scan->block; SQ_E_NOT_FOUND if there is none. */
-int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out);
+/* Reads the summary at mba into scan->record; SQ_E_NOT_FOUND if there is none, SQ_E_IO if it cannot be read. With
+ * fault_out it reads the data blocks too and says whether they are as the entries say. */
+int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out);
 
 /* Reads all headers, and finds the checkpoints that there may be. */
 int sq_scan_headers(struct sq_scan *scan);
 
-/* The record behind *summary, which it replaces; SQ_E_NOT_FOUND at the end of the chain. */
-int sq_scan_next(struct sq_scan *scan, struct sq_summary *summary);
+/* ---- chain.c -------------------------------------------------------------------------------- */
 
-/* Reads a checkpoint's stream; SQ_E_NOT_FOUND if it is not whole. The caller frees it. */
-int sq_scan_stream(struct sq_scan *scan, const struct sq_candidate *candidate, uint8_t **stream_out,
-                   uint64_t *bytes_out);
+/* The record behind *summary, which it replaces, as sq_scan_summary; SQ_E_NOT_FOUND at the end of the chain. */
+int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out);
 
 /* Lists the records from the candidate on, as far as they are whole. */
-int sq_scan_chain(struct sq_scan *scan, const struct sq_candidate *candidate);
+int sq_chain_list(struct sq_scan *scan, const struct sq_candidate *candidate);
+
+/* ---- checkpoint_read.c ----------------------------------------------------------------------- */
+
+/* Reads a checkpoint's stream; SQ_E_NOT_FOUND if it is not whole. The caller frees it. */
+int sq_checkpoint_read(struct sq_scan *scan, const struct sq_candidate *candidate, uint8_t **stream_out,
+                       uint64_t *bytes_out);
 
 /* ---- replay.c ------------------------------------------------------------------------------- */
 
-/* The record in scan->block happens to the log. */
-int sq_replay(sq_log *log, const uint8_t *block, const struct sq_summary *summary, const struct sq_link *link);
+/* The record of the link, whose summary begins at image, happens to the log. */
+int sq_replay(sq_log *log, const uint8_t *image, const struct sq_link *link);
 
 /* ---- aftermath.c ----------------------------------------------------------------------------- */
 

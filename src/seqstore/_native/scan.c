@@ -7,28 +7,28 @@
 #include <stdlib.h>
 
 #include "bytes.h"
-#include "checkpoint.h"
 #include "record.h"
 #include "recover.h"
+
+#define HINT_SEGMENTS 1024u
 
 int sq_scan_init(struct sq_scan *scan, sq_log *log, struct sq_recovery *report)
 {
     *scan = (struct sq_scan){.log = log, .report = report};
-    scan->block = sq_buffer(log->block_bytes);
-    scan->record = sq_buffer((size_t)log->record_entries << log->block_shift);
+    scan->record = sq_buffer(((size_t)log->record_blocks + 1) << log->block_shift);
     scan->headers = calloc(log->segment_count, sizeof *scan->headers);
-    return scan->block == NULL || scan->record == NULL || scan->headers == NULL ? SQ_E_NO_MEMORY : SQ_OK;
+    return scan->record == NULL || scan->headers == NULL ? SQ_E_NO_MEMORY : SQ_OK;
 }
 
 void sq_scan_free(struct sq_scan *scan)
 {
     if (scan->record != NULL)
-        sq_wipe(scan->record, (size_t)scan->log->record_entries << scan->log->block_shift);
-    free(scan->block);
+        sq_wipe(scan->record, ((size_t)scan->log->record_blocks + 1) << scan->log->block_shift);
     free(scan->record);
     free(scan->headers);
     free(scan->candidates);
     free(scan->links);
+    free(scan->images);
 }
 
 int sq_scan_fetch(struct sq_scan *scan, uint64_t mba, uint64_t count, uint8_t *data_out)
@@ -40,28 +40,96 @@ int sq_scan_fetch(struct sq_scan *scan, uint64_t mba, uint64_t count, uint8_t *d
 /* What a summary that is not this drive's may be: of another drive, or of a later format. */
 static void look_closer(struct sq_scan *scan)
 {
-    if (memcmp(scan->block + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 7) != 0)
+    if (memcmp(scan->record + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 7) != 0)
         return;
-    uint32_t version = sq_get_u16(scan->block + SQ_AT_VERSION);
+    uint32_t version = sq_get_u16(scan->record + SQ_AT_VERSION);
     if (version > SQ_RECORD_VERSION && version > scan->found_version)
         scan->found_version = version;
-    if (sq_get_u64(scan->block + SQ_AT_DRIVE) != scan->log->drive)
-        scan->found_drive = sq_get_u64(scan->block + SQ_AT_DRIVE);
+    if (sq_get_u64(scan->record + SQ_AT_DRIVE) != scan->log->drive)
+        scan->found_drive = sq_get_u64(scan->record + SQ_AT_DRIVE);
 }
 
-int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out)
+/* Are the data blocks of the record as its entries say? */
+static int blocks_are_right(const struct sq_scan *scan, const struct sq_summary *summary)
 {
-    int status = sq_scan_fetch(scan, mba, 1, scan->block);
+    const sq_log *log = scan->log;
+    const uint8_t *block = scan->record + log->block_bytes;
+    for (uint32_t i = 0; i < summary->entries; i++) {
+        struct sq_entry_fields entry = sq_summary_entry(scan->record, i);
+        if (!sq_kind_has_block(entry.kind))
+            continue;
+        uint32_t state = sq_tag_crc(log, entry.volume, entry.lba);
+        if (~log->kernels->crc(state, block, log->block_bytes) != entry.value)
+            return 0;
+        block += log->block_bytes;
+    }
+    return 1;
+}
+
+/* Blocks from mba on into scan->record: those that were read before, or else, if whole is set, as many as a record can
+ * have, before it is known how many it has: records that follow each other are read in one go. */
+static int fetch_record(struct sq_scan *scan, uint64_t mba, int whole)
+{
+    const sq_log *log = scan->log;
+    uint64_t behind = mba - scan->record_mba;
+    uint32_t left = log->segment_blocks - (uint32_t)(mba % log->segment_blocks);
+    if (mba >= scan->record_mba && behind < scan->record_count) {
+        scan->record_count -= (uint32_t)behind;
+        if (behind != 0)
+            memmove(scan->record, scan->record + (behind << log->block_shift),
+                    (size_t)scan->record_count << log->block_shift);
+        scan->record_mba = mba;
+        return SQ_OK;
+    }
+    scan->record_mba = mba;
+    scan->record_count = !whole ? 1 : left < log->record_blocks + 1 ? left : log->record_blocks + 1;
+    int status = sq_scan_fetch(scan, mba, scan->record_count, scan->record);
+    if (status != SQ_OK && scan->record_count > 1) {
+        scan->record_count = 1; /* a bad block may lie in the record, or behind it */
+        status = sq_scan_fetch(scan, mba, 1, scan->record);
+    }
     if (status != SQ_OK)
+        scan->record_count = 0;
+    return status;
+}
+
+/* The data blocks of the record whose summary is in scan->record. */
+static int fetch_blocks(struct sq_scan *scan, const struct sq_summary *summary)
+{
+    uint32_t have = scan->record_count, needed = 1 + summary->blocks;
+    if (have >= needed)
+        return SQ_OK;
+    scan->record_count = 1;
+    SQ_TRY(sq_scan_fetch(scan, summary->mba + have, needed - have,
+                         scan->record + ((size_t)have << scan->log->block_shift)));
+    scan->record_count = needed;
+    return SQ_OK;
+}
+
+static void take_marks(struct sq_scan *scan, const struct sq_summary *summary)
+{
+    if (summary->flushed > scan->flushed)
+        scan->flushed = summary->flushed;
+    if (summary->sequence > scan->highest)
+        scan->highest = summary->sequence;
+    if (summary->window > scan->window)
+        scan->window = summary->window;
+}
+
+int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out)
+{
+    int status = fetch_record(scan, mba, fault_out != NULL);
+    if (status != SQ_OK)
+        return SQ_E_IO;
+    if (!sq_summary_parse(scan->log, scan->record, mba, out))
         return SQ_E_NOT_FOUND;
-    if (!sq_summary_parse(scan->log, scan->block, mba, out))
-        return SQ_E_NOT_FOUND;
-    if (out->flushed > scan->flushed)
-        scan->flushed = out->flushed;
-    if (out->sequence > scan->highest)
-        scan->highest = out->sequence;
-    if (out->window > scan->window)
-        scan->window = out->window;
+    take_marks(scan, out);
+    if (fault_out == NULL)
+        return SQ_OK;
+    status = fetch_blocks(scan, out);
+    *fault_out = status != SQ_OK                 ? SQ_LINK_UNREADABLE
+                 : blocks_are_right(scan, out) ? SQ_LINK_WHOLE
+                                               : SQ_LINK_TORN;
     return SQ_OK;
 }
 
@@ -94,11 +162,11 @@ static void walk_newest(struct sq_scan *scan)
     uint64_t first = (uint64_t)scan->headers[scan->header_count - 1].segment * log->segment_blocks;
     struct sq_summary summary;
     for (uint64_t mba = first; mba < first + log->segment_blocks; mba = summary.mba + 1 + summary.blocks) {
-        if (sq_scan_summary(scan, mba, &summary) != SQ_OK)
+        if (sq_scan_summary(scan, mba, &summary, NULL) != SQ_OK)
             return;
         add_candidate(scan, summary.checkpoint, summary.checkpoint_mba);
         for (uint32_t i = 0; i < summary.entries; i++) {
-            struct sq_entry_fields entry = sq_summary_entry(scan->block, i);
+            struct sq_entry_fields entry = sq_summary_entry(scan->record, i);
             /* What came before a checkpoint was safe before it began. */
             if (entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.lba <= summary.sequence &&
                 summary.flushed + 1 >= entry.lba) {
@@ -107,6 +175,14 @@ static void walk_newest(struct sq_scan *scan)
             }
         }
     }
+}
+
+/* Headers lie far apart: the medium can look for many of them at once. */
+static void hint_headers(const struct sq_scan *scan, uint32_t first)
+{
+    const sq_log *log = scan->log;
+    for (uint32_t i = first; i < log->segment_count && i - first < HINT_SEGMENTS; i++)
+        sq_medium_hint(log->medium, (uint64_t)i * log->segment_blocks, 1);
 }
 
 int sq_scan_headers(struct sq_scan *scan)
@@ -118,7 +194,9 @@ int sq_scan_headers(struct sq_scan *scan)
     if (scan->candidates == NULL)
         return SQ_E_NO_MEMORY;
     for (uint32_t segment = 0; segment < log->segment_count; segment++) {
-        if (sq_scan_summary(scan, (uint64_t)segment * log->segment_blocks, &summary) != SQ_OK) {
+        if (segment % HINT_SEGMENTS == 0)
+            hint_headers(scan, segment);
+        if (sq_scan_summary(scan, (uint64_t)segment * log->segment_blocks, &summary, NULL) != SQ_OK) {
             look_closer(scan);
             continue;
         }
@@ -136,228 +214,5 @@ int sq_scan_headers(struct sq_scan *scan)
         if (kept == 0 || scan->candidates[kept - 1].sequence != scan->candidates[i].sequence)
             scan->candidates[kept++] = scan->candidates[i];
     scan->candidate_count = kept;
-    return SQ_OK;
-}
-
-/* ---- the chain ------------------------------------------------------------------------------- */
-
-/* Where the record of that sequence begins a segment; SQ_NO_ADDRESS if none does. */
-static uint64_t find_header(const struct sq_scan *scan, uint64_t sequence)
-{
-    uint32_t low = 0, high = scan->header_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (scan->headers[middle].sequence < sequence)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == scan->header_count || scan->headers[low].sequence != sequence)
-        return SQ_NO_ADDRESS;
-    return (uint64_t)scan->headers[low].segment * scan->log->segment_blocks;
-}
-
-int sq_scan_next(struct sq_scan *scan, struct sq_summary *summary)
-{
-    uint64_t mba = (uint64_t)summary->mba + 1 + summary->blocks;
-    struct sq_summary found;
-    if (mba % scan->log->segment_blocks == 0)
-        mba = find_header(scan, summary->sequence + 1);
-    if (mba == SQ_NO_ADDRESS || sq_scan_summary(scan, mba, &found) != SQ_OK ||
-        found.sequence != summary->sequence + 1 || found.previous != summary->checksum)
-        return SQ_E_NOT_FOUND;
-    *summary = found;
-    return SQ_OK;
-}
-
-/* Are the data blocks of the record, which are read into scan->record, as its entries say? */
-static int blocks_are_right(struct sq_scan *scan, const struct sq_summary *summary)
-{
-    const sq_log *log = scan->log;
-    if (summary->blocks == 0)
-        return 1;
-    if (sq_scan_fetch(scan, summary->mba + 1, summary->blocks, scan->record) != SQ_OK)
-        return 0;
-    const uint8_t *block = scan->record;
-    for (uint32_t i = 0; i < summary->entries; i++) {
-        struct sq_entry_fields entry = sq_summary_entry(scan->block, i);
-        if (!sq_kind_has_block(entry.kind))
-            continue;
-        if (~log->kernels->crc(sq_tag_crc(log, entry.volume, entry.lba), block, log->block_bytes) != entry.value)
-            return 0;
-        block += log->block_bytes;
-    }
-    return 1;
-}
-
-/* ---- checkpoints ----------------------------------------------------------------------------- */
-
-struct reading {
-    uint8_t *stream;
-    uint64_t stream_bytes; /* known with the first page */
-    uint64_t room_bytes;
-    uint64_t pages;
-};
-
-static int take_page(const sq_log *log, struct reading *reading, const uint8_t *page)
-{
-    if (reading->pages == 0) {
-        reading->stream_bytes = sq_get_u64(page + SQ_CKP_AT_STREAM_BYTES);
-        if (memcmp(page, SQ_CHECKPOINT_MAGIC, 8) != 0 || reading->stream_bytes < SQ_CKP_HEAD_BYTES ||
-            reading->stream_bytes > sq_checkpoint_most_bytes(log))
-            return SQ_E_NOT_FOUND;
-        uint64_t pages = (reading->stream_bytes + log->block_bytes - 1) >> log->block_shift;
-        reading->room_bytes = pages << log->block_shift;
-        reading->stream = malloc(reading->room_bytes);
-        if (reading->stream == NULL)
-            return SQ_E_NO_MEMORY;
-    }
-    uint64_t at = reading->pages << log->block_shift;
-    if (at + log->block_bytes > reading->room_bytes)
-        return SQ_E_NOT_FOUND;
-    memcpy(reading->stream + at, page, log->block_bytes);
-    reading->pages++;
-    return SQ_OK;
-}
-
-/* Takes the pages of a record; *done when it ends the checkpoint. */
-static int take_record(struct sq_scan *scan, const struct sq_summary *summary, uint64_t first_sequence,
-                       struct reading *reading, int *done)
-{
-    const uint8_t *block = scan->record;
-    for (uint32_t i = 0; i < summary->entries && !*done; i++) {
-        struct sq_entry_fields entry = sq_summary_entry(scan->block, i);
-        if (entry.kind == SQ_ENTRY_CHECKPOINT && entry.lba == reading->pages) {
-            SQ_TRY(take_page(scan->log, reading, block));
-            block += scan->log->block_bytes;
-        } else if (entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.lba == first_sequence &&
-                   entry.value == reading->pages) {
-            *done = 1;
-        } else {
-            return SQ_E_NOT_FOUND;
-        }
-    }
-    return SQ_OK;
-}
-
-/* All pages are there, and nothing but zeros follows in the last. */
-static int is_whole(const sq_log *log, const struct reading *reading)
-{
-    return reading->stream != NULL && reading->pages << log->block_shift == reading->room_bytes &&
-           sq_is_zero(reading->stream + reading->stream_bytes, reading->room_bytes - reading->stream_bytes);
-}
-
-int sq_scan_stream(struct sq_scan *scan, const struct sq_candidate *candidate, uint8_t **stream_out,
-                   uint64_t *bytes_out)
-{
-    struct reading reading = {0};
-    struct sq_summary summary;
-    int done = 0, status = sq_scan_summary(scan, candidate->mba, &summary);
-    if (status == SQ_OK && summary.sequence != candidate->sequence)
-        status = SQ_E_NOT_FOUND;
-    while (status == SQ_OK && !done) {
-        status = blocks_are_right(scan, &summary) ? SQ_OK : SQ_E_NOT_FOUND;
-        if (status == SQ_OK)
-            status = take_record(scan, &summary, candidate->sequence, &reading, &done);
-        if (status == SQ_OK && !done)
-            status = sq_scan_next(scan, &summary);
-    }
-    if (status == SQ_OK && !is_whole(scan->log, &reading))
-        status = SQ_E_NOT_FOUND;
-    if (status != SQ_OK) {
-        free(reading.stream);
-        return status;
-    }
-    *stream_out = reading.stream;
-    *bytes_out = reading.stream_bytes;
-    return SQ_OK;
-}
-
-/* ---- roll-forward: which records ----------------------------------------------------------------- */
-
-static int add_link(struct sq_scan *scan, const struct sq_summary *summary)
-{
-    if (scan->link_count == scan->link_capacity) {
-        uint64_t capacity = scan->link_capacity == 0 ? 64 : 2 * scan->link_capacity;
-        struct sq_link *links = realloc(scan->links, capacity * sizeof *links);
-        if (links == NULL)
-            return SQ_E_NO_MEMORY;
-        scan->links = links;
-        scan->link_capacity = capacity;
-    }
-    scan->links[scan->link_count++] = (struct sq_link){
-        .mba = summary->mba,
-        .entries = summary->entries,
-        .void_from = summary->entries,
-        .open = summary->open,
-        .opens = summary->entries > 0 && sq_summary_entry(scan->block, 0).kind == SQ_ENTRY_OPENED,
-    };
-    return SQ_OK;
-}
-
-/* The request that is unfinished at the end of the link never happened. */
-static void make_void(struct sq_scan *scan, uint64_t at)
-{
-    while (scan->links[at].open > 0) {
-        struct sq_link *link = &scan->links[at];
-        uint32_t open = link->open < link->entries ? link->open : link->entries;
-        link->void_from = link->entries - open;
-        scan->report->void_entries += open;
-        if (open < link->entries || at == 0)
-            return;
-        at--;
-    }
-}
-
-static void find_void(struct sq_scan *scan)
-{
-    for (uint64_t at = 0; at < scan->link_count; at++)
-        if (at + 1 == scan->link_count || scan->links[at + 1].opens)
-            make_void(scan, at);
-}
-
-/* Cuts the chain where the first record that need not be safe is not whole. */
-static void verify_tail(struct sq_scan *scan, uint64_t first_sequence)
-{
-    uint64_t at = scan->flushed < first_sequence || scan->check_flushed ? 0 : scan->flushed - first_sequence + 1;
-    struct sq_summary summary;
-    for (; at < scan->link_count; at++) {
-        if (sq_scan_summary(scan, scan->links[at].mba, &summary) != SQ_OK || !blocks_are_right(scan, &summary))
-            break;
-        scan->report->verified_blocks += summary.blocks;
-    }
-    if (at < scan->link_count)
-        scan->link_count = at;
-}
-
-static int note_end(struct sq_scan *scan, uint64_t first_sequence)
-{
-    struct sq_summary summary;
-    if (scan->link_count == 0 ||
-        sq_scan_summary(scan, scan->links[scan->link_count - 1].mba, &summary) != SQ_OK)
-        return SQ_E_NOT_FOUND;
-    scan->last_sequence = first_sequence + scan->link_count - 1;
-    scan->last_checksum = summary.checksum;
-    struct sq_entry_fields last = {0};
-    if (summary.entries > 0)
-        last = sq_summary_entry(scan->block, summary.entries - 1);
-    scan->clean = last.kind == SQ_ENTRY_CHECKPOINT_END && last.flags == SQ_FLAG_CLEAN;
-    return SQ_OK;
-}
-
-int sq_scan_chain(struct sq_scan *scan, const struct sq_candidate *candidate)
-{
-    struct sq_summary summary;
-    SQ_TRY(sq_scan_summary(scan, candidate->mba, &summary));
-    int status = SQ_OK;
-    while (status == SQ_OK) {
-        SQ_TRY(add_link(scan, &summary));
-        status = sq_scan_next(scan, &summary);
-    }
-    if (status != SQ_E_NOT_FOUND)
-        return status;
-    verify_tail(scan, candidate->sequence);
-    SQ_TRY(note_end(scan, candidate->sequence));
-    find_void(scan);
     return SQ_OK;
 }

@@ -1,0 +1,164 @@
+/* chain.c: the records from a checkpoint on: how far they go, and what of them counts.
+ *
+ * Each record names the checksum of the one before, so that nothing left over from earlier can continue the chain.
+ * Records that some summary says were flushed are taken by their summaries; of the others all is read, once, and the
+ * first that is not whole ends the log. Links keep what replay needs, so that no summary is read again.
+ */
+#include <stdlib.h>
+
+#include "record.h"
+#include "recover.h"
+
+/* ---- from record to record -------------------------------------------------------------------- */
+
+/* Where the record of that sequence begins a segment; SQ_NO_ADDRESS if none does. */
+static uint64_t find_header(const struct sq_scan *scan, uint64_t sequence)
+{
+    uint32_t low = 0, high = scan->header_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (scan->headers[middle].sequence < sequence)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == scan->header_count || scan->headers[low].sequence != sequence)
+        return SQ_NO_ADDRESS;
+    return (uint64_t)scan->headers[low].segment * scan->log->segment_blocks;
+}
+
+int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
+{
+    uint64_t mba = (uint64_t)summary->mba + 1 + summary->blocks;
+    struct sq_summary found;
+    if (mba % scan->log->segment_blocks == 0)
+        mba = find_header(scan, summary->sequence + 1);
+    if (mba == SQ_NO_ADDRESS)
+        return SQ_E_NOT_FOUND;
+    SQ_TRY(sq_scan_summary(scan, mba, &found, fault_out));
+    if (found.sequence != summary->sequence + 1 || found.previous != summary->checksum)
+        return SQ_E_NOT_FOUND;
+    *summary = found;
+    return SQ_OK;
+}
+
+/* ---- the list --------------------------------------------------------------------------------- */
+
+/* Room for count more items of size bytes behind used ones; *items_io may move. */
+static int make_room(void **items_io, uint64_t *capacity_io, uint64_t used, uint64_t count, size_t size)
+{
+    uint64_t capacity = *capacity_io == 0 ? 64 : *capacity_io;
+    while (capacity < used + count)
+        capacity *= 2;
+    if (capacity == *capacity_io)
+        return SQ_OK;
+    void *items = realloc(*items_io, capacity * size);
+    if (items == NULL)
+        return SQ_E_NO_MEMORY;
+    *items_io = items;
+    *capacity_io = capacity;
+    return SQ_OK;
+}
+
+static int add_link(struct sq_scan *scan, const struct sq_summary *summary, uint8_t fault)
+{
+    uint64_t used = SQ_HEAD_BYTES + (uint64_t)summary->entries * SQ_ENTRY_BYTES;
+    void *links = scan->links, *images = scan->images;
+    int status = make_room(&links, &scan->link_capacity, scan->link_count, 1, sizeof *scan->links);
+    if (status == SQ_OK)
+        status = make_room(&images, &scan->image_capacity, scan->image_bytes, used, 1);
+    scan->links = links;
+    scan->images = images;
+    if (status != SQ_OK)
+        return status;
+    memcpy(scan->images + scan->image_bytes, scan->record, used);
+    scan->links[scan->link_count++] = (struct sq_link){
+        .summary = *summary,
+        .image = scan->image_bytes,
+        .void_from = summary->entries,
+        .fault = fault,
+        .opens = summary->entries > 0 && sq_summary_entry(scan->record, 0).kind == SQ_ENTRY_OPENED,
+    };
+    scan->image_bytes += used;
+    return SQ_OK;
+}
+
+/* Does the record have to be read as a whole? Not if it is known to be safe, as far as that is known yet. */
+static int is_doubtful(const struct sq_scan *scan, uint64_t sequence)
+{
+    return sequence > scan->verified && (scan->check_flushed || sequence > scan->flushed);
+}
+
+static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
+{
+    struct sq_summary summary;
+    uint8_t fault = SQ_LINK_WHOLE;
+    int doubtful = is_doubtful(scan, candidate->sequence);
+    int status = sq_scan_summary(scan, candidate->mba, &summary, doubtful ? &fault : NULL);
+    while (status == SQ_OK) {
+        scan->report->verified_blocks += doubtful ? summary.blocks : 0;
+        SQ_TRY(add_link(scan, &summary, fault));
+        fault = SQ_LINK_WHOLE;
+        doubtful = is_doubtful(scan, summary.sequence + 1);
+        status = sq_chain_next(scan, &summary, doubtful ? &fault : NULL);
+    }
+    return status == SQ_E_NOT_FOUND || (status == SQ_E_IO && scan->accept_loss) ? SQ_OK : status;
+}
+
+/* Cuts the chain at the first record that need not be safe and is not whole. A medium that cannot read what may have
+ * been safe is no crash: that is said, not taken for the end. */
+static int cut_torn(struct sq_scan *scan)
+{
+    for (uint64_t at = 0; at < scan->link_count; at++) {
+        const struct sq_link *link = &scan->links[at];
+        if (link->fault == SQ_LINK_WHOLE ||
+            (link->summary.sequence <= scan->flushed && !scan->check_flushed))
+            continue;
+        if (link->fault == SQ_LINK_UNREADABLE && !scan->accept_loss) {
+            scan->log->durable.error_mba = link->summary.mba;
+            return SQ_E_IO;
+        }
+        scan->link_count = at;
+    }
+    return SQ_OK;
+}
+
+/* ---- requests that the crash cut in two -------------------------------------------------------- */
+
+/* The request that is unfinished at the end of the link never happened. */
+static void make_void(struct sq_scan *scan, uint64_t at)
+{
+    while (scan->links[at].summary.open > 0) {
+        struct sq_link *link = &scan->links[at];
+        uint32_t entries = link->summary.entries;
+        uint32_t open = link->summary.open < entries ? link->summary.open : entries;
+        link->void_from = entries - open;
+        scan->report->void_entries += open;
+        if (open < entries || at == 0)
+            return;
+        at--;
+    }
+}
+
+static void find_void(struct sq_scan *scan)
+{
+    for (uint64_t at = 0; at < scan->link_count; at++)
+        if (at + 1 == scan->link_count || scan->links[at + 1].opens)
+            make_void(scan, at);
+}
+
+int sq_chain_list(struct sq_scan *scan, const struct sq_candidate *candidate)
+{
+    SQ_TRY(walk(scan, candidate));
+    SQ_TRY(cut_torn(scan));
+    if (scan->link_count == 0)
+        return SQ_E_FORMAT;
+    find_void(scan);
+    const struct sq_link *last = &scan->links[scan->link_count - 1];
+    scan->last_sequence = last->summary.sequence;
+    if (last->summary.entries > 0) {
+        struct sq_entry_fields entry = sq_summary_entry(scan->images + last->image, last->summary.entries - 1);
+        scan->clean = entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.flags == SQ_FLAG_CLEAN;
+    }
+    return SQ_OK;
+}
