@@ -1,9 +1,9 @@
 /* aftermath.c: after a crash: what the writes that were lost have left on the medium.
  *
- * They were not safe yet, so some of their blocks may lie there and others not, and no summary may say whose they
- * are. They can only lie in the rest of the open segment and in the segments that the head would have taken next,
- * as many as the window allows. All that is written over before the log goes on, so that the ledger is true again,
- * and so that no record from before the crash can ever continue the chain.
+ * They were not safe yet, so some of their blocks may lie there and others not, and no summary may say
+ * whose they are. They can only lie in the rest of the open segment and in the segments that the head would
+ * have taken next, as many as the window allows. All that is written over before the log goes on, so that
+ * the ledger is true again, and so that no record from before the crash can ever continue the chain.
  *
  * A crash in the middle of this is a crash like any other: nothing of it changes what was recovered.
  */
@@ -11,13 +11,20 @@
 #include "bytes.h"
 #include "recover.h"
 
+/* Blocks of a segment behind done that fit the scan's buffer. */
+static uint32_t piece(const sq_log *log, uint32_t done)
+{
+    uint32_t left = log->segment_blocks - done;
+    return left < log->record_blocks ? left : log->record_blocks;
+}
+
 /* Reads the segment in pieces that fit the scan's buffer. */
 static int segment_is_zero(struct sq_scan *scan, uint32_t segment)
 {
     const sq_log *log = scan->log;
     uint64_t first = (uint64_t)segment * log->segment_blocks;
     for (uint32_t done = 0; done < log->segment_blocks;) {
-        uint32_t left = log->segment_blocks - done, here = left < log->record_blocks ? left : log->record_blocks;
+        uint32_t here = piece(log, done);
         int os_error;
         if (sq_medium_fetch(log->medium, first + done, here, scan->record, &os_error) != SQ_OK ||
             !sq_is_zero(scan->record, (size_t)here << log->block_shift))
@@ -35,7 +42,7 @@ static int zero_segment(struct sq_scan *scan, uint32_t segment)
     SQ_TRY(sq_medium_restart(log->medium, segment));
     memset(scan->record, 0, (size_t)log->record_blocks << log->block_shift);
     for (uint32_t done = 0; done < log->segment_blocks;) {
-        uint32_t left = log->segment_blocks - done, here = left < log->record_blocks ? left : log->record_blocks;
+        uint32_t here = piece(log, done);
         log->durable.error_mba = first + done;
         SQ_TRY(sq_medium_write(log->medium, first + done, here, scan->record, &log->durable.os_error));
         done += here;
@@ -55,8 +62,8 @@ static int clear_segment(struct sq_scan *scan, uint32_t segment)
     return SQ_OK;
 }
 
-/* Segments without live blocks at the front of the ring had been freed, or might have been: they are where the
- * head would have gone on. */
+/* Segments without live blocks at the front of the ring had been freed, or might have been: they are where
+ * the head would have gone on. */
 static int retire_empty(sq_log *log)
 {
     while (log->sealed_ring.count > 0) {
@@ -108,7 +115,8 @@ int sq_recover_clear(struct sq_scan *scan)
     SQ_TRY(sq_sync_now(log));
     SQ_TRY(retire_empty(log));
     /* The window may have been larger when the writes were lost. */
-    uint32_t window = scan->window > log->durable.window_segments ? scan->window : log->durable.window_segments;
+    uint32_t window = log->durable.window_segments;
+    window = scan->window > window ? scan->window : window;
     window = window < log->free_ring.count ? window + 1 : log->free_ring.count;
     if (scan->report->lost_records > 0)
         window = log->free_ring.count; /* a medium that lost what was safe may hold anything anywhere */
@@ -118,8 +126,8 @@ int sq_recover_clear(struct sq_scan *scan)
     SQ_TRY(sq_sync_now(log));
     if (scan->report->lost_records == 0)
         return close_segment(scan);
-    /* Records behind what was lost may lie anywhere, also in segments that are still needed. The log goes on with
-     * numbers above all of them, from a checkpoint of its own, and never meets them again. */
+    /* Records behind what was lost may lie anywhere, also in segments that are still needed. The log goes
+     * on with numbers above all of them, from a checkpoint of its own, and never meets them again. */
     log->record.sequence = scan->highest;
     SQ_TRY(close_segment(scan));
     return sq_checkpoint_write(log, 0);

@@ -1,8 +1,9 @@
 /* chain.c: the records from a checkpoint on: how far they go, and what of them counts.
  *
- * Each record names the checksum of the one before, so that nothing left over from earlier can continue the chain.
- * Records that some summary says were flushed are taken by their summaries; of the others all is read, once, and the
- * first that is not whole ends the log. Links keep what replay needs, so that no summary is read again.
+ * Each record names the checksum of the one before, so that nothing left over from earlier can continue the
+ * chain. Records that some summary says were flushed are taken by their summaries; of the others all is
+ * read, once, and the first that is not whole ends the log. Links keep what replay needs, so that no
+ * summary is read again.
  */
 #include <stdlib.h>
 
@@ -105,8 +106,8 @@ static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
     return status == SQ_E_NOT_FOUND || (status == SQ_E_IO && scan->accept_loss) ? SQ_OK : status;
 }
 
-/* Cuts the chain at the first record that need not be safe and is not whole. A medium that cannot read what may have
- * been safe is no crash: that is said, not taken for the end. */
+/* Cuts the chain at the first record that need not be safe and is not whole. A medium that cannot read what
+ * may have been safe is no crash: that is said, not taken for the end. */
 static int cut_torn(struct sq_scan *scan)
 {
     for (uint64_t at = 0; at < scan->link_count; at++) {
@@ -157,7 +158,8 @@ int sq_chain_list(struct sq_scan *scan, const struct sq_candidate *candidate)
     const struct sq_link *last = &scan->links[scan->link_count - 1];
     scan->last_sequence = last->summary.sequence;
     if (last->summary.entries > 0) {
-        struct sq_entry_fields entry = sq_summary_entry(scan->images + last->image, last->summary.entries - 1);
+        const uint8_t *image = scan->images + last->image;
+        struct sq_entry_fields entry = sq_summary_entry(image, last->summary.entries - 1);
         scan->clean = entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.flags == SQ_FLAG_CLEAN;
     }
     return SQ_OK;

@@ -1,8 +1,9 @@
 /* checkpoint.c: writing down the log's state, so that recovery need not read the log from its beginning.
  *
- * A checkpoint is a stream of bytes, cut into blocks that go to the head like data, in records of their own. It
- * tells the state before its first record. Volumes, layers, holes and rings are put together in memory, since
- * writing the stream changes the rings; the tables of segments, most of it, are made page by page.
+ * A checkpoint is a stream of bytes, cut into blocks that go to the head like data, in records of their
+ * own. It tells the state before its first record. Volumes, layers, holes and rings are put together in
+ * memory, since writing the stream changes the rings; the tables of segments, most of it, are made page by
+ * page.
  *
  * Cost: 12 bytes a media block that was ever written, 0.3 % of a drive with blocks of 4 KiB.
  */
@@ -45,7 +46,8 @@ int sq_checkpoint_plan(sq_log *log, const struct sq_log_options *options)
 {
     struct sq_durability *durable = &log->durable;
     uint64_t segments = log->segment_count, segment_bytes = (uint64_t)log->segment_blocks << log->block_shift;
-    durable->tables_most_bytes = at_least(log->block_count * log->block_bytes / 256, 4 * (uint64_t)log->block_bytes);
+    uint64_t capacity_bytes = log->block_count << log->block_shift;
+    durable->tables_most_bytes = at_least(capacity_bytes / 256, 4 * (uint64_t)log->block_bytes);
     uint64_t checkpoint = most_segments(log);
     durable->checkpoint_segments = (uint32_t)checkpoint;
     /* One for the cleaner, one for the record that marks an opening. */
@@ -191,7 +193,8 @@ static void find_tables(const sq_log *log, struct draft *draft)
 
 static int draft_state(const sq_log *log, struct draft *draft)
 {
-    uint64_t most = SQ_CKP_HEAD_BYTES + sq_tables_bytes(log) + 2 * SQ_CKP_RUN_BYTES * (uint64_t)log->segment_count;
+    uint64_t rings = 2 * SQ_CKP_RUN_BYTES * (uint64_t)log->segment_count;
+    uint64_t most = SQ_CKP_HEAD_BYTES + sq_tables_bytes(log) + rings;
     draft->bytes = calloc(1, most);
     draft->index_of_slot = calloc(log->layer_count, sizeof *draft->index_of_slot);
     draft->has_table = calloc(log->segment_count, 1);
@@ -331,8 +334,8 @@ static int write_stream(sq_log *log, struct stream *stream, const struct draft *
 int sq_checkpoint_write(sq_log *log, int clean)
 {
     struct draft draft = {0};
-    /* All records before are safe when the state is taken, since recovery from a checkpoint does not read them. The
-     * stream begins a record. */
+    /* All records before are safe when the state is taken, since recovery from a checkpoint does not read
+     * them. The stream begins a record. */
     SQ_TRY(sq_record_close(log));
     if (sq_flushed(log) < log->durable.written)
         SQ_TRY(sq_sync_now(log));

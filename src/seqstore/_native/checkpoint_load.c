@@ -1,7 +1,8 @@
 /* checkpoint_load.c: the state of a log from a checkpoint's stream. Layout: checkpoint.h.
  *
- * The checksums of the pages have been compared, so what does not fit here was written wrongly, or made up: every
- * count and reference is checked all the same, and nothing is allocated beyond what the stream itself can hold.
+ * The checksums of the pages have been compared, so what does not fit here was written wrongly, or made up:
+ * every count and reference is checked all the same, and nothing is allocated beyond what the stream itself
+ * can hold.
  */
 #include <stdlib.h>
 
@@ -211,12 +212,12 @@ static int load_live(sq_log *log, struct run *run, struct sq_layer *layer, uint6
 /* Can a block of the segment be in use? */
 static int may_be_used(const sq_log *log, uint32_t segment, uint32_t offset)
 {
-    return log->segments[segment].state == SQ_SEGMENT_OPEN ? offset < log->open_blocks
-                                                           : log->segments[segment].state == SQ_SEGMENT_SEALED;
+    uint32_t state = log->segments[segment].state;
+    return state == SQ_SEGMENT_OPEN ? offset < log->open_blocks : state == SQ_SEGMENT_SEALED;
 }
 
-static int load_block(sq_log *log, const struct source *source, struct run *run, uint32_t segment, uint32_t offset,
-                      const uint8_t *at)
+static int load_block(sq_log *log, const struct source *source, struct run *run, uint32_t segment,
+                      uint32_t offset, const uint8_t *at)
 {
     uint64_t entry = sq_get_u64(at);
     uint32_t slot = sq_entry_slot(entry), mba = segment * log->segment_blocks + offset;
@@ -248,10 +249,12 @@ static int load_block(sq_log *log, const struct source *source, struct run *run,
 static int load_tables(sq_log *log, struct source *source)
 {
     struct run run = {0};
+    uint64_t table_bytes = SQ_CKP_TABLE_HEAD_BYTES + (uint64_t)log->segment_blocks * SQ_CKP_BLOCK_BYTES;
     uint32_t after = 0; /* tables ascend, so that none comes twice */
     for (uint32_t count = sq_get_u32(source->head + SQ_CKP_AT_TABLES); count > 0; count--) {
-        const uint8_t *at = next(source, SQ_CKP_TABLE_HEAD_BYTES + (uint64_t)log->segment_blocks * SQ_CKP_BLOCK_BYTES);
-        if (at == NULL || sq_get_u32(at) < after || sq_get_u32(at) >= log->segment_count || !sq_is_zero(at + 4, 4))
+        const uint8_t *at = next(source, table_bytes);
+        if (at == NULL || sq_get_u32(at) < after || sq_get_u32(at) >= log->segment_count ||
+            !sq_is_zero(at + 4, 4))
             return SQ_E_FORMAT;
         uint32_t segment = sq_get_u32(at);
         after = segment + 1;
@@ -328,7 +331,8 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
     if (source.head == NULL || memcmp(source.head, SQ_CHECKPOINT_MAGIC, 8) != 0 ||
         sq_get_u32(source.head + SQ_CKP_AT_VERSION) != SQ_CHECKPOINT_VERSION ||
         sq_get_u64(source.head + SQ_CKP_AT_DRIVE) != log->drive ||
-        !sq_is_zero(source.head + SQ_CKP_AT_VERSION + 4, 4) || !sq_is_zero(source.head + SQ_CKP_AT_STREAM_BYTES + 8, 8))
+        !sq_is_zero(source.head + SQ_CKP_AT_VERSION + 4, 4) ||
+        !sq_is_zero(source.head + SQ_CKP_AT_STREAM_BYTES + 8, 8))
         return SQ_E_FORMAT;
     source.layers = sq_get_u32(source.head + SQ_CKP_AT_LAYERS);
     log->last_number = sq_get_u64(source.head + SQ_CKP_AT_LAST_NUMBER);

@@ -1,5 +1,5 @@
-/* checkpoint_read.c: a checkpoint's stream from its records. One that is not whole counts as not there: an older one may
- * do, since recovery only has to begin earlier.
+/* checkpoint_read.c: a checkpoint's stream from its records. One that is not whole counts as not there: an
+ * older one may do, since recovery only has to begin earlier.
  */
 #include <stdlib.h>
 

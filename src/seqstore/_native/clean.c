@@ -1,11 +1,12 @@
 /* clean.c: the fifo cleaner of the circular log.
  *
- * Relocated blocks go to the head like any others (placement single). The copy that stays behind is
- * MOVED: its bytes are there until the head comes round, and the ledger counts them.
+ * Relocated blocks go to the head like any others (placement single). The copy that stays behind is MOVED:
+ * its bytes are there until the head comes round, and the ledger counts them.
  *
- * In memory checksums travel along unchecked: damage stays detectable, and is found on reading. Elsewhere a block
- * that is damaged, or cannot even be read and is replaced by zeros, is marked: its checksum in the log is that of its
- * bytes, so that recovery can tell it from one that was torn, and the one in memory never fits.
+ * In memory checksums travel along unchecked: damage stays detectable, and is found on reading. Elsewhere a
+ * block that is damaged, or cannot even be read and is replaced by zeros, is marked: its checksum in the
+ * log is that of its bytes, so that recovery can tell it from one that was torn, and the one in memory
+ * never fits.
  */
 #include "append.h"
 
@@ -43,8 +44,8 @@ static int place_checked(sq_log *log, const struct sq_layer *layer, uint64_t lba
     return is_damaged;
 }
 
-/* block: its bytes, on media that are not in memory. next: the block to be relocated after this one, to be fetched
- * meanwhile; mba if there is none. */
+/* block: its bytes, on media that are not in memory. next: the block to be relocated after this one, to be
+ * fetched meanwhile; mba if there is none. */
 static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *block)
 {
     uint64_t entry = log->ledger[mba], lba = sq_entry_value(entry);
@@ -88,7 +89,8 @@ static void fetch_leaves(const sq_log *log, const struct batch *batch)
         fetch_leaf(log, batch->live[i]);
 }
 
-/* Reads the live blocks of a batch, from the one at index on, as many as lie close together; returns how many. */
+/* Reads the live blocks of a batch, from the one at index on, as many as lie close together; returns how
+ * many. */
 static uint32_t read_ahead(sq_log *log, const struct batch *batch, uint32_t index)
 {
     uint8_t *buffer = log->durable.clean_buffer;

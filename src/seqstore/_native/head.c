@@ -1,12 +1,12 @@
 /* head.c: room at the head: the next record, the next segment, or a segment to be cleaned first.
  *
- * In memory: one free segment is kept for the cleaner, which needs at most that one: what is live in a segment
- * fits into an empty one. The head takes a free segment only while there are two, and cleans in the middle of a
- * request when it must.
+ * In memory: one free segment is kept for the cleaner, which needs at most that one: what is live in a
+ * segment fits into an empty one. The head takes a free segment only while there are two, and cleans in the
+ * middle of a request when it must.
  *
- * On media that outlive the process a request is whole after a crash, or has not happened. So all the cleaning
- * comes before it: then nothing that the request replaces can be written over before the request is safe. Free
- * segments are kept for the cleaner and for a checkpoint, which can come at any time.
+ * On media that outlive the process a request is whole after a crash, or has not happened. So all the
+ * cleaning comes before it: then nothing that the request replaces can be written over before the request
+ * is safe. Free segments are kept for the cleaner and for a checkpoint, which can come at any time.
  */
 #include "append.h"
 

@@ -24,14 +24,14 @@
 /* Blocks that a request handles at once: enough cache misses in flight, scratch that fits the stack. */
 #define SQ_BATCH 64u
 
-/* The cleaner reads live blocks of a medium that is not in memory together, up to so many blocks at once and over
- * gaps of so many dead ones. */
+/* The cleaner reads live blocks of a medium that is not in memory together, up to so many blocks at once
+ * and over gaps of so many dead ones. */
 #define SQ_CLEAN_SPAN 128u
 #define SQ_CLEAN_GAP 8u
 
 /* What owns media blocks: the writes of one volume between two snapshots. The media name layers, and a read
- * that finds nothing in one goes on in its parent, unless a hole says that the block was trimmed there. Slot 0
- * is the log itself. See layer.c. */
+ * that finds nothing in one goes on in its parent, unless a hole says that the block was trimmed there.
+ * Slot 0 is the log itself. See layer.c. */
 struct sq_layer {
     uint64_t number;
     uint64_t tenant;
@@ -77,7 +77,7 @@ struct sq_ring {
  * it gathers in image, summary first, and the ledger still says what the medium holds. */
 struct sq_record {
     uint8_t *image;
-    uint64_t *pending; /* entries of the summary and the data blocks, for the ledger; NULL on media in memory */
+    uint64_t *pending; /* entries of summary and data blocks, for the ledger; NULL on media in memory */
     uint64_t sequence; /* of the open record, or of the last one */
     uint64_t position;
     uint32_t mba; /* of the summary */
@@ -119,6 +119,7 @@ struct sq_durability {
     uint64_t opened_segments;
     uint64_t *window;             /* what was written when each of the last window_segments was opened */
     uint64_t atomic_blocks;       /* of a request that a crash does not cut in two */
+    uint32_t replayed_slot;       /* of the layer that recovery met last */
     uint64_t *newest;             /* by segment: sequence of its last record */
     uint64_t *freed;              /* by segment: must be flushed before the segment is written again */
     uint8_t *clean_buffer;        /* SQ_CLEAN_SPAN blocks */
@@ -328,21 +329,22 @@ int sq_segment_next(sq_log *log);
 /* Moves what is live in the oldest sealed segment to the head and frees the segment. */
 int sq_clean_oldest(sq_log *log);
 
-/* Nothing of the oldest sealed segment is in use any more: its summaries die, its zone may be written again. */
+/* Nothing of the oldest sealed segment is in use any more: its summaries die, its zone may be written
+ * again. */
 int sq_clean_retire(sq_log *log);
 
 /* ---- head.c --------------------------------------------------------------------------------- */
 
-/* A record with room for a data block (for an entry, when only_entry) at the head. On media in memory it cleans
- * as needed; on others it has to stay within what sq_request_begin made free. */
+/* A record with room for a data block (for an entry, when only_entry) at the head. On media in memory it
+ * cleans as needed; on others it has to stay within what sq_request_begin made free. */
 int sq_head_make_room(sq_log *log, int only_entry);
 
 /* The same without ever cleaning. */
 int sq_head_advance(sq_log *log, int only_entry);
 
-/* Around every request that changes something: so many data blocks and entries, atomic_blocks at most, will be
- * on the medium together or not at all. Begin can fail before anything has changed; end cannot. On media in
- * memory both do nothing. */
+/* Around every request that changes something: so many data blocks and entries, atomic_blocks at most, will
+ * be on the medium together or not at all. Begin can fail before anything has changed; end cannot. On media
+ * in memory both do nothing. */
 int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries);
 void sq_request_end(sq_log *log);
 
@@ -376,7 +378,8 @@ int sq_checkpoint_write(sq_log *log, int clean);
 /* No checkpoint's stream is longer. */
 uint64_t sq_checkpoint_most_bytes(const sq_log *log);
 
-/* checkpoint_load.c: rebuilds the log's state, which is empty, from a checkpoint's stream. SQ_E_FORMAT if it contradicts itself. */
+/* checkpoint_load.c: rebuilds the log's state, which is empty, from a checkpoint's stream. SQ_E_FORMAT if
+ * it contradicts itself. */
 int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes);
 
 /* ---- log.c ---------------------------------------------------------------------------------- */
@@ -401,8 +404,8 @@ int sq_check_space(const sq_log *log, uint64_t needed, struct sq_fault *fault_ou
 int sq_block_is_right(const sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba,
                       const uint8_t *block);
 
-/* Writes a run of whole blocks within a request that has begun; space has been checked. data is NULL on a tags
- * medium. */
+/* Writes a run of whole blocks within a request that has begun; space has been checked. data is NULL on a
+ * tags medium. */
 int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count,
                  const uint8_t *data);
 

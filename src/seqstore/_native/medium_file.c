@@ -140,8 +140,8 @@ static int read_buffered(struct file *file, uint8_t *data_out, size_t bytes, off
 
 /* ---- operations ----------------------------------------------------------------------------- */
 
-/* The drive gets to work while the next record gathers, so that a sync finds less to do. Not worth a call for a few
- * blocks. What goes wrong meanwhile the sync reports. */
+/* The drive gets to work while the next record gathers, so that a sync finds less to do. Not worth a call
+ * for a few blocks. What goes wrong meanwhile the sync reports. */
 static void start_writing(const struct file *file, size_t bytes, off_t offset)
 {
 #if defined(SYNC_FILE_RANGE_WRITE)
@@ -180,9 +180,9 @@ static int file_read(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *d
 static void file_hint(sq_medium *medium, uint64_t mba, uint64_t count)
 {
     const struct file *file = medium->backend;
+    off_t offset = (off_t)(mba * file->block_bytes), bytes = (off_t)(count * file->block_bytes);
     if (!file->direct)
-        (void)posix_fadvise(file->descriptor, (off_t)(mba * file->block_bytes), (off_t)(count * file->block_bytes),
-                            POSIX_FADV_WILLNEED);
+        (void)posix_fadvise(file->descriptor, offset, bytes, POSIX_FADV_WILLNEED);
 }
 
 static int file_sync(sq_medium *medium)

@@ -1,12 +1,12 @@
 /* record.c: the open record, from its first block to its summary. Layout: record.h.
  *
  * On media in memory data go straight to their place; the summary gathers apart and is written last, in the
- * place kept for it, which is zeroed when the record opens, so that what a media block held is gone as soon as
- * the ledger says so. On other media the whole record gathers and is written at once; until then the ledger
- * tells of the old blocks, and pending of the new ones.
+ * place kept for it, which is zeroed when the record opens, so that what a media block held is gone as soon
+ * as the ledger says so. On other media the whole record gathers and is written at once; until then the
+ * ledger tells of the old blocks, and pending of the new ones.
  *
- * Invariants: the data blocks of the open record follow its summary without a gap; the i-th entry that has a
- * block describes the i-th of them; log->open_blocks does not count the open record.
+ * Invariants: the data blocks of the open record follow its summary without a gap; the i-th entry that has
+ * a block describes the i-th of them; log->open_blocks does not count the open record.
  */
 #include "record.h"
 

@@ -22,7 +22,7 @@
 #define SQ_AT_CHECKPOINT_MBA 72 /* u32 */
 #define SQ_AT_SEGMENT_BLOCKS 76 /* u32 */
 #define SQ_AT_BLOCK_COUNT 80    /* u32 */
-#define SQ_AT_WINDOW 84         /* u32: segments that may hold nothing but what is not safe; 0: none outlives */
+#define SQ_AT_WINDOW 84         /* u32: segments that lost writes can reach; 0 in memory */
 #define SQ_HEAD_BYTES 96
 
 #define SQ_ENTRY_AT_LBA 0    /* u64 */

@@ -1,6 +1,7 @@
 /* recover.c: opening a log: which checkpoint, which records. docs/reference/on-media-format.md, "Recovery".
  *
- * Until the state is complete nothing on the medium changes, and a log that is opened for reading never changes it.
+ * Until the state is complete nothing on the medium changes, and a log that is opened for reading never
+ * changes it.
  */
 #include "recover.h"
 
@@ -59,15 +60,16 @@ static void settle(struct sq_scan *scan, const struct sq_candidate *taken)
     /* The reserve may be larger than it was when all this was written. */
     if (log->stats.live_blocks > log->stats.usable_blocks)
         log->stats.usable_blocks = log->stats.live_blocks;
-    for (uint32_t segment = 0; segment < log->segment_count; segment++)
-        sq_medium_place(log->medium, segment, log->segments[segment].state == SQ_SEGMENT_SEALED ? log->segment_blocks
-                                              : segment == log->open_segment                    ? log->open_blocks
-                                                                                                : 0);
+    for (uint32_t segment = 0; segment < log->segment_count; segment++) {
+        uint32_t written = log->segments[segment].state == SQ_SEGMENT_SEALED ? log->segment_blocks : 0;
+        sq_medium_place(log->medium, segment, segment == log->open_segment ? log->open_blocks : written);
+    }
     durable->checkpoint = taken->sequence;
     durable->checkpoint_mba = taken->mba;
     durable->checkpoint_position = durable->opened_position;
     durable->written = scan->last_sequence;
-    durable->flushed = scan->clean || scan->flushed > scan->last_sequence ? scan->last_sequence : scan->flushed;
+    int all_flushed = scan->clean || scan->flushed > scan->last_sequence;
+    durable->flushed = all_flushed ? scan->last_sequence : scan->flushed;
     durable->opened_position = log->stats.position;
     log->stats.trimmed_blocks = 0;
     /* Blocks may have been written over by what was lost: none is handed out unchecked. */

@@ -99,8 +99,8 @@ void sq_scan_free(struct sq_scan *scan);
 /* Reads blocks, and counts them. */
 int sq_scan_fetch(struct sq_scan *scan, uint64_t mba, uint64_t count, uint8_t *data_out);
 
-/* Reads the summary at mba into scan->record; SQ_E_NOT_FOUND if there is none, SQ_E_IO if it cannot be read. With
- * fault_out it reads the data blocks too and says whether they are as the entries say. */
+/* Reads the summary at mba into scan->record; SQ_E_NOT_FOUND if there is none, SQ_E_IO if it cannot be
+ * read. With fault_out it reads the data blocks too and says whether they are as the entries say. */
 int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out);
 
 /* Reads all headers, and finds the checkpoints that there may be. */
@@ -108,7 +108,8 @@ int sq_scan_headers(struct sq_scan *scan);
 
 /* ---- chain.c -------------------------------------------------------------------------------- */
 
-/* The record behind *summary, which it replaces, as sq_scan_summary; SQ_E_NOT_FOUND at the end of the chain. */
+/* The record behind *summary, which it replaces, as sq_scan_summary; SQ_E_NOT_FOUND at the end of the
+ * chain. */
 int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out);
 
 /* Lists the records from the candidate on, as far as they are whole. */
@@ -127,8 +128,8 @@ int sq_replay(sq_log *log, const uint8_t *image, const struct sq_link *link);
 
 /* ---- aftermath.c ----------------------------------------------------------------------------- */
 
-/* With the state recovered and the log durable: frees what is empty. After a crash it also overwrites what lost
- * writes may have left, and makes the unfinished request void for good. */
+/* With the state recovered and the log durable: frees what is empty. After a crash it also overwrites what
+ * lost writes may have left, and makes the unfinished request void for good. */
 int sq_recover_clear(struct sq_scan *scan);
 
 #endif

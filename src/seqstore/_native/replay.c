@@ -6,18 +6,18 @@
 #include "append.h"
 #include "recover.h"
 
-static struct sq_layer *find_layer(const sq_log *log, uint64_t number)
+/* Writes of one layer come one after the other: the slot that was found last is tried first. */
+static struct sq_layer *find_layer(sq_log *log, uint64_t number)
 {
-    /* Writes of one layer come one after the other. */
-    static const uint32_t near = 4;
-    for (uint32_t back = 1; back <= near && back <= log->layer_count; back++) {
-        struct sq_layer *layer = log->layers[log->layer_count - back];
-        if (layer != NULL && layer->number == number)
-            return layer;
-    }
+    uint32_t *found = &log->durable.replayed_slot;
+    struct sq_layer *last = *found < log->layer_count ? log->layers[*found] : NULL;
+    if (last != NULL && last->number == number && number != 0)
+        return last;
     for (uint32_t slot = 1; slot < log->layer_count; slot++)
-        if (log->layers[slot] != NULL && log->layers[slot]->number == number)
+        if (log->layers[slot] != NULL && log->layers[slot]->number == number) {
+            *found = slot;
             return log->layers[slot];
+        }
     return NULL;
 }
 
@@ -37,8 +37,8 @@ static int open_segment(sq_log *log, uint32_t segment)
     if (log->open_blocks != log->segment_blocks)
         return SQ_E_FORMAT;
     while (log->free_ring.count == 0) {
-        uint32_t oldest = log->sealed_ring.count == 0 ? segment : log->sealed_ring.items[log->sealed_ring.first];
-        if (log->sealed_ring.count == 0 || log->segments[oldest].live_blocks != 0)
+        const struct sq_ring *sealed = &log->sealed_ring;
+        if (sealed->count == 0 || log->segments[sealed->items[sealed->first]].live_blocks != 0)
             return SQ_E_FORMAT;
         SQ_TRY(sq_clean_retire(log));
     }
@@ -52,8 +52,8 @@ static int take_place(sq_log *log, const struct sq_summary *summary)
     uint32_t segment = sq_segment_of(log, summary->mba), offset = summary->mba % log->segment_blocks;
     if (segment != log->open_segment || offset != log->open_blocks)
         SQ_TRY(open_segment(log, segment));
-    if (offset != log->open_blocks || segment != log->open_segment || summary->position != log->stats.position ||
-        summary->sequence != log->record.sequence + 1)
+    if (offset != log->open_blocks || segment != log->open_segment ||
+        summary->position != log->stats.position || summary->sequence != log->record.sequence + 1)
         return SQ_E_FORMAT;
     return sq_block_claim(log, summary->mba, sq_entry(SQ_SUMMARY, 0, 0));
 }

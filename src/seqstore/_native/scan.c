@@ -1,8 +1,8 @@
 /* scan.c: finding checkpoints and records on a medium.
  *
- * There is no superblock: the first block of every segment that was ever written is a summary, and the one with
- * the highest sequence is near the end of the log. Any of them may be damaged, torn, or left over from long ago;
- * what cannot be read counts as not there.
+ * There is no superblock: the first block of every segment that was ever written is a summary, and the one
+ * with the highest sequence is near the end of the log. Any of them may be damaged, torn, or left over from
+ * long ago; what cannot be read counts as not there.
  */
 #include <stdlib.h>
 
@@ -66,8 +66,8 @@ static int blocks_are_right(const struct sq_scan *scan, const struct sq_summary 
     return 1;
 }
 
-/* Blocks from mba on into scan->record: those that were read before, or else, if whole is set, as many as a record can
- * have, before it is known how many it has: records that follow each other are read in one go. */
+/* Blocks from mba on into scan->record: those that were read before, or else, if whole is set, as many as a
+ * record can have, before it is known how many it has: records that follow each other are read in one go. */
 static int fetch_record(struct sq_scan *scan, uint64_t mba, int whole)
 {
     const sq_log *log = scan->log;
@@ -143,7 +143,8 @@ static int compare_headers(const void *left, const void *right)
 
 static int compare_candidates(const void *left, const void *right)
 {
-    uint64_t a = ((const struct sq_candidate *)left)->sequence, b = ((const struct sq_candidate *)right)->sequence;
+    uint64_t a = ((const struct sq_candidate *)left)->sequence;
+    uint64_t b = ((const struct sq_candidate *)right)->sequence;
     return (a < b) - (a > b);
 }
 

@@ -24,8 +24,8 @@ uint32_t sq_ring_pop(struct sq_ring *ring)
     return item;
 }
 
-/* The segment may be written again, and lost writes cannot reach further than the window: the segment that was
- * opened so many before this one has something that is safe. */
+/* The segment may be written again, and lost writes cannot reach further than the window: the segment that
+ * was opened so many before this one has something that is safe. */
 static int make_safe(sq_log *log, uint32_t segment)
 {
     struct sq_durability *durable = &log->durable;

@@ -27,10 +27,10 @@
 #define SQ_E_LIMIT -11       /* more volumes than the log or the medium can number */
 #define SQ_E_INVARIANT -12   /* a bug in seqstore; the log is latched, see sq_log_invariant */
 #define SQ_E_OWNED -13       /* the medium belongs to a log, which alone appends and resets */
-#define SQ_E_IO -14          /* the medium failed. fault: mba, count, os_error. A request that changes may be half done */
+#define SQ_E_IO -14          /* the medium failed; a change may be half done. fault: mba, count, os_error */
 #define SQ_E_FORMAT -15      /* no drive of seqstore, or damaged where it cannot do without. fault: mba */
 #define SQ_E_VERSION -16     /* a newer format. fault: count: its version */
-#define SQ_E_LOST -17        /* flushed records are missing. fault: lba: last one there is, count: last one flushed */
+#define SQ_E_LOST -17        /* flushed records are missing. fault: lba: last there is, count: last flushed */
 #define SQ_E_READ_ONLY -18   /* a snapshot, or a log that was opened for reading */
 #define SQ_E_FAILED -19      /* a sync failed before: the log takes no more changes; open it again */
 
@@ -62,7 +62,7 @@ struct sq_log_options {
     /* For logs on media that outlive the process, where records are gathered, synced and recovered: */
     uint32_t read_only;
     uint32_t accept_loss;    /* opens what is left where SQ_E_LOST would refuse */
-    uint32_t check_flushed;  /* opening reads also what was flushed since the checkpoint, for media whose sync lies */
+    uint32_t check_flushed;  /* opening reads also what was flushed, for media whose sync lies */
     uint64_t checkpoint_blocks; /* written between checkpoints; 0: automatic */
     uint64_t window_blocks;     /* written without a sync, about, at most; 0: automatic */
     uint64_t expect_sequence;   /* of a record that is known to have been flushed; 0: unknown */
@@ -202,9 +202,9 @@ int sq_kernels_try(uint32_t index, uint32_t state, const uint8_t *from, uint64_t
 /* SQ_MEDIUM_MEMORY or SQ_MEDIUM_TAGS. */
 int sq_medium_create(int kind, const struct sq_geometry *geometry, sq_medium **medium_out);
 
-/* How the bytes of a file are reached: through the system's cache, past it (the file was opened with O_DIRECT), or,
- * for reading, as mapped memory: half the cost, but an error of the drive, or a file that another process cuts
- * short, ends the process with SIGBUS. */
+/* How the bytes of a file are reached: through the system's cache, past it (the file was opened with
+ * O_DIRECT), or, for reading, as mapped memory: half the cost, but an error of the drive, or a file that
+ * another process cuts short, ends the process with SIGBUS. */
 enum sq_file_access { SQ_FILE_CACHED = 0, SQ_FILE_DIRECT = 1, SQ_FILE_MAPPED = 2 };
 
 /* A regular file or block device, open for what will be done with it and at least as large as the geometry
@@ -292,8 +292,8 @@ int sq_log_segments(sq_log *log, uint64_t first, uint64_t count, struct sq_segme
 /* scope_id: a tenant's or volume's number; ignored for SQ_SCOPE_ALL. Knows deleted ones. */
 int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remanence *out);
 
-/* Reads the live blocks of [mba, mba + count) and compares them with their checksums. damage_out gets the first
- * capacity damaged ones, damaged_out how many there are. */
+/* Reads the live blocks of [mba, mba + count) and compares them with their checksums. damage_out gets the
+ * first capacity damaged ones, damaged_out how many there are. */
 int sq_log_scrub(sq_log *log, uint64_t mba, uint64_t count, uint64_t capacity, struct sq_damage *damage_out,
                  uint64_t *damaged_out, uint64_t *read_blocks_out);
 
@@ -320,12 +320,12 @@ int sq_volume_rollback(sq_log *log, uint64_t handle, uint64_t snapshot, uint64_t
 /* Ends a volume or snapshot; blocks that nobody else reads are dead. */
 int sq_volume_delete(sq_log *log, uint64_t handle);
 
-/* All volumes and snapshots in ascending order of their numbers, capacity of them at most; count_out is how many
- * there are. */
+/* All volumes and snapshots in ascending order of their numbers, capacity of them at most; count_out is how
+ * many there are. */
 int sq_volume_list(sq_log *log, uint64_t capacity, struct sq_volume_entry *entries_out, uint64_t *count_out);
 
-/* Who, besides the volume of that number (which may be deleted), still reads blocks of [lba, lba + count) that were
- * written through it. count_out is how many there are, also above the capacity. */
+/* Who, besides the volume of that number (which may be deleted), still reads blocks of [lba, lba + count)
+ * that were written through it. count_out is how many there are, also above the capacity. */
 int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, uint64_t capacity,
                     struct sq_reach *reach_out, uint64_t *count_out);
 

@@ -38,7 +38,8 @@ static int entries_fit(const uint8_t *block, const struct sq_summary *summary)
     for (uint32_t i = 0; i < summary->entries; i++) {
         const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)i * SQ_ENTRY_BYTES;
         uint8_t kind = at[SQ_ENTRY_AT_KIND];
-        if (kind < SQ_ENTRY_DATA || kind > SQ_ENTRY_OPENED || at[SQ_ENTRY_AT_FLAGS] > (kind == SQ_ENTRY_DATA ? 3 : 1) ||
+        uint8_t most_flags = kind == SQ_ENTRY_DATA ? SQ_FLAG_RELOCATED | SQ_FLAG_DAMAGED : 1;
+        if (kind < SQ_ENTRY_DATA || kind > SQ_ENTRY_OPENED || at[SQ_ENTRY_AT_FLAGS] > most_flags ||
             sq_get_u16(at + SQ_ENTRY_AT_FLAGS + 1) != 0)
             return 0;
         blocks += (uint32_t)sq_kind_has_block(kind);
@@ -72,7 +73,8 @@ int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, stru
         sq_get_u16(block + SQ_AT_OPEN + 2) != 0 || !sq_is_zero(block + SQ_AT_WINDOW + 4, 8) ||
         sq_get_u32(block + SQ_AT_SEGMENT_BLOCKS) != log->segment_blocks ||
         sq_get_u32(block + SQ_AT_BLOCK_COUNT) != log->block_count ||
-        found.entries > log->record_entries || found.open > (found.entries == 0 ? 1 : found.entries) || found.blocks > found.entries ||
+        found.entries > log->record_entries || found.open > (found.entries == 0 ? 1 : found.entries) ||
+        found.blocks > found.entries ||
         found.flushed >= found.sequence || found.checkpoint >= found.sequence ||
         found.checkpoint_mba >= log->block_count ||
         found.blocks >= log->segment_blocks - mba % log->segment_blocks)

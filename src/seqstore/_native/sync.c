@@ -1,13 +1,14 @@
 /* sync.c: what is safe on the medium, and waiting for it.
  *
- * A flush closes the open record under the log's lock and waits for the sync without it, so that others write on
- * meanwhile. Of the threads that wait one syncs, for all whose records had been appended by then.
+ * A flush closes the open record under the log's lock and waits for the sync without it, so that others
+ * write on meanwhile. Of the threads that wait one syncs, for all whose records had been appended by then.
  *
- * After a sync that failed nobody knows what the medium holds (the operating system may have dropped what it
- * could not write and call the next sync a success): the log takes no more changes until it is opened again.
+ * After a sync that failed nobody knows what the medium holds (the operating system may have dropped what
+ * it could not write and call the next sync a success): the log takes no more changes until it is opened
+ * again.
  *
- * Invariants: flushed <= written, and neither goes back. Lock: durable.mutex for syncing, waiting and the growth
- * of flushed; it is taken after the log's lock, never before, and never held during a sync.
+ * Invariants: flushed <= written, and neither goes back. Lock: durable.mutex for syncing, waiting and the
+ * growth of flushed; it is taken after the log's lock, never before, and never held during a sync.
  */
 #include "internal.h"
 
