@@ -10,10 +10,12 @@
 #include "record.h"
 #include "recover.h"
 
+#define HINTS 8u /* records, or segments, that the medium is told of ahead of time */
+
 /* ---- from record to record -------------------------------------------------------------------- */
 
-/* Where the record of that sequence begins a segment; SQ_NO_ADDRESS if none does. */
-static uint64_t find_header(const struct sq_scan *scan, uint64_t sequence)
+/* The first header of at least that sequence. */
+static uint32_t find_index(const struct sq_scan *scan, uint64_t sequence)
 {
     uint32_t low = 0, high = scan->header_count;
     while (low < high) {
@@ -23,9 +25,16 @@ static uint64_t find_header(const struct sq_scan *scan, uint64_t sequence)
         else
             high = middle;
     }
-    if (low == scan->header_count || scan->headers[low].sequence != sequence)
+    return low;
+}
+
+/* Where the record of that sequence begins a segment; SQ_NO_ADDRESS if none does. */
+static uint64_t find_header(const struct sq_scan *scan, uint64_t sequence)
+{
+    uint32_t index = find_index(scan, sequence);
+    if (index == scan->header_count || scan->headers[index].sequence != sequence)
         return SQ_NO_ADDRESS;
-    return (uint64_t)scan->headers[low].segment * scan->log->segment_blocks;
+    return (uint64_t)scan->headers[index].segment * scan->log->segment_blocks;
 }
 
 int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
@@ -90,13 +99,44 @@ static int is_doubtful(const struct sq_scan *scan, uint64_t sequence)
     return sequence > scan->verified && (scan->check_flushed || sequence > scan->flushed);
 }
 
+/* Full records lie at the same places in every segment, and the headers say in which order segments were
+ * written: the medium can look for summaries long before the walk comes to them. */
+static void hint_summaries(const struct sq_scan *scan, uint32_t header)
+{
+    const sq_log *log = scan->log;
+    if (header >= scan->header_count)
+        return;
+    uint64_t first = (uint64_t)scan->headers[header].segment * log->segment_blocks;
+    for (uint32_t at = 0; at < log->segment_blocks; at += log->record_blocks + 1)
+        sq_medium_hint(log->medium, first + at, 1);
+}
+
+/* The medium fetches what the walk will want next. From one record to the next that is one record more,
+ * HINTS ahead of it; at the start, all up to there. */
+static void hint_ahead(const struct sq_scan *scan, const struct sq_summary *summary, int doubtful, int start)
+{
+    const sq_log *log = scan->log;
+    uint64_t record = log->record_blocks + 1, from = summary->mba + (start ? 0 : HINTS * record);
+    uint64_t count = start ? (HINTS + 1) * record : record;
+    if (doubtful && from < log->block_count)
+        sq_medium_hint(log->medium, from, count < log->block_count - from ? count : log->block_count - from);
+    if (doubtful || (summary->mba % log->segment_blocks != 0 && !start))
+        return;
+    uint32_t header = find_index(scan, summary->sequence);
+    for (uint32_t i = start ? 0 : HINTS; i <= HINTS; i++)
+        hint_summaries(scan, header + i);
+}
+
 static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
 {
     struct sq_summary summary;
     uint8_t fault = SQ_LINK_WHOLE;
     int doubtful = is_doubtful(scan, candidate->sequence);
     int status = sq_scan_summary(scan, candidate->mba, &summary, doubtful ? &fault : NULL);
+    int was_doubtful = !doubtful;
     while (status == SQ_OK) {
+        hint_ahead(scan, &summary, doubtful, doubtful != was_doubtful);
+        was_doubtful = doubtful;
         scan->report->verified_blocks += doubtful ? summary.blocks : 0;
         SQ_TRY(add_link(scan, &summary, fault));
         fault = SQ_LINK_WHOLE;
