@@ -67,11 +67,15 @@ class Folder:
                 self.drive.symlink_to(target)
 
     def remove(self) -> None:
-        """Remove what was made, after a failure. What a link pointed at stays as it is."""
-        with suppress(OSError):
-            self.drive.unlink()
-        with suppress(OSError):
-            self.discard(self.catalog)
+        """Remove what was made, after a failure. What a link pointed at stays as it is.
+
+        What stood there before is somebody's store, or something else of theirs, and is left alone.
+        """
+        if self.drive.parent in self._made:
+            with suppress(OSError):
+                self.drive.unlink()
+            with suppress(MediumError, AccessError):
+                self.discard(self.catalog)
         for directory in reversed(self._made):
             with suppress(OSError):
                 directory.rmdir()
