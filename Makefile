@@ -19,6 +19,7 @@ unless_given = $(if $(findstring .py,$(ARGS)),,$(1))
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test lint format types sanitizers coverage bench soak docs-check wheel build clean always
+.PHONY: fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +57,10 @@ SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 soak: $(VENV)/.built $(VENV)/.group-test ## long property tests (SEED=... repeats one)
 	$(run) -m pytest -m "" --hypothesis-profile=soak --hypothesis-seed=$(SEED) \
 		$(call unless_given,tests/property) $(ARGS)
+
+SECONDS ?= 60
+fuzz: ## drives damaged on purpose, opened under sanitizers for SECONDS=60
+	scripts/fuzz.sh $(SECONDS)
 
 docs-check: $(VENV)/.built $(VENV)/.group-test ## run the code blocks of README.md and docs/
 	$(run) -m pytest tests/test_docs.py $(ARGS)

@@ -7,6 +7,7 @@ them. Each raises AssertionError with the media address and both sides of the di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -151,8 +152,11 @@ def check_records(scan: Scan) -> None:
             assert lba in {entry.lba, seqstore.NO_ADDRESS}, f"mba {at}: lba {entry.lba}, ledger {lba}"
             assert tenant != 0, f"mba {at}: data of nobody"
         sums = witness.data_checksums(record.data, scan.raw[list(following)])
-        assert sums == [entry.checksum for entry in record.data], f"record at mba {mba}: checksums differ"
+        assert sums == [entry.value for entry in record.data], f"record at mba {mba}: checksums differ"
     in_order = sorted(records.values(), key=lambda record: record.sequence)
+    for earlier, record in pairwise(in_order):
+        follows = record.sequence > earlier.sequence + 1 or record.previous == earlier.checksum
+        assert follows, f"record {record.sequence} does not name the checksum of the one before"
     positions = [record.position for record in in_order]
     assert positions == sorted(set(positions)), "records' positions do not rise with their numbers"
     check_replay(scan, in_order)

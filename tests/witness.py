@@ -2,24 +2,33 @@
 
 A summary block is, little-endian:
 
-======  =====  ==============================================================
-offset  size   meaning
-======  =====  ==============================================================
-0       8      magic ``SEQSREC1``
-8       4      version, 1
-12      4      CRC-32C of the whole block with this field zero
-16      8      drive
-24      8      sequence number of the record, from 1, one more each
-32      8      media block address of this block
-40      4      entries
-44      4      data blocks that follow
-48      8      position of this block
-56      8      reserved, zero
-64      24 n   entries: u64 lba, u64 volume, u32 checksum, u8 kind, u8[3] zero
-======  =====  ==============================================================
+======  ====  ==================================================================
+offset  size  meaning
+======  ====  ==================================================================
+0       8     magic ``SEQSREC1``
+8       2     version, 1
+10      1     power of two of the bytes of a block; then a zero
+12      4     CRC-32C of the whole block with this field zero
+16      8     drive
+24      8     sequence number of the record, from 1, one more each
+32      4     media block address of this block
+36      4     checksum of the record before
+40      2     entries
+42      2     blocks that follow
+44      2     entries whose request goes on in the next record; then two zeros
+48      8     position of this block
+56      8     sequence of the newest record known to be on the medium
+64      12    sequence (8) and address (4) of the newest checkpoint
+76      4     blocks of a segment
+80      4     blocks of the drive
+84      4     segments of the unsynced window
+88      8     reserved, zero
+96      24 n  entries: u64 lba, u64 volume, u32 value, u8 kind, u8 flags, u16 zero
+======  ====  ==================================================================
 
-The checksum of a data entry is the CRC-32C of volume and lba (16 bytes) followed by the block; a
-trim entry has the number of blocks in its place. All behind the last entry is zero.
+The value of an entry with a block is the CRC-32C of volume and lba (16 bytes) followed by the block;
+that of a trim is the number of blocks. All behind the last entry is zero. It knows what the log of a drive in
+memory holds, where a volume has one layer; snapshots and clones are left to ``seqstore.format``.
 """
 
 from __future__ import annotations
@@ -34,8 +43,8 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC = b"SEQSREC1"
-HEADER = struct.Struct("<8sIIQQQIIQQ")
-ENTRY = struct.Struct("<QQIB3s")
+HEADER = struct.Struct("<8sHBBIQQIIHHHHQQQIIII8s")
+ENTRY = struct.Struct("<QQIBBH")
 CHECKSUM_OFFSET = 12
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
@@ -46,7 +55,21 @@ class Kind(IntEnum):
 
     DATA = 1
     TRIM = 2
-    VOLUME_DELETED = 3
+    DELETE = 3
+    CREATE = 4
+    RESIZE = 5
+    SNAPSHOT = 6
+    CLONE = 7
+    ROLLBACK = 8
+    CHECKPOINT = 9
+    CHECKPOINT_END = 10
+    PAD = 11
+    OPENED = 12
+
+
+WITH_BLOCK = (Kind.DATA, Kind.CHECKPOINT, Kind.PAD)
+# The highest flags of each kind that has some.
+MOST_FLAGS = {Kind.DATA: 3, Kind.CREATE: 1, Kind.CLONE: 1, Kind.CHECKPOINT_END: 1}
 
 
 class LayoutError(AssertionError):
@@ -55,12 +78,13 @@ class LayoutError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry; ``checksum`` is a count of blocks where the kind is TRIM."""
+    """One entry; ``value`` is a checksum where the kind has a block."""
 
     lba: int
     volume: int
-    checksum: int
+    value: int
     kind: Kind
+    flags: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +94,8 @@ class Record:
     drive: int
     sequence: int
     mba: int
+    checksum: int
+    previous: int
     data_blocks: int
     position: int
     entries: tuple[Entry, ...]
@@ -77,7 +103,7 @@ class Record:
     @property
     def data(self) -> tuple[Entry, ...]:
         """The entries of the blocks that follow the summary, in their order."""
-        return tuple(entry for entry in self.entries if entry.kind is Kind.DATA)
+        return tuple(entry for entry in self.entries if entry.kind in WITH_BLOCK)
 
 
 def _byte_table() -> npt.NDArray[np.uint32]:
@@ -137,22 +163,35 @@ def parse_summary(block: bytes) -> Record | None:
     """
     if not block.startswith(MAGIC):
         return None
-    _, version, checksum, drive, sequence, mba, entry_count, data_blocks, position, reserved = (
-        HEADER.unpack_from(block)
-    )
+    (
+        _, version, shift, gap, checksum, drive, sequence, mba, previous,
+        entry_count, data_blocks, open_entries, hole, position, flushed,
+        checkpoint, checkpoint_mba, segment_blocks, block_count, window, reserved,
+    ) = HEADER.unpack_from(block)  # fmt: skip
     expect(version == 1, f"version {version}")
     unsigned = block[:CHECKSUM_OFFSET] + bytes(4) + block[CHECKSUM_OFFSET + 4 :]
     expect(checksum == crc32c(unsigned), f"checksum 0x{checksum:08x}")
-    expect(reserved == 0, f"reserved field {reserved}")
+    expect(gap == 0 and hole == 0 and not any(reserved), "reserved bytes of the head are not zero")
+    expect(1 << shift == len(block), f"blocks of 2^{shift} bytes")
+    place = mba % segment_blocks if segment_blocks else 0
+    expect(mba < block_count, f"address {mba} of {block_count} blocks")
+    expect(place + data_blocks < segment_blocks, f"{data_blocks} blocks from {place} of {segment_blocks}")
+    expect(position < sequence * segment_blocks, f"record {sequence} at position {position}")
+    expect(open_entries <= max(entry_count, 1), f"{open_entries} open entries of {entry_count}")
+    expect(flushed < sequence, f"record {sequence} says that {flushed} is flushed")
+    expect(checkpoint <= flushed and checkpoint_mba < block_count, f"checkpoint {checkpoint}")
+    expect(drive != 0 or not (flushed or checkpoint or window), "a drive in memory that outlives a crash")
+    expect((previous == 0) == (sequence == 1), f"record {sequence} follows one of checksum {previous}")
     end = HEADER.size + entry_count * ENTRY.size
     expect(end <= len(block), f"{entry_count} entries do not fit {len(block)} bytes")
     expect(not any(block[end:]), "bytes behind the last entry are not zero")
     entries = []
-    for lba, volume, value, kind, padding in ENTRY.iter_unpack(block[HEADER.size : end]):
-        expect(not any(padding), "reserved bytes of an entry are not zero")
-        entries.append(Entry(lba, volume, value, Kind(kind)))
-    record = Record(drive, sequence, mba, data_blocks, position, tuple(entries))
-    expect(len(record.data) == data_blocks, f"{len(record.data)} data entries, {data_blocks} data blocks")
+    for lba, volume, value, kind, flags, padding in ENTRY.iter_unpack(block[HEADER.size : end]):
+        expect(padding == 0, "reserved bytes of an entry are not zero")
+        expect(flags <= MOST_FLAGS.get(Kind(kind), 0), f"flags {flags} of an entry of kind {kind}")
+        entries.append(Entry(lba, volume, value, Kind(kind), flags))
+    record = Record(drive, sequence, mba, checksum, previous, data_blocks, position, tuple(entries))
+    expect(len(record.data) == data_blocks, f"{len(record.data)} entries with blocks, {data_blocks} blocks")
     return record
 
 
@@ -166,10 +205,13 @@ def replay(records: Iterable[Record]) -> dict[tuple[int, int], int]:
                 mba += 1
                 places[entry.volume, entry.lba] = mba
             elif entry.kind is Kind.TRIM:
-                for lba in range(entry.lba, entry.lba + entry.checksum):
+                for lba in range(entry.lba, entry.lba + entry.value):
                     places.pop((entry.volume, lba), None)
-            else:
+            elif entry.kind is Kind.DELETE:
                 places = {owner: at for owner, at in places.items() if owner[0] != entry.volume}
+            else:
+                # Shrinking a volume trims it first, so that its new size says nothing about places.
+                expect(entry.kind in {Kind.CREATE, Kind.RESIZE}, f"a {entry.kind.name} on a drive in memory")
     return places
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x53455153  # "SEQS"
 VERSION = 1
+MAX_OPENINGS = 4  # as many as the core compares with
 
 Kind = Literal["volume", "snapshot"]
 
@@ -32,7 +33,7 @@ CREATE TABLE store (
     reserve_ppm INTEGER NOT NULL,
     selection TEXT NOT NULL,
     placement TEXT NOT NULL,
-    direct INTEGER NOT NULL CHECK (direct IN (0, 1))
+    access TEXT NOT NULL CHECK (access IN ('cached', 'direct', 'mapped'))
 );
 CREATE TABLE drives (
     number INTEGER PRIMARY KEY,
@@ -40,7 +41,8 @@ CREATE TABLE drives (
     block_size INTEGER NOT NULL,
     zone_blocks INTEGER NOT NULL,
     blocks INTEGER NOT NULL,
-    flushed_sequence INTEGER NOT NULL
+    flushed_sequence INTEGER NOT NULL,
+    openings TEXT NOT NULL
 );
 CREATE TABLE tenants (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -73,15 +75,15 @@ class Settings:
         Share of the data capacity that is kept back for cleaning, in millionths.
     selection, placement : str
         The cleaning policy.
-    direct : bool
-        Whether the drive's file is used without the operating system's cache.
+    access : {"cached", "direct", "mapped"}
+        How the bytes of the drive's file are reached.
     """
 
     created_ns: int
     reserve_ppm: int
     selection: str
     placement: str
-    direct: bool = False
+    access: Literal["cached", "direct", "mapped"] = "cached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,8 @@ class DriveRow:
         Bytes of a block, blocks of a zone, blocks of the drive.
     flushed_sequence : int
         A record up to which everything is known to be on the drive.
+    openings : tuple of int
+        What the last opening can have been, as the drive knows it; empty: anything.
     """
 
     number: int
@@ -106,6 +110,7 @@ class DriveRow:
     zone_blocks: int
     blocks: int
     flushed_sequence: int
+    openings: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,16 +178,17 @@ class Catalog:
                     settings.reserve_ppm,
                     settings.selection,
                     settings.placement,
-                    int(settings.direct),
+                    settings.access,
                 )
                 database.run(
-                    "INSERT INTO drives VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO drives VALUES (?, ?, ?, ?, ?, ?, ?)",
                     drive.number,
                     f"{drive.identity:016x}",
                     drive.block_size,
                     drive.zone_blocks,
                     drive.blocks,
                     drive.flushed_sequence,
+                    _join(drive.openings),
                 )
                 database.run(f"PRAGMA application_id = {APPLICATION_ID}")
                 database.run(f"PRAGMA user_version = {VERSION}")
@@ -225,17 +231,17 @@ class Catalog:
     @property
     def settings(self) -> Settings:
         """What the store was made with."""
-        names = ("created_ns", "reserve_ppm", "selection", "placement", "direct")
-        row = next(self._rows("store", names, (int, int, str, str, int)))
-        return Settings(**{**row, "direct": row["direct"] == 1})
+        names = ("created_ns", "reserve_ppm", "selection", "placement", "access")
+        return Settings(**next(self._rows("store", names, (int, int, str, str, str))))
 
     @property
     def drive(self) -> DriveRow:
         """The drive."""
-        names = ("number", "identity", "block_size", "zone_blocks", "blocks", "flushed_sequence")
-        row = next(self._rows("drives", names, (int, str, int, int, int, int)))
+        names = ("number", "identity", "block_size", "zone_blocks", "blocks", "flushed_sequence", "openings")
+        row = next(self._rows("drives", names, (int, str, int, int, int, int, str)))
         try:
             row["identity"] = int(row["identity"], 16)
+            row["openings"] = tuple(int(number, 16) for number in row["openings"].split())
         except ValueError:
             raise self._damage("drives") from None
         return DriveRow(**row)
@@ -243,6 +249,14 @@ class Catalog:
     def note_flushed(self, drive: int, sequence: int) -> None:
         """Remember that everything up to a record is on the drive."""
         self._database.run("UPDATE drives SET flushed_sequence = ? WHERE number = ?", sequence, drive)
+
+    def note_openings(self, drive: int, openings: tuple[int, ...]) -> None:
+        """Remember what the drive's last opening can have been, before the drive learns of a new one.
+
+        Where attempts failed there may be several; the oldest of these are dropped.
+        """
+        kept = openings[:1] + openings[1:][1 - MAX_OPENINGS :]
+        self._database.run("UPDATE drives SET openings = ? WHERE number = ?", _join(kept), drive)
 
     # ---- tenants ------------------------------------------------------------------------------
 
@@ -319,6 +333,10 @@ class Catalog:
             f"{self._database.name} is damaged: table {table} holds what it cannot hold; open the store with"
             " rebuild_catalog=True to make the catalog anew from the drive"
         )
+
+
+def _join(numbers: tuple[int, ...]) -> str:
+    return " ".join(f"{number:016x}" for number in numbers)
 
 
 def _check_format(database: Database) -> None:

@@ -7,7 +7,9 @@ core releases the GIL; any number of threads may use one log. What a log holds h
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _VOLUMES_AT_ONCE = 256
 
+_left_by_forks: list[Any] = []  # in a child process: kept for good, since ending them is for the parent
+
 
 class Engine:
     """Handle on a log.
@@ -52,6 +56,8 @@ class Engine:
         What opening an existing log found and did: the fields of ``struct sq_recovery``.
     durable : bool
         Whether the log outlives the process, and so has something to flush.
+    disowned : bool
+        Whether this process was forked from the one that opened the log, which alone may change it.
 
     Raises
     ------
@@ -72,6 +78,7 @@ class Engine:
         # A signal handler may close the store while this thread is closing it.
         self._closing = threading.RLock()
         self.closed = True
+        self.disowned = False
         self.recovery: dict[str, int] | None = None
         native = ffi.new("struct sq_log_options *", options)
         log_out = ffi.new("sq_log **")
@@ -88,8 +95,16 @@ class Engine:
         self.log: Any = ffi.gc(log_out[0], lib.sq_log_destroy)
         self.closed = False
         self.durable = self.counters()["atomic_blocks"] > 0
+        if self.durable:
+            _durable.add(self)
 
     # ---- life -------------------------------------------------------------------------------
+
+    def disown(self) -> None:
+        """In a process that was forked from the one that opened the log: leave the log to the parent."""
+        lib.sq_log_disown(self.log)
+        self.disowned = True
+        _left_by_forks.append((self.log, self.medium))
 
     def close(self) -> None:
         """Wait for the calls under way, then free the log. Later calls raise `ClosedError`.
@@ -99,7 +114,8 @@ class Engine:
         with self._closing:
             if not self.closed:
                 self.closed = True
-                lib.sq_log_close(self.log)
+                if not self.disowned:
+                    lib.sq_log_close(self.log)
 
     def finish(self) -> None:
         """Bring everything to the medium and mark the end as a clean one; only `close` may follow."""
@@ -275,3 +291,15 @@ class Engine:
         if lib.sq_log_invariant(self.log, broken):
             return ClosedError(f"{doing}: the store was closed after it had failed a check of its own")
         return invariant_error(broken, doing)
+
+
+_durable: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for engine in list(_durable):
+        if not engine.closed:
+            engine.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)

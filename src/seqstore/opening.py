@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from seqstore.media.native import NativeMedium
 
 _DRIVE = 0
+_left_by_forks: list[Parts] = []  # kept, so that their ends are not called in the wrong process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Options:
         A checkpoint after so much of the log; 0 leaves it to the core.
     read_only, accept_loss, check_flushed : bool
         For a log that is there already.
+    opening : int
+        Random number that names this opening on the drive.
     """
 
     verify: bool
@@ -40,6 +43,7 @@ class Options:
     read_only: bool = False
     accept_loss: bool = False
     check_flushed: bool = False
+    opening: int = 0
 
     def for_log(self, drive: DriveRow, settings: Settings) -> dict[str, Any]:
         """Return the fields of ``struct sq_log_options``."""
@@ -52,6 +56,8 @@ class Options:
             "check_flushed": self.check_flushed,
             "checkpoint_blocks": -(-self.checkpoint_bytes // drive.block_size),
             "expect_sequence": drive.flushed_sequence,
+            "opening": self.opening,
+            "expect_openings": list(drive.openings),
         }
 
 
@@ -81,7 +87,15 @@ class Parts:
         self.catalog.note_flushed(_DRIVE, self.engine.counters()["flushed_sequence"])
 
     def close(self, *, finish: bool) -> None:
-        """Give everything back, whatever fails; with `finish` as a clean end."""
+        """Give everything back, whatever fails; with `finish` as a clean end.
+
+        In a process that was forked from the one that opened the store nothing is given back: all is its
+        parent's.
+        """
+        if self.engine.disowned:
+            _left_by_forks.append(self)
+            self.engine.close()
+            return
         with ExitStack() as ending:
             if self.is_own_medium:
                 ending.callback(self.medium.close)
@@ -92,7 +106,7 @@ class Parts:
                 self.note_flushed()
 
 
-def describe(medium: NativeMedium, identity: int) -> DriveRow:
+def describe(medium: NativeMedium, identity: int, opening: int) -> DriveRow:
     """Describe a drive to the catalog of a new store."""
     return DriveRow(
         number=_DRIVE,
@@ -101,6 +115,7 @@ def describe(medium: NativeMedium, identity: int) -> DriveRow:
         zone_blocks=medium.zone_blocks,
         blocks=medium.blocks,
         flushed_sequence=0,
+        openings=(opening,),
     )
 
 
@@ -114,7 +129,7 @@ def make_parts(
     is_own_medium: bool = True,
 ) -> Parts:
     """Make a log on a new medium, and a catalog beside it."""
-    drive = describe(medium, identity)
+    drive = describe(medium, identity, options.opening)
     engine = Engine(medium, **options.for_log(drive, settings))
     try:
         tables = Catalog.create(catalog, settings, drive)
@@ -127,8 +142,13 @@ def make_parts(
 def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool) -> Parts:
     """Open the log on a medium that the catalog knows."""
     drive = catalog.drive
+    if not options.read_only:
+        catalog.note_openings(drive.number, (*drive.openings, options.opening))
     engine = open_log(medium, drive, catalog.settings, options)
     try:
+        recovery = engine.recovery or {}
+        if not options.read_only:
+            catalog.note_openings(drive.number, (recovery["opening"], options.opening))
         flushed = engine.counters()["flushed_sequence"]
         if flushed != drive.flushed_sequence and not options.read_only:
             # After a crash the log knows more than the catalog. Noted, so that a later opening misses it.
@@ -141,7 +161,7 @@ def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_o
         is_own_medium=is_own_medium,
         engine=engine,
         catalog=catalog,
-        recovery=make_recovery(engine.recovery or {}),
+        recovery=make_recovery(recovery),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from seqstore import probe
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seqstore.folder import Folder
+    from seqstore.media.file import Access
     from seqstore.media.native import NativeMedium
 
 
@@ -79,7 +81,7 @@ def make_folder(
             folder.drive if device is None else device,
             capacity,
             create=device is None,
-            direct=settings.direct,
+            access=settings.access,
             preallocate=preallocate,
             **geometry,
         )
@@ -108,7 +110,7 @@ def refuse_used(device: Path) -> None:
 
 
 def open_folder(
-    folder: Folder, *, options: Options, direct: bool | None, rebuild_catalog: bool, settings: Settings
+    folder: Folder, *, options: Options, access: Access | None, rebuild_catalog: bool, settings: Settings
 ) -> Parts:
     """Open the store in a directory.
 
@@ -116,7 +118,7 @@ def open_folder(
     ----------
     folder : Folder
     options : Options
-    direct : bool or None
+    access : {"cached", "direct", "mapped"} or None
         None stands for what the store was made with.
     rebuild_catalog : bool
         Whether the catalog is made anew.
@@ -131,7 +133,9 @@ def open_folder(
             drive, settings = catalog.drive, catalog.settings
         else:
             drive = row_of_label(probe.find_label(folder.drive), f"the drive {str(folder.drive)!r}")
-        medium = _open_medium(folder, drive, settings, options, direct)
+        if rebuild_catalog:
+            drive = replace(drive, openings=())  # the drive is believed, whatever the catalog says
+        medium = _open_medium(folder, drive, options, access or settings.access)
         undo.callback(medium.close)
         try:
             if rebuild_catalog:
@@ -169,16 +173,14 @@ def _open_catalog(folder: Folder, options: Options, *, lenient: bool) -> Catalog
     return catalog
 
 
-def _open_medium(
-    folder: Folder, drive: DriveRow, settings: Settings, options: Options, direct: bool | None
-) -> FileMedium:
+def _open_medium(folder: Folder, drive: DriveRow, options: Options, access: Access) -> FileMedium:
     return FileMedium(
         folder.drive.resolve(),
         drive.blocks * drive.block_size,
         block_size=drive.block_size,
         zone_size=drive.zone_blocks * drive.block_size,
         create=False,
-        direct=settings.direct if direct is None else direct,
+        access=access,
         read_only=options.read_only,
     )
 

@@ -60,6 +60,8 @@ class Stats:
         Gauge: all blocks of the drive.
     map_bytes : int
         Gauge: memory of the extent maps.
+    atomic_blocks : int
+        Gauge: the largest request that a crash does not cut in two; 0 where nothing outlives a crash.
     """
 
     user_blocks: int
@@ -78,6 +80,7 @@ class Stats:
     data_capacity_blocks: int
     block_count: int
     map_bytes: int
+    atomic_blocks: int
 
     def __sub__(self, earlier: Stats) -> Stats:
         if not isinstance(earlier, Stats):

@@ -14,7 +14,7 @@ import pytest
 from seqstore import ClosedError, ConfigError, FormatError, MediumError, VersionError
 from seqstore.catalog import Catalog, DriveRow, Settings, TenantRow, VolumeRow
 
-SETTINGS = Settings(created_ns=7, reserve_ppm=70_000, selection="fifo", placement="single", direct=True)
+SETTINGS = Settings(created_ns=7, reserve_ppm=70_000, selection="fifo", placement="single", access="mapped")
 DRIVE = DriveRow(number=0, identity=2**64 - 3, block_size=512, zone_blocks=16, blocks=256, flushed_sequence=0)
 
 

@@ -178,7 +178,8 @@ class TestLife:
     @pytest.mark.parametrize(
         "options",
         [
-            {"direct": True, "block_size": 4096, "segment_size": "32KiB"},
+            {"access": "direct", "block_size": 4096, "segment_size": "32KiB"},
+            {"access": "mapped"},
             {"preallocate": False},
             {"checkpoint_interval": "64KiB"},
             {"verify": False},
@@ -192,7 +193,7 @@ class TestLife:
             volume.write(0, bytes(range(256)) * 512)
         with Store.open(path) as again:
             assert again.drives[0].usable_blocks == usable
-            assert getattr(again.drives[0].medium, "direct", None) is options.get("direct", False)
+            assert getattr(again.drives[0].medium, "access", None) == options.get("access", "cached")
             assert again.tenant("contoso").volume("disk").read(0, 131072) == bytes(range(256)) * 512
 
 

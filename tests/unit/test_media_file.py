@@ -43,10 +43,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "drive.img"
 
 
-@pytest.fixture(params=["cached", "direct"])
+@pytest.fixture(params=["cached", "direct", "mapped"])
 def medium(request: pytest.FixtureRequest, path: Path) -> Iterator[FileMedium]:
     try:
-        medium = make(path, direct=request.param == "direct")
+        medium = make(path, access=request.param)
     except ConfigError as error:
         pytest.skip(str(error))
     with medium:
@@ -189,6 +189,7 @@ class TestBytes:
 class TestFailures:
     """What the file system refuses later comes out as an error, and moves nothing."""
 
+    @pytest.mark.parametrize("medium", ["cached", "direct"], indirect=True)
     def test_a_file_that_somebody_cut(self, path: Path, medium: FileMedium) -> None:
         os.truncate(path, 10 * BLOCK_SIZE + 100)
         assert medium.read(9, 1) == bytes(BLOCK_SIZE)
@@ -396,14 +397,21 @@ class TestDirect:
     def test_a_file_system_that_has_none(self, path: Path, monkeypatch: Any) -> None:
         monkeypatch.setattr("seqstore.media.file.fcntl.fcntl", failing(errno.EINVAL))
         with leaves_no_descriptor(), pytest.raises(ConfigError, match="O_DIRECT"):
-            make(path, direct=True)
+            make(path, access="direct")
         assert not path.exists()
 
     def test_blocks_that_are_too_small_for_the_device(self, path: Path, monkeypatch: Any) -> None:
         make(path).close()
         monkeypatch.setattr(os, "preadv", failing(errno.EINVAL))
         with leaves_no_descriptor(), pytest.raises(ConfigError, match="4096 bytes"):
-            FileMedium(path, direct=True)
+            FileMedium(path, access="direct")
+
+
+@pytest.mark.parametrize("access", ["", "mmap", True, None, ["cached"]])
+def test_an_access_that_there_is_not(path: Path, access: Any) -> None:
+    with pytest.raises(ConfigError, match="'cached', 'direct', 'mapped'"):
+        make(path, access=access)
+    assert not path.exists()
 
 
 @pytest.fixture
@@ -430,7 +438,9 @@ def test_block_devices(device: str) -> None:
         with pytest.raises(MediumError) as caught:
             FileMedium(device)
         assert caught.value.errno == errno.EBUSY
-    with FileMedium(device, CAPACITY, zone_size=ZONE_SIZE, direct=True, read_only=True) as medium:
+    with FileMedium(device, CAPACITY, zone_size=ZONE_SIZE, access="direct", read_only=True) as medium:
+        assert medium.read(0, 3) == blocks(9, 2) + bytes(BLOCK_SIZE)
+    with FileMedium(device, CAPACITY, zone_size=ZONE_SIZE, access="mapped", read_only=True) as medium:
         assert medium.read(0, 3) == blocks(9, 2) + bytes(BLOCK_SIZE)
     with pytest.raises(MediumError) as caught:
         FileMedium(device, CAPACITY, create=True)

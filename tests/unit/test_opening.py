@@ -331,7 +331,7 @@ class TestCatalogs:
             store.create_tenant("tenant-3")
             store.create_tenant("new").create_volume("disk", 512)
         (path / "catalog.db").write_bytes(old)
-        with pytest.raises(FormatError, match=r"older than the drive.*rebuild_catalog"):
+        with pytest.raises(FormatError, match=r"of another moment than the catalog.*rebuild_catalog"):
             Store.open(path)
         with Store.open(path, rebuild_catalog=True) as again:
             names = {tenant.name: [v.name for v in tenant.volumes] for tenant in again.tenants}

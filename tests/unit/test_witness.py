@@ -55,7 +55,7 @@ def test_checksums_cover_owner_and_content(store: Store, volume: Volume) -> None
     mba, record = sealed(store, volume)
     raw = np.frombuffer(store.drives[0].raw(mba + 1, record.data_blocks), dtype=np.uint8)
     blocks = raw.reshape(record.data_blocks, BLOCK_SIZE)
-    stored = [entry.checksum for entry in record.data]
+    stored = [entry.value for entry in record.data]
     assert witness.data_checksums(record.data, blocks) == stored
     owner = struct.pack("<QQ", record.data[0].volume, record.data[0].lba)
     assert witness.crc32c(owner + blocks[0].tobytes()) == stored[0]
@@ -75,23 +75,18 @@ def test_the_checksum_of_zeros_is_the_published_one() -> None:
             volume.write(0, bytes(BLOCK_SIZE))
         record = next(iter(records_of(Scan.take(store)).values()))
     expected = witness.crc32c(struct.pack("<QQ", volume.number, 0) + bytes(BLOCK_SIZE))
-    assert {entry.checksum for entry in record.data} == {expected}
+    assert {entry.value for entry in record.data} == {expected}
 
 
 @pytest.mark.parametrize(
     ("offset", "value"),
     [
-        (8, 2),
-        (16, 99),
-        (24, 99),
-        (32, 99),
-        (40, 1),
-        (44, 99),
-        (48, 99),
-        (56, 1),
-        (64, 99),
-        (72, 99),
-        (80, 9),
+        *((offset, 99) for offset in (8, 10, 11, 16, 24, 32, 36, 40, 42, 44, 46, 48, 56, 64, 72, 76, 80, 84)),
+        (88, 1),
+        (96, 99),
+        (104, 99),
+        (116, 9),
+        (117, 1),
         (511, 1),
     ],
 )
@@ -105,14 +100,34 @@ def test_the_reader_notices_every_field(store: Store, volume: Volume, offset: in
         witness.parse_summary(bytes(block))
 
 
-@pytest.mark.parametrize("offset", [56, 64 + 21, 511])
-def test_reserved_bytes_are_checked_even_under_a_good_checksum(
-    store: Store, volume: Volume, offset: int
+@pytest.mark.parametrize(
+    ("offset", "message"),
+    [
+        (8, "version"),
+        (10, "blocks of 2"),
+        (11, "reserved"),
+        (33, "address"),
+        (37, "follows"),
+        (42, "blocks"),
+        (45, "open"),
+        (46, "reserved"),
+        (57, "flushed"),
+        (64, "checkpoint"),
+        (73, "checkpoint"),
+        (84, "outlives"),
+        (88, "reserved"),
+        (96 + 21, "flags"),
+        (96 + 23, "reserved"),
+        (511, "behind"),
+    ],
+)
+def test_rules_are_checked_even_under_a_good_checksum(
+    store: Store, volume: Volume, offset: int, message: str
 ) -> None:
     mba, _ = sealed(store, volume)
     block = bytearray(store.drives[0].raw(mba, 1))
-    block[offset] = 1
+    block[offset] = 0xEE
     block[12:16] = bytes(4)
     block[12:16] = struct.pack("<I", witness.crc32c(bytes(block)))
-    with pytest.raises(witness.LayoutError, match=r"reserved|behind"):
+    with pytest.raises(witness.LayoutError, match=message):
         witness.parse_summary(bytes(block))

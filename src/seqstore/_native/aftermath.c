@@ -93,7 +93,7 @@ static int close_segment(struct sq_scan *scan)
     if (log->open_blocks == log->segment_blocks)
         return SQ_OK;
     SQ_TRY(sq_record_open(log));
-    sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_OPENED});
+    sq_record_note_opening(log);
     for (;;) {
         while (sq_record_room(log) > 0)
             SQ_TRY(add_pad(scan));

@@ -28,28 +28,29 @@ static uint32_t find_index(const struct sq_scan *scan, uint64_t sequence)
     return low;
 }
 
-/* Where the record of that sequence begins a segment; SQ_NO_ADDRESS if none does. */
-static uint64_t find_header(const struct sq_scan *scan, uint64_t sequence)
+/* Goes on to the record at mba, if it is the next. */
+static int step_to(struct sq_scan *scan, uint64_t mba, struct sq_summary *summary, uint8_t *fault_out)
 {
-    uint32_t index = find_index(scan, sequence);
-    if (index == scan->header_count || scan->headers[index].sequence != sequence)
-        return SQ_NO_ADDRESS;
-    return (uint64_t)scan->headers[index].segment * scan->log->segment_blocks;
-}
-
-int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
-{
-    uint64_t mba = (uint64_t)summary->mba + 1 + summary->blocks;
     struct sq_summary found;
-    if (mba % scan->log->segment_blocks == 0)
-        mba = find_header(scan, summary->sequence + 1);
-    if (mba == SQ_NO_ADDRESS)
-        return SQ_E_NOT_FOUND;
     SQ_TRY(sq_scan_summary(scan, mba, &found, fault_out));
     if (found.sequence != summary->sequence + 1 || found.previous != summary->checksum)
         return SQ_E_NOT_FOUND;
     *summary = found;
     return SQ_OK;
+}
+
+int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
+{
+    const sq_log *log = scan->log;
+    uint64_t mba = (uint64_t)summary->mba + 1 + summary->blocks, sequence = summary->sequence + 1;
+    if (mba % log->segment_blocks != 0)
+        return step_to(scan, mba, summary, fault_out);
+    /* One that was left over from long ago may have the same number. */
+    int status = SQ_E_NOT_FOUND;
+    for (uint32_t i = find_index(scan, sequence); status == SQ_E_NOT_FOUND && i < scan->header_count &&
+                                                  scan->headers[i].sequence == sequence; i++)
+        status = step_to(scan, (uint64_t)scan->headers[i].segment * log->segment_blocks, summary, fault_out);
+    return status;
 }
 
 /* ---- the list --------------------------------------------------------------------------------- */

@@ -226,6 +226,7 @@ static int draft_state(const sq_log *log, struct draft *draft)
     sq_put_u32(head + SQ_CKP_AT_TABLES, draft->tables);
     sq_put_u32(head + SQ_CKP_AT_OPEN_SEGMENT, log->open_segment);
     sq_put_u32(head + SQ_CKP_AT_OPEN_BLOCKS, log->open_blocks);
+    sq_put_u64(head + SQ_CKP_AT_OPENING, log->durable.opening);
     sq_put_u64(head + SQ_CKP_AT_STREAM_BYTES, draft->count + draft->tables * table);
     return SQ_OK;
 }

@@ -21,6 +21,7 @@
 #define SQ_CKP_AT_OPEN_SEGMENT 72 /* u32 */
 #define SQ_CKP_AT_OPEN_BLOCKS 76  /* u32 */
 #define SQ_CKP_AT_STREAM_BYTES 80 /* u64: all of it */
+#define SQ_CKP_AT_OPENING 88      /* u64: the last opening, as its record has it */
 #define SQ_CKP_HEAD_BYTES 96
 
 /* number, tenant, size_bytes, layer, origin: u64; flags: u32 */

@@ -331,11 +331,11 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
     if (source.head == NULL || memcmp(source.head, SQ_CHECKPOINT_MAGIC, 8) != 0 ||
         sq_get_u32(source.head + SQ_CKP_AT_VERSION) != SQ_CHECKPOINT_VERSION ||
         sq_get_u64(source.head + SQ_CKP_AT_DRIVE) != log->drive ||
-        !sq_is_zero(source.head + SQ_CKP_AT_VERSION + 4, 4) ||
-        !sq_is_zero(source.head + SQ_CKP_AT_STREAM_BYTES + 8, 8))
+        !sq_is_zero(source.head + SQ_CKP_AT_VERSION + 4, 4))
         return SQ_E_FORMAT;
     source.layers = sq_get_u32(source.head + SQ_CKP_AT_LAYERS);
     log->last_number = sq_get_u64(source.head + SQ_CKP_AT_LAST_NUMBER);
+    log->durable.opening = sq_get_u64(source.head + SQ_CKP_AT_OPENING);
     log->record.sequence = sq_get_u64(source.head + SQ_CKP_AT_SEQUENCE) - 1;
     log->stats.position = sq_get_u64(source.head + SQ_CKP_AT_POSITION);
     /* Volumes name layers, which follow them. */

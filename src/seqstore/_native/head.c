@@ -55,7 +55,7 @@ static int begin_use(sq_log *log)
         return SQ_OK;
     SQ_TRY(sq_head_advance(log, 1));
     if (log->record.entry_count == 0)
-        sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_OPENED});
+        sq_record_note_opening(log);
     SQ_TRY(sq_record_close(log));
     SQ_TRY(sq_sync_now(log));
     log->durable.begun = 1;
@@ -106,8 +106,8 @@ int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
     SQ_CHECK(log, !durable->in_request);
     if (durable->read_only)
         return SQ_E_READ_ONLY;
-    if (durable->failed)
-        return SQ_E_FAILED;
+    if (durable->failed || durable->disowned)
+        return durable->disowned ? SQ_E_DISOWNED : SQ_E_FAILED;
     SQ_TRY(begin_use(log));
     SQ_TRY(free_segments(log, 0));
     if (log->stats.position - durable->checkpoint_position >= durable->checkpoint_interval)

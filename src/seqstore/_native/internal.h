@@ -94,6 +94,9 @@ struct sq_durability {
     int on;
     int read_only;
     int failed;     /* a sync failed: what is on the medium is unknown until it is opened again */
+    int disowned;   /* by a fork: the parent's log */
+    uint64_t opening;      /* the last one that the medium knows */
+    uint64_t next_opening; /* this one */
     int begun;      /* the record that marks this opening is on the medium */
     int in_request; /* records that close now end in the middle of a request */
     int os_error;   /* of the last SQ_E_IO, with its place */
@@ -315,6 +318,9 @@ int sq_record_close(sq_log *log);
 
 /* Puts the next entry into the summary, which has room for it; on a tags medium it is only counted. */
 void sq_record_note(sq_log *log, const struct sq_entry_fields *entry);
+
+/* The entry that begins the use of the log in this opening. */
+void sq_record_note_opening(sq_log *log);
 
 /* ---- segment.c ------------------------------------------------------------------------------ */
 

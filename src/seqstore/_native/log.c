@@ -72,6 +72,7 @@ static int allocate_durable(sq_log *log, const struct sq_log_options *options)
 {
     struct sq_durability *durable = &log->durable;
     durable->read_only = options->read_only != 0;
+    durable->next_opening = options->opening;
     durable->newest = calloc(log->segment_count, sizeof *durable->newest);
     durable->freed = calloc(log->segment_count, sizeof *durable->freed);
     durable->window = calloc(durable->window_segments, sizeof *durable->window);
@@ -244,6 +245,7 @@ static int begin_durable(sq_log *log)
         return SQ_E_NO_MEMORY;
     log->durable.on = 1;
     log->durable.begun = 1;
+    log->durable.opening = log->durable.next_opening;
     return sq_checkpoint_write(log, 0);
 }
 
@@ -275,13 +277,20 @@ int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out)
     return status;
 }
 
+void sq_log_disown(sq_log *log)
+{
+    log->durable.disowned = 1;
+}
+
 int sq_log_finish(sq_log *log, struct sq_fault *fault_out)
 {
     SQ_TRY(sq_lock_alone(log));
     struct sq_durability *durable = &log->durable;
     int status = SQ_OK;
     /* A log that was not used since it was opened is as it was closed. */
-    if (durable->on && !durable->read_only && durable->begun)
+    if (durable->disowned)
+        status = SQ_E_DISOWNED;
+    else if (durable->on && !durable->read_only && durable->begun)
         status = durable->failed ? SQ_E_FAILED : sq_checkpoint_write(log, 1);
     if (status == SQ_OK)
         durable->begun = 0; /* what comes after this is a new use */

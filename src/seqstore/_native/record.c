@@ -127,3 +127,9 @@ void sq_record_note(sq_log *log, const struct sq_entry_fields *fields)
     }
     record->entry_count++;
 }
+
+void sq_record_note_opening(sq_log *log)
+{
+    log->durable.opening = log->durable.next_opening;
+    sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_OPENED, .lba = log->durable.opening});
+}

@@ -93,6 +93,22 @@ static int check_loss(struct sq_scan *scan, const struct sq_log_options *options
     return options->accept_loss ? SQ_OK : SQ_E_LOST;
 }
 
+/* Is the medium the one that was used last, and not a copy that went its own way? */
+static int check_opening(struct sq_scan *scan, const struct sq_log_options *options,
+                         struct sq_fault *fault_out)
+{
+    uint64_t found = scan->log->durable.opening;
+    int expects = 0;
+    scan->report->opening = found;
+    for (uint32_t i = 0; i < sizeof options->expect_openings / sizeof options->expect_openings[0]; i++) {
+        expects = expects || options->expect_openings[i] != 0;
+        if (options->expect_openings[i] == found)
+            return SQ_OK;
+    }
+    fault_out->count = found;
+    return expects && !options->accept_loss ? SQ_E_STALE : SQ_OK;
+}
+
 static int recover(struct sq_scan *scan, const struct sq_log_options *options, struct sq_fault *fault_out)
 {
     sq_log *log = scan->log;
@@ -103,6 +119,7 @@ static int recover(struct sq_scan *scan, const struct sq_log_options *options, s
     SQ_TRY(sq_chain_list(scan, &taken));
     SQ_TRY(check_loss(scan, options, fault_out));
     SQ_TRY(roll_forward(scan, fault_out));
+    SQ_TRY(check_opening(scan, options, fault_out));
     settle(scan, &taken);
     return SQ_OK;
 }

@@ -178,7 +178,9 @@ static int replay_entry(sq_log *log, const struct sq_entry_fields *entry, uint32
     case SQ_ENTRY_PAD:
         return sq_block_claim(log, mba, 0);
     case SQ_ENTRY_CHECKPOINT_END:
+        return SQ_OK;
     case SQ_ENTRY_OPENED:
+        log->durable.opening = entry->lba;
         return SQ_OK;
     case SQ_ENTRY_TRIM:
         return is_void ? SQ_OK : replay_trim(log, entry);

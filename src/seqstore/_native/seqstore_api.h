@@ -33,6 +33,8 @@
 #define SQ_E_LOST -17        /* flushed records are missing. fault: lba: last there is, count: last flushed */
 #define SQ_E_READ_ONLY -18   /* a snapshot, or a log that was opened for reading */
 #define SQ_E_FAILED -19      /* a sync failed before: the log takes no more changes; open it again */
+#define SQ_E_STALE -20       /* the medium is of another moment, or copy. fault: count: its last opening */
+#define SQ_E_DISOWNED -21    /* the process was forked from the one that opened the log */
 
 /* ---- values -------------------------------------------------------------------------------- */
 
@@ -66,6 +68,8 @@ struct sq_log_options {
     uint64_t checkpoint_blocks; /* written between checkpoints; 0: automatic */
     uint64_t window_blocks;     /* written without a sync, about, at most; 0: automatic */
     uint64_t expect_sequence;   /* of a record that is known to have been flushed; 0: unknown */
+    uint64_t opening;           /* random, names this opening on the medium */
+    uint64_t expect_openings[4]; /* the last opening must have been one of them; all 0: any */
 };
 
 /* What opening a log found and did. */
@@ -74,6 +78,7 @@ struct sq_recovery {
     uint64_t checkpoint_sequence; /* first record rolled forward */
     uint64_t last_sequence;
     uint64_t position;
+    uint64_t opening;             /* the last one that the medium knew */
     uint64_t records;             /* rolled forward */
     uint64_t read_blocks;
     uint64_t verified_blocks;     /* data blocks read, of records not known to have been flushed */
@@ -269,6 +274,11 @@ int sq_log_flush(sq_log *log, struct sq_fault *fault_out);
 
 /* Writes a checkpoint, so that the next opening has less to do. */
 int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out);
+
+/* In a child process after a fork: the log belongs to the parent. Calls that would write are refused from
+ * now on, and nothing of it may be closed or destroyed. Takes no lock, which the fork may have caught held.
+ */
+void sq_log_disown(sq_log *log);
 
 /* The clean end, to be followed by sq_log_close, which alone is like a crash of the process. */
 int sq_log_finish(sq_log *log, struct sq_fault *fault_out);

@@ -45,6 +45,16 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
         MediumError,
         "the medium failed before, and what it holds is not known; close the store and open it again",
     ),
+    lib.SQ_E_STALE: (
+        FormatError,
+        "the drive is of another moment than the catalog, or of another copy of the store; put those that"
+        " belong together in their places, or open the store with rebuild_catalog=True",
+    ),
+    lib.SQ_E_DISOWNED: (
+        ClosedError,
+        "this process was forked from the one that opened the store, which alone may change it; open it anew"
+        " after that one has closed it",
+    ),
 }
 
 

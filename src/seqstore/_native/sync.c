@@ -85,7 +85,7 @@ static int close_record(sq_log *log, uint64_t *sequence_out, struct sq_fault *fa
     int status = SQ_OK;
     *sequence_out = 0;
     if (durable->on && !durable->read_only)
-        status = durable->failed ? SQ_E_FAILED : sq_record_close(log);
+        status = durable->disowned ? SQ_E_DISOWNED : durable->failed ? SQ_E_FAILED : sq_record_close(log);
     if (status == SQ_OK && durable->on)
         *sequence_out = durable->written;
     if (status == SQ_OK && *sequence_out > sq_flushed(log)) {
