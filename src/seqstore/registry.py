@@ -207,6 +207,8 @@ class Registry:
         with self.lock:
             self.require_writable()
             owned = [view for view in self._views.values() if view.tenant is tenant]
+            # The catalog remembers at once: all that came before has to be safe by then.
+            self.engine.commit()
             self.catalog.mark_deleting(tenant.number)
             tenant._deleting = True
             for view in owned:

@@ -101,7 +101,10 @@ class Volume(View, EngineVolume):
         ClosedError
             If the store was closed.
         """
-        self._resize(parse_size(size))
+        size_bytes = parse_size(size)
+        if not size_bytes:
+            raise ConfigError("size is 0; a volume has at least 1 byte")
+        self._resize(size_bytes)
 
     def flush(self) -> None:
         """Return when everything acknowledged is on the medium, of all volumes of the drive.

@@ -59,6 +59,7 @@ static int begin_use(sq_log *log)
     SQ_TRY(sq_record_close(log));
     SQ_TRY(sq_sync_now(log));
     log->durable.begun = 1;
+    log->durable.clean = 0;
     return SQ_OK;
 }
 

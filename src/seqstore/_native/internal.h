@@ -97,6 +97,7 @@ struct sq_durability {
     int disowned;   /* by a fork: the parent's log */
     uint64_t opening;      /* the last one that the medium knows */
     uint64_t next_opening; /* this one */
+    int clean;      /* the medium says that the log was closed, and nothing has come since */
     int begun;      /* the record that marks this opening is on the medium */
     int in_request; /* records that close now end in the middle of a request */
     int os_error;   /* of the last SQ_E_IO, with its place */

@@ -282,19 +282,28 @@ void sq_log_disown(sq_log *log)
     log->durable.disowned = 1;
 }
 
+/* The last thing that the medium learns of this use of the log. */
+static int finish(sq_log *log)
+{
+    struct sq_durability *durable = &log->durable;
+    if (durable->disowned)
+        return SQ_E_DISOWNED;
+    if (!durable->on || durable->read_only || durable->clean)
+        return SQ_OK;
+    /* After a crash the log may not have been used yet: then its use begins and ends here. */
+    int status = sq_request_begin(log, 0, 1);
+    sq_request_end(log);
+    SQ_TRY(status);
+    SQ_TRY(sq_checkpoint_write(log, 1));
+    durable->clean = 1;
+    durable->begun = 0; /* what comes after this is a new use */
+    return SQ_OK;
+}
+
 int sq_log_finish(sq_log *log, struct sq_fault *fault_out)
 {
     SQ_TRY(sq_lock_alone(log));
-    struct sq_durability *durable = &log->durable;
-    int status = SQ_OK;
-    /* A log that was not used since it was opened is as it was closed. */
-    if (durable->disowned)
-        status = SQ_E_DISOWNED;
-    else if (durable->on && !durable->read_only && durable->begun)
-        status = durable->failed ? SQ_E_FAILED : sq_checkpoint_write(log, 1);
-    if (status == SQ_OK)
-        durable->begun = 0; /* what comes after this is a new use */
-    sq_fault_io(log, status, fault_out);
+    int status = sq_fault_io(log, finish(log), fault_out);
     sq_unlock_alone(log);
     return status;
 }

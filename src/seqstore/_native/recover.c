@@ -134,6 +134,7 @@ static int begin(struct sq_scan *scan)
     log->record.pending = calloc((size_t)log->record_blocks + 1, sizeof *log->record.pending);
     if (log->record.pending == NULL)
         return SQ_E_NO_MEMORY;
+    log->durable.clean = scan->report->clean != 0;
     SQ_TRY(sq_recover_clear(scan));
     log->durable.opened_position = log->stats.position;
     log->stats.summary_blocks = 0;

@@ -38,7 +38,11 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_BOUNDS: (ConfigError, "the range reaches beyond the end"),
     lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),
     lib.SQ_E_OWNED: (MediumError, "the medium belongs to a store, which alone appends and resets"),
-    lib.SQ_E_LIMIT: (MediumError, "there are more volumes than can be numbered; use another store"),
+    lib.SQ_E_LIMIT: (
+        MediumError,
+        "the drive's tables have no room, or there is no number left, for one more volume, snapshot or layer;"
+        " delete some, or use a larger drive",
+    ),
     lib.SQ_E_IO: (MediumError, "the medium failed"),
     lib.SQ_E_READ_ONLY: (AccessError, "it is open for reading alone"),
     lib.SQ_E_FAILED: (

@@ -74,7 +74,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    drive, sequence, position, last_number, open_segment, open_blocks, stream_bytes : int
+    drive, sequence, position, last_number, open_segment, open_blocks, stream_bytes, opening : int
         As in the specification.
     volumes : tuple of VolumeRow
         Volumes and snapshots.
@@ -93,6 +93,7 @@ class Checkpoint:
     open_segment: int
     open_blocks: int
     stream_bytes: int
+    opening: int
     volumes: tuple[VolumeRow, ...]
     layers: tuple[LayerRow, ...]
     holes: tuple[tuple[int, int, int], ...]
@@ -173,7 +174,16 @@ def parse_checkpoint(stream: bytes, geometry: Geometry) -> Checkpoint:
     return checkpoint
 
 
-_KEPT = ("drive", "sequence", "position", "last_number", "open_segment", "open_blocks", "stream_bytes")
+_KEPT = (
+    "drive",
+    "sequence",
+    "position",
+    "last_number",
+    "open_segment",
+    "open_blocks",
+    "stream_bytes",
+    "opening",
+)
 
 
 def _require(holds: bool, fault: str) -> None:

@@ -140,7 +140,7 @@ CHECKPOINT_HEADER = Layout(
     open_segment="I",
     open_blocks="I",
     stream_bytes="Q",
-    reserved_88="8x",
+    opening="Q",
 )
 VOLUME = Layout(
     "volume", number="Q", tenant="Q", size_bytes="Q", layer="Q", origin="Q", flags="I", reserved_44="4x"

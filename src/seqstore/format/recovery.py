@@ -197,6 +197,8 @@ def recover(reader: BlockReader, survey: Survey, report: Report) -> Recovered:
         found.first = next(iter(survey.starting_with(1)), None)
         if found.first is None:
             return found
+        if survey.drive:
+            report(None, "no checkpoint can be read; the log is read from its beginning, record 1")
         found.state = State(reader.geometry, report)
         found.state.position = found.first.position
     _roll_forward(reader, survey, found)

@@ -62,6 +62,7 @@ class Replay:
         self._state.claim(summary.mba, BlockState.SUMMARY)
         entries = summary.entries
         if entries and entries[0].kind is Kind.OPENED:
+            self._state.opening = entries[0].lba
             self.void_entries += len(self._waiting)
             self._waiting.clear()
         if summary.ends_request:

@@ -130,6 +130,7 @@ class State:
         self.heads: dict[int, VolumeState] = {}
         self.last_number = 0
         self.position = 0
+        self.opening = 0
         self.open_segment = 0
         self.open_blocks = 0
         self.free = deque(range(1, geometry.segment_count))
@@ -291,6 +292,7 @@ def state_of(checkpoint: Checkpoint, geometry: Geometry, report: Report) -> Stat
                 if layer.blocks.setdefault(lba, mba) != mba:
                     report(mba, f"layer {layer.number}, lba {lba} lies at block {layer.blocks[lba]} as well")
     state.last_number, state.position = checkpoint.last_number, checkpoint.position
+    state.opening = checkpoint.opening
     state.open_segment, state.open_blocks = checkpoint.open_segment, checkpoint.open_blocks
     state.free = deque(segment for first, count in checkpoint.free for segment in range(first, first + count))
     state.sealed = deque(

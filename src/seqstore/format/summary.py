@@ -322,7 +322,7 @@ def _ranges(geometry: Geometry) -> dict[int, tuple[range, range, range]]:
         Kind.CHECKPOINT: (mba, zero, word),
         Kind.CHECKPOINT_END: (range(1, 2**64), mba, range(1, geometry.block_count)),
         Kind.PAD: (zero, zero, word),
-        Kind.OPENED: (zero, zero, zero),
+        Kind.OPENED: (range(2**64), zero, zero),
     }
 
 

@@ -100,6 +100,7 @@ def _log(image: DriveImage) -> Values:
         "records_verified": found.verified_records,
         "void_entries": found.void_entries,
         "torn_mba": found.torn.mba if found.torn else None,
+        "opening": f"{found.state.opening:016x}" if found.state is not None else None,
         "position": image.position,
         "laps": round(image.position / image.geometry.block_count, 3),
         "foreign_segments": image.survey.foreign,
