@@ -211,14 +211,16 @@ class Registry:
             self.engine.commit()
             self.catalog.mark_deleting(tenant.number)
             tenant._deleting = True
-            for view in owned:
-                self._leave(view)
+            # By what the log knows: a signal may have come between the log and this side.
+            for entry in self.engine.volumes():
+                if entry["tenant"] == tenant.number:
+                    self.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
             self.engine.commit()
             self.catalog.remove_tenant(tenant.number)
             for view in owned:
                 self._forget(view)
-            tenant.deleted = True
             self.tenants.forget(tenant)
+            tenant.deleted = True
 
     @staticmethod
     def _leave(view: Volume | Snapshot) -> None:
@@ -230,9 +232,9 @@ class Registry:
             # Deleted in the core, but a signal or a failure came before this side knew.
 
     def _forget(self, view: Volume | Snapshot) -> None:
-        view.deleted = True
         self._views.pop(view.number, None)
         if isinstance(view, Volume):
             view.tenant._directory.forget(view)
         else:
             self._snapshots[view.volume_number].forget(view)
+        view.deleted = True  # last: until then a deletion that a signal cut short can be repeated

@@ -64,8 +64,9 @@ int sq_checkpoint_plan(sq_log *log, const struct sq_log_options *options)
         options->checkpoint_blocks != 0
             ? options->checkpoint_blocks
             : at_most(at_least(16 * pages, 64 * MIB >> log->block_shift), log->block_count / 4);
-    /* The open segment, one that is filled in part, and what has to be free before a request. */
-    uint64_t other = 2 + durable->kept_segments + (unit + 1) + durable->batch_segments;
+    /* The open segment, one that is filled in part, what the newest checkpoint lies in, and what has to be
+     * free before a request. */
+    uint64_t other = 2 + (checkpoint + 1) + durable->kept_segments + (unit + 1) + durable->batch_segments;
     if (segments <= other)
         return SQ_E_INVALID;
     log->stats.usable_blocks = at_most(log->stats.usable_blocks, (segments - other) * log->segment_data);

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from seqstore.format import BlockState, DriveImage, Kind
+from seqstore.format import BlockInfo, BlockState, DriveImage, Kind
 from seqstore.format.layout import FORMAT_VERSION
 
 Values = dict[str, Any]
@@ -84,7 +84,7 @@ def collect(image: DriveImage, *, data: bool = True, blocks: bool = False) -> Fa
     return Facts(values=values, sound=not image.damage)
 
 
-def _plain(block: Any) -> Values:
+def _plain(block: BlockInfo) -> Values:
     return {name: getattr(block, name) for name in ("mba", "layer", "volume", "tenant", "lba", "died")}
 
 
