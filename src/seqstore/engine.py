@@ -26,7 +26,7 @@ from seqstore._native.records import (
     field_values,
 )
 from seqstore._native.status import fault_error, invariant_error, status_error
-from seqstore.errors import ClosedError, SeqstoreError
+from seqstore.errors import ClosedError, ConfigError, SeqstoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +90,11 @@ class Engine:
             self.recovery = field_values("struct sq_recovery", recovery)
         else:
             status = lib.sq_log_create(medium.handle, native, log_out)
+            if status == lib.SQ_E_INVALID:
+                raise ConfigError(
+                    f"a log on {medium!r} has no room for data, beside what it keeps free and in reserve, or the"
+                    " medium is not new; use a larger capacity, smaller segments, or a smaller reserve"
+                )
             if status:
                 raise medium.take_error() or status_error(status, f"making a log on {medium!r}")
         self.log: Any = ffi.gc(log_out[0], lib.sq_log_destroy)

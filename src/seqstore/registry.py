@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from seqstore.catalog import VolumeRow
 from seqstore.directory import Directory
-from seqstore.errors import AccessError, ConfigError, NotFoundError, SeqstoreError
+from seqstore.errors import AccessError, ClosedError, ConfigError, NotFoundError, SeqstoreError
 from seqstore.snapshot import Snapshot
 from seqstore.volume import Volume
 
@@ -62,6 +62,11 @@ class Registry:
     def require_writable(self) -> None:
         """Raise `ClosedError` or `AccessError` if nothing may change."""
         self.engine.require_open()
+        if self.engine.disowned:
+            raise ClosedError(
+                "this process was forked from the one that opened the store, which alone may change it; open it"
+                " anew after that one has closed it"
+            )
         if self.read_only:
             raise AccessError("the store was opened with read_only=True; open it for writing to change it")
 

@@ -176,7 +176,7 @@ _MAKERS: dict[str, tuple[Callable[[Script], None], Shape, Core]] = {
     "trims": (_trims, ROOMY, Core()),
     "layers": (_layers, ROOMY, Core()),
     "checkpoints": (_checkpoints, ROOMY, Core()),
-    "checkpoints-tight": (_checkpoints, Shape(14, 8), Core(checkpoint_blocks=16)),
+    "checkpoints-tight": (_checkpoints, Shape(18, 8), Core(checkpoint_blocks=16)),
     "laps": (_laps, TIGHT, Core()),
     "laps-window": (_laps, TIGHT, Core(window_blocks=4, checkpoint_blocks=24)),
     "laps-layers": (_laps_with_layers, TIGHT, Core(checkpoint_blocks=32)),

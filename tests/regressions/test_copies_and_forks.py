@@ -88,3 +88,16 @@ def test_a_forked_process_leaves_the_store_to_its_parent(store: Path) -> None:
     with Store.open(store) as again:
         assert again.recovery is not None and again.recovery.clean
         assert again.tenant("bob").volume("disk").read(0, 12) == b"first second"
+
+
+def test_a_forked_process_makes_no_tenants(store: Path) -> None:
+    with Store.open(store) as opened:
+        child = os.fork()
+        if child == 0:
+            try:
+                opened.create_tenant("child")
+            except seqstore.ClosedError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert opened.create_tenant("parent").number == 1

@@ -128,6 +128,17 @@ static void hint_ahead(const struct sq_scan *scan, const struct sq_summary *summ
         hint_summaries(scan, header + i);
 }
 
+/* Records behind the end, in its own segment, may say that more than what was found had been safe. */
+static void look_behind(struct sq_scan *scan)
+{
+    const struct sq_summary *last = &scan->links[scan->link_count - 1].summary;
+    uint64_t mba = (uint64_t)last->mba + 1 + last->blocks;
+    struct sq_summary found;
+    uint8_t fault;
+    for (; mba % scan->log->segment_blocks != 0; mba++)
+        (void)sq_scan_summary(scan, mba, &found, &fault);
+}
+
 static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
 {
     struct sq_summary summary;
@@ -144,6 +155,8 @@ static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
         doubtful = is_doubtful(scan, summary.sequence + 1);
         status = sq_chain_next(scan, &summary, doubtful ? &fault : NULL);
     }
+    if (status == SQ_E_NOT_FOUND && scan->link_count > 0)
+        look_behind(scan);
     return status == SQ_E_NOT_FOUND || (status == SQ_E_IO && scan->accept_loss) ? SQ_OK : status;
 }
 

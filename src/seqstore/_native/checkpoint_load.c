@@ -310,6 +310,8 @@ static int check_layers(const sq_log *log)
         if ((is_head && layer->first_child != NULL) ||
             (layer->reader == NULL && (is_empty || layer->first_child == NULL)))
             return SQ_E_FORMAT;
+        if (layer->reader != NULL && !sq_map_fits(&layer->map, sq_volume_blocks(log, layer->reader)))
+            return SQ_E_FORMAT;
         SQ_TRY(check_reached(layer));
         SQ_TRY(check_holes(layer));
     }

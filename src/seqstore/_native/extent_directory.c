@@ -81,6 +81,15 @@ int sq_map_reserve(struct sq_map *map, uint64_t end_lba, uint64_t size_blocks)
     return resize_directory(map, count < needed ? needed : count);
 }
 
+int sq_map_fits(const struct sq_map *map, uint64_t size_blocks)
+{
+    uint64_t end = map->leaf_count * SQ_LEAF_BLOCKS;
+    if (size_blocks >= end)
+        return 1;
+    struct sq_map_run rest = sq_map_run_at(map, size_blocks, end);
+    return rest.mba == SQ_UNMAPPED && rest.count == end - size_blocks;
+}
+
 void sq_map_cut(struct sq_map *map, uint64_t size_blocks)
 {
     uint64_t count = (size_blocks + SQ_LEAF_BLOCKS - 1) / SQ_LEAF_BLOCKS;

@@ -64,6 +64,9 @@ void sq_map_discard(struct sq_map *map);
  * never exceeds. */
 int sq_map_reserve(struct sq_map *map, uint64_t end_lba, uint64_t size_blocks);
 
+/* Is nothing mapped beyond the size of the volume? */
+int sq_map_fits(const struct sq_map *map, uint64_t size_blocks);
+
 /* Gives back the directory's memory beyond the size of the volume, where nothing is mapped. */
 void sq_map_cut(struct sq_map *map, uint64_t size_blocks);
 

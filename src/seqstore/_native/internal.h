@@ -168,6 +168,7 @@ struct sq_log {
     uint32_t free_index_count;
     uint64_t last_number;
     uint64_t hole_leaves; /* leaves of all maps of holes */
+    int has_empty_layers; /* that are to be taken out of the tree before the call ends */
     struct sq_leaf_pool leaves;
 
     struct sq_stats stats; /* head_mba and map_bytes are filled when asked for */

@@ -99,6 +99,13 @@ uint64_t sq_tables_bytes(const sq_log *log)
     return 48 * volumes + 40 * layers + 80 * log->hole_leaves;
 }
 
+/* Does nobody read the layer itself, and does it say nothing to those who read through it? */
+static int is_empty(const struct sq_layer *layer)
+{
+    return layer->reader == NULL && layer->slot != 0 && !layer->dropped && layer->map.mapped_blocks == 0 &&
+           layer->holes.mapped_blocks == 0;
+}
+
 /* ---- holes ------------------------------------------------------------------------------------ */
 
 void sq_layer_put_holes(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t count)
@@ -119,6 +126,7 @@ static void clear_holes(sq_log *log, struct sq_layer *layer, uint64_t lba, uint6
         return;
     sq_map_clear(&layer->holes, lba, end, old);
     log->hole_leaves -= leaves - layer->holes.used_leaves;
+    log->has_empty_layers |= is_empty(layer);
 }
 
 /* Nothing is left for holes below root to hide. */
@@ -256,6 +264,15 @@ static void tidy(sq_log *log, struct sq_layer *layer)
     }
 }
 
+/* Takes out the layers, wherever they are, that have lost their last hole. */
+static void tidy_empty(sq_log *log)
+{
+    for (uint32_t slot = 1; log->has_empty_layers && slot < log->layer_count; slot++)
+        if (log->layers[slot] != NULL && is_empty(log->layers[slot]))
+            take_out(log, log->layers[slot]);
+    log->has_empty_layers = 0;
+}
+
 int sq_layer_reserve_unread(sq_log *log, const struct sq_layer *layer)
 {
     /* A leaf takes another form once; those that go as a whole need nothing. */
@@ -277,6 +294,7 @@ int sq_layer_unread(sq_log *log, struct sq_layer *layer)
         sweep(log, at);
     log->stats.trimmed_blocks += live - log->stats.live_blocks;
     tidy(log, layer);
+    tidy_empty(log);
     return SQ_OK;
 }
 
@@ -331,6 +349,7 @@ void sq_layer_cover(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t 
     }
     if (emptied)
         tidy(log, layer->parent);
+    tidy_empty(log);
 }
 
 void sq_layer_put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba)
@@ -423,6 +442,7 @@ static uint64_t clear_layered(sq_log *log, struct sq_layer *layer, uint64_t lba,
         lba = index > end / SQ_LEAF_BLOCKS ? end : index * SQ_LEAF_BLOCKS;
     }
     tidy(log, layer->parent);
+    tidy_empty(log);
     return cleared;
 }
 

@@ -116,16 +116,11 @@ static int take_number(sq_log *log, uint64_t number)
 /* What is cut off was trimmed before. */
 static int replay_resize(sq_log *log, struct sq_volume *volume, uint64_t size_bytes)
 {
-    struct sq_map *map = &volume->head->map;
-    uint64_t end = map->leaf_count * SQ_LEAF_BLOCKS;
     volume->size_bytes = size_bytes;
     uint64_t blocks = sq_volume_blocks(log, volume);
-    if (blocks < end) {
-        struct sq_map_run rest = sq_map_run_at(map, blocks, end);
-        if (rest.mba != SQ_UNMAPPED || rest.count != end - blocks)
-            return SQ_E_FORMAT;
-    }
-    sq_map_cut(map, blocks);
+    if (!sq_map_fits(&volume->head->map, blocks))
+        return SQ_E_FORMAT;
+    sq_map_cut(&volume->head->map, blocks);
     return SQ_OK;
 }
 
