@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x53455153  # "SEQS"
 VERSION = 1
-MAX_OPENINGS = 4  # as many as the core compares with
 
 Kind = Literal["volume", "snapshot"]
 
@@ -251,12 +250,8 @@ class Catalog:
         self._database.run("UPDATE drives SET flushed_sequence = ? WHERE number = ?", sequence, drive)
 
     def note_openings(self, drive: int, openings: tuple[int, ...]) -> None:
-        """Remember what the drive's last opening can have been, before the drive learns of a new one.
-
-        Where attempts failed there may be several; the oldest of these are dropped.
-        """
-        kept = openings[:1] + openings[1:][1 - MAX_OPENINGS :]
-        self._database.run("UPDATE drives SET openings = ? WHERE number = ?", _join(kept), drive)
+        """Remember what the drive's last opening can have been, before the drive learns of a new one."""
+        self._database.run("UPDATE drives SET openings = ? WHERE number = ?", _join(openings), drive)
 
     # ---- tenants ------------------------------------------------------------------------------
 

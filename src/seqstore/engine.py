@@ -92,8 +92,8 @@ class Engine:
             status = lib.sq_log_create(medium.handle, native, log_out)
             if status == lib.SQ_E_INVALID:
                 raise ConfigError(
-                    f"a log on {medium!r} has no room for data, beside what it keeps free and in reserve, or the"
-                    " medium is not new; use a larger capacity, smaller segments, or a smaller reserve"
+                    f"a log on {medium!r} has no room for data, beside what it keeps free and in reserve, or"
+                    " the medium is not new; use a larger capacity, smaller segments, or a smaller reserve"
                 )
             if status:
                 raise medium.take_error() or status_error(status, f"making a log on {medium!r}")

@@ -143,7 +143,7 @@ def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_o
     """Open the log on a medium that the catalog knows."""
     drive = catalog.drive
     if not options.read_only:
-        catalog.note_openings(drive.number, (*drive.openings, options.opening))
+        options = _note_attempt(catalog, drive, options)
     engine = open_log(medium, drive, catalog.settings, options)
     try:
         recovery = engine.recovery or {}
@@ -163,6 +163,18 @@ def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_o
         catalog=catalog,
         recovery=make_recovery(recovery),
     )
+
+
+def _note_attempt(catalog: Catalog, drive: DriveRow, options: Options) -> Options:
+    """Let the catalog know what the drive may learn of this opening.
+
+    The drive knows the opening before the last one or, if that one wrote, the last one. Of attempts that
+    failed there may have been any number; they all use one name.
+    """
+    known, attempts = drive.openings[:2], drive.openings[2:]
+    opening = attempts[0] if attempts else options.opening
+    catalog.note_openings(drive.number, (*known, opening))
+    return replace(options, opening=opening)
 
 
 def open_log(medium: NativeMedium, drive: DriveRow, settings: Settings, options: Options) -> Engine:

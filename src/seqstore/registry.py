@@ -64,8 +64,8 @@ class Registry:
         self.engine.require_open()
         if self.engine.disowned:
             raise ClosedError(
-                "this process was forked from the one that opened the store, which alone may change it; open it"
-                " anew after that one has closed it"
+                "this process was forked from the one that opened the store, which alone may change it;"
+                " open it anew after that one has closed it"
             )
         if self.read_only:
             raise AccessError("the store was opened with read_only=True; open it for writing to change it")

@@ -1,13 +1,14 @@
-"""Drives and catalogs that do not belong together, and processes that were forked: what was found, and is refused.
+"""Drives and catalogs that do not belong together, and processes that were forked: what is refused.
 
-A copy of a store has the identity and the numbers of the original. When the two go apart and parts of them are
-swapped, or only one part comes back from a backup, a volume would show what another tenant wrote.
+A copy of a store has the identity and the numbers of the original. When the two go apart and parts of them
+are swapped, or only one part comes back from a backup, a volume would show what another tenant wrote.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,10 @@ def test_a_forked_process_leaves_the_store_to_its_parent(store: Path) -> None:
         if child == 0:
             refused = 0
             for change in (lambda: volume.write(0, b"child"), volume.flush, opened.checkpoint):
-                try:
+                with suppress(seqstore.ClosedError):
                     change()
-                except seqstore.ClosedError:
-                    refused += 1
+                    continue
+                refused += 1
             opened.close()
             os._exit(0 if refused == 3 and opened.closed else 1)
         assert os.waitpid(child, 0)[1] == 0
@@ -86,7 +87,8 @@ def test_a_forked_process_leaves_the_store_to_its_parent(store: Path) -> None:
         opened.flush()
         assert volume.read(0, 12) == b"first second"
     with Store.open(store) as again:
-        assert again.recovery is not None and again.recovery.clean
+        assert again.recovery is not None
+        assert again.recovery.clean
         assert again.tenant("bob").volume("disk").read(0, 12) == b"first second"
 
 
@@ -101,3 +103,17 @@ def test_a_forked_process_makes_no_tenants(store: Path) -> None:
             os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
         assert opened.create_tenant("parent").number == 1
+
+
+def test_openings_that_failed_do_not_spoil_the_right_drive(store: Path, tmp_path: Path) -> None:
+    drive = store / "drives" / "0.img"
+    fill(store, "bob", b"bob's")
+    right = drive.read_bytes()
+    drive.write_bytes(os.urandom(len(right)))
+    for _ in range(6):
+        with pytest.raises(seqstore.FormatError):
+            Store.open(store)
+    drive.write_bytes(right)
+    for _ in range(3):
+        with Store.open(store) as opened:
+            assert opened.tenant("bob").volume("disk").read(0, 5) == b"bob's"

@@ -1,4 +1,4 @@
-"""A layer that says nothing and that nobody reads stayed in the tree; the store could never be opened again."""
+"""A layer that says nothing and that nobody reads stayed in the tree; the store could not be opened again."""
 
 from __future__ import annotations
 
