@@ -24,3 +24,23 @@ def test_a_hole_that_has_nothing_left_to_hide(tmp_path: Path) -> None:
     with Store.open(path) as store:
         store.check()
         assert store.tenant("contoso").volume("one").read(0, 4096) == bytes(4096)
+
+
+def test_holes_that_a_resize_made() -> None:
+    with Store.memory(768 * 512, block_size=512, segment_size=32 * 512) as store:
+        tenant = store.create_tenant("contoso")
+        origin = tenant.create_volume("origin", 23552)
+        origin.write(15360, b"x" * 6969)
+        first = origin.snapshot("first")
+        one = first.clone("one")
+        origin.delete()
+        first.delete()
+        second = one.snapshot("second")
+        one.delete()
+        two = second.clone("two")
+        two.resize(3884)
+        third = two.snapshot("third")
+        third.clone("three")
+        third.delete()
+        second.delete()
+        store.check()

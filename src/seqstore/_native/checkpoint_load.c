@@ -306,9 +306,7 @@ static int check_layers(const sq_log *log)
         int is_head = layer->reader != NULL && !layer->reader->is_snapshot;
         if (layer->dropped)
             continue;
-        int is_empty = layer->map.mapped_blocks + layer->holes.mapped_blocks == 0;
-        if ((is_head && layer->first_child != NULL) ||
-            (layer->reader == NULL && (is_empty || layer->first_child == NULL)))
+        if ((is_head && layer->first_child != NULL) || (layer->reader == NULL && layer->first_child == NULL))
             return SQ_E_FORMAT;
         if (layer->reader != NULL && !sq_map_fits(&layer->map, sq_volume_blocks(log, layer->reader)))
             return SQ_E_FORMAT;
@@ -353,5 +351,7 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
     SQ_TRY(load_tables(log, &source));
     SQ_TRY(check_layers(log));
     settle_layers(log);
+    log->has_empty_layers = 1;
+    sq_layer_tidy(log);
     return source.left == 0 ? SQ_OK : SQ_E_FORMAT;
 }

@@ -105,8 +105,8 @@ int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
     if (!durable->on)
         return SQ_OK;
     SQ_CHECK(log, !durable->in_request);
-    if (durable->read_only)
-        return SQ_E_READ_ONLY;
+    if (durable->ended || durable->read_only)
+        return durable->ended ? SQ_E_CLOSED : SQ_E_READ_ONLY;
     if (durable->failed || durable->disowned)
         return durable->disowned ? SQ_E_DISOWNED : SQ_E_FAILED;
     SQ_TRY(begin_use(log));

@@ -98,6 +98,7 @@ struct sq_durability {
     uint64_t opening;      /* the last one that the medium knows */
     uint64_t next_opening; /* this one */
     int clean;      /* the medium says that the log was closed, and nothing has come since */
+    int ended;      /* nothing may change any more: the log is being closed */
     int begun;      /* the record that marks this opening is on the medium */
     int in_request; /* records that close now end in the middle of a request */
     int os_error;   /* of the last SQ_E_IO, with its place */

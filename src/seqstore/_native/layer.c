@@ -175,6 +175,7 @@ static void bury(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t end
     uint32_t old[SQ_LEAF_BLOCKS];
     const struct sq_layer *above;
     kill_all(log, layer, old, sq_map_clear(&layer->map, lba, end, old));
+    log->has_empty_layers |= is_empty(layer);
     for (; log->hole_leaves != 0 && lba < end; lba++)
         if (sq_layer_get(layer, lba, &above) == SQ_UNMAPPED && !sq_layer_is_hole(layer, lba))
             forget_holes(log, layer, lba);
@@ -264,8 +265,7 @@ static void tidy(sq_log *log, struct sq_layer *layer)
     }
 }
 
-/* Takes out the layers, wherever they are, that have lost their last hole. */
-static void tidy_empty(sq_log *log)
+void sq_layer_tidy(sq_log *log)
 {
     for (uint32_t slot = 1; log->has_empty_layers && slot < log->layer_count; slot++)
         if (log->layers[slot] != NULL && is_empty(log->layers[slot]))
@@ -294,7 +294,7 @@ int sq_layer_unread(sq_log *log, struct sq_layer *layer)
         sweep(log, at);
     log->stats.trimmed_blocks += live - log->stats.live_blocks;
     tidy(log, layer);
-    tidy_empty(log);
+    sq_layer_tidy(log);
     return SQ_OK;
 }
 
@@ -349,7 +349,7 @@ void sq_layer_cover(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t 
     }
     if (emptied)
         tidy(log, layer->parent);
-    tidy_empty(log);
+    sq_layer_tidy(log);
 }
 
 void sq_layer_put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba)
@@ -442,7 +442,7 @@ static uint64_t clear_layered(sq_log *log, struct sq_layer *layer, uint64_t lba,
         lba = index > end / SQ_LEAF_BLOCKS ? end : index * SQ_LEAF_BLOCKS;
     }
     tidy(log, layer->parent);
-    tidy_empty(log);
+    sq_layer_tidy(log);
     return cleared;
 }
 

@@ -74,6 +74,9 @@ int sq_layer_clear(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t e
 /* Sees to it that sq_layer_unread cannot fail. */
 int sq_layer_reserve_unread(sq_log *log, const struct sq_layer *layer);
 
+/* Takes the layers out of the tree that nobody reads and that say nothing, if log->has_empty_layers. */
+void sq_layer_tidy(sq_log *log);
+
 /* The layer has lost its reader: what nobody reads any more dies, layers that nobody needs are dropped. */
 int sq_layer_unread(sq_log *log, struct sq_layer *layer);
 

@@ -296,7 +296,6 @@ static int finish(sq_log *log)
     SQ_TRY(status);
     SQ_TRY(sq_checkpoint_write(log, 1));
     durable->clean = 1;
-    durable->begun = 0; /* what comes after this is a new use */
     return SQ_OK;
 }
 
@@ -304,6 +303,7 @@ int sq_log_finish(sq_log *log, struct sq_fault *fault_out)
 {
     SQ_TRY(sq_lock_alone(log));
     int status = sq_fault_io(log, finish(log), fault_out);
+    log->durable.ended = 1;
     sq_unlock_alone(log);
     return status;
 }

@@ -94,6 +94,13 @@ def fault_error(status: int, fault: Any, doing: str, *, volume: int, block_size:
     """
     if status == lib.SQ_E_OUT_OF_SPACE:
         needed, available = fault.needed_blocks, fault.available_blocks
+        if not needed:
+            return OutOfSpaceError(
+                f"{doing}: the drive has no room left in its tables of volumes, snapshots and trimmed ranges;"
+                " delete some, or use a larger drive",
+                needed=1,
+                available=0,
+            )
         return OutOfSpaceError(
             f"{doing}: {needed} blocks more are needed and {available} available; trim or delete something,"
             " or use a larger drive",
