@@ -100,7 +100,9 @@ class Folder:
     def put_catalog(self, fresh: Path) -> None:
         """Put a file in the place of the catalog, and keep the old one as ``catalog.db.old-N``."""
         with os_errors(f"replacing {str(self.catalog)!r}"):
-            if self.catalog.exists():
+            names = [self.catalog.with_name(self.catalog.name + end) for end in ("", "-wal", "-shm")]
+            # Journals without their catalog would be taken for those of the new one.
+            if any(name.exists() for name in names):
                 number = 1
                 while self._old(number).exists():
                     number += 1
@@ -108,7 +110,8 @@ class Folder:
                     with suppress(FileNotFoundError):
                         journal = self.catalog.with_name(self.catalog.name + end)
                         journal.rename(self._old(number).with_name(self._old(number).name + end))
-                self.catalog.rename(self._old(number))
+                with suppress(FileNotFoundError):
+                    self.catalog.rename(self._old(number))
             fresh.rename(self.catalog)
         self.sync()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ class FileStore:
         made: View | None = None
         match op:
             case Create(number, tenant, size, strict):
-                unwritten: Literal[zero, error] = "error" if strict else "zero"
+                unwritten: Literal["zero", "error"] = "error" if strict else "zero"
                 made = self._tenant(tenant).create_volume(f"volume {number}", size, unwritten=unwritten)
             case Snapshot(volume, number):
                 made = self._volume(volume).snapshot(f"snapshot {number}")

@@ -15,7 +15,7 @@ from tests.crash.record import RecordingDrive, start
 from tests.crash.script import Script, Shape
 from tests.crash.world import World, difference
 
-SHAPE = Shape(16, 6)
+SHAPE = Shape(18, 6)
 IMAGE_BYTES = SHAPE.blocks * BLOCK
 
 

@@ -117,3 +117,16 @@ def test_openings_that_failed_do_not_spoil_the_right_drive(store: Path, tmp_path
     for _ in range(3):
         with Store.open(store) as opened:
             assert opened.tenant("bob").volume("disk").read(0, 5) == b"bob's"
+
+
+def test_journals_without_their_catalog(store: Path) -> None:
+    copy = store.with_name("copy.store")
+    with Store.open(store) as opened:
+        opened.create_tenant("bob").create_volume("disk", "64KiB").write(0, b"bob's")
+        opened.flush()
+        shutil.copytree(store, copy)  # as a crash leaves it
+    assert (copy / "catalog.db-wal").exists()
+    (copy / "catalog.db").unlink()
+    with Store.open(copy, rebuild_catalog=True) as rebuilt:
+        assert rebuilt.tenants[0].volumes[0].read(0, 5) == b"bob's"
+    Store.open(copy).close()

@@ -299,7 +299,8 @@ def _roll_forward(reader: BlockReader, survey: Survey, found: Recovered) -> None
     assert found.state is not None
     assert found.first is not None
     records = [*chain(reader, survey, found.first)]
-    found.flushed = max(found.flushed, *(summary.flushed for summary in records))
+    marks = (summary.flushed for summary in [*records, *_left_behind(reader, records[-1])])
+    found.flushed = max(found.flushed, *marks)
     replay = Replay(found.state)
     for summary in records:
         if summary.sequence > found.flushed:
@@ -310,6 +311,18 @@ def _roll_forward(reader: BlockReader, survey: Survey, found: Recovered) -> None
         replay.apply(summary)
     found.last, found.records, found.clean = replay.last, replay.records, replay.clean
     found.void_entries = replay.void_entries + replay.waiting_entries
+
+
+def _left_behind(reader: BlockReader, last: Summary) -> Iterator[Summary]:
+    """Yield the summaries behind the end of the chain in its segment, which may know of more that was safe."""
+    blocks = reader.geometry.segment_blocks
+    for mba in range(last.end, -(-last.end // blocks) * blocks):
+        try:
+            summary = reader.summary(mba)
+        except FormatError:
+            continue
+        if summary.drive == last.drive:
+            yield summary
 
 
 def _is_whole(reader: BlockReader, summary: Summary) -> Iterator[bool]:
