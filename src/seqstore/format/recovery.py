@@ -314,7 +314,7 @@ def _roll_forward(reader: BlockReader, survey: Survey, found: Recovered) -> None
 
 
 def _left_behind(reader: BlockReader, last: Summary) -> Iterator[Summary]:
-    """Yield the summaries behind the end of the chain in its segment, which may know of more that was safe."""
+    """Yield the summaries behind the end of the chain in its segment; they may know of more that was safe."""
     blocks = reader.geometry.segment_blocks
     for mba in range(last.end, -(-last.end // blocks) * blocks):
         try:
