@@ -31,8 +31,16 @@ _EXTENTS_AT_ONCE = 1 << 16
 _NULL = ffi.NULL
 _CHARS = ffi.typeof("char[]")
 _from_buffer = ffi.from_buffer
+_MEDIUM_FAILED = lib.SQ_E_IO
 _write = lib.sq_volume_write
 _read = lib.sq_volume_read
+_CHANGING = (
+    lib.sq_volume_write,
+    lib.sq_volume_write_run,
+    lib.sq_volume_write_blocks,
+    lib.sq_volume_trim,
+    lib.sq_volume_resize,
+)
 
 
 class EngineView:
@@ -166,17 +174,26 @@ class EngineView:
 
         `doing` says what is tried; it is formatted with the arguments, and only if it fails.
         """
-        if function(self._log, self._handle, *arguments, _NULL) == 0:
+        status = function(self._log, self._handle, *arguments, _NULL)
+        if status == 0:
             return
+        what = f"{doing.format(*arguments)} of volume {self.name!r}"
+        if status == _MEDIUM_FAILED and function in _CHANGING:
+            raise self._medium_failure(what)
         self._engine.medium.take_error()  # the repetition says it again
         fault = ffi.new("struct sq_fault *")
         status = function(self._log, self._handle, *arguments, fault)
         if status == 0:
             return
-        what = f"{doing.format(*arguments)} of volume {self.name!r}"
         if status == lib.SQ_E_BOUNDS:
             raise ConfigError(f"{what}: reaches beyond its end, at {self._info()[0]} bytes")
         raise self._engine.failure_with(status, fault, what, self.number)
+
+    def _medium_failure(self, what: str) -> BaseException:
+        """Say how the medium failed. A change that it cut short is not repeated: half of it may be there."""
+        fault = ffi.new("struct sq_fault *")
+        lib.sq_log_failure(self._log, fault)
+        return self._engine.failure_with(_MEDIUM_FAILED, fault, what, self.number)
 
     def _info(self) -> tuple[int, int]:
         """Return the size in bytes and the number of mapped blocks."""
@@ -255,8 +272,12 @@ class EngineVolume(EngineView):
         length = len(buffer)
         try:
             # Only an int goes straight to C, which would cut off the fraction of other numbers.
-            if type(offset) is int and _write(self._log, self._handle, offset, buffer, length, _NULL) == 0:
-                return length
+            if type(offset) is int:
+                status = _write(self._log, self._handle, offset, buffer, length, _NULL)
+                if status == 0:
+                    return length
+                if status == _MEDIUM_FAILED:
+                    raise self._medium_failure(f"write of {length} bytes at offset {offset} of {self.name!r}")
         except OverflowError:
             pass  # what follows says what is wrong with the offset
         try:

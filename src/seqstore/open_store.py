@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, SupportsIndex, cast, overload
 
 from seqstore._native.records import NO_ADDRESS, Scope
 from seqstore.drive import Drive
-from seqstore.errors import ConfigError, MediumError
+from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.recovery import Recovery, settle
 from seqstore.registry import Registry
 from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
@@ -111,6 +112,9 @@ class OpenStore:
                 scrub.cancel()
             for scrub in scrubs:
                 scrub.join()
+            if not self.read_only and not self._engine.disowned:
+                with suppress(SeqstoreError):  # what is left of it is half made: the next opening sees to it
+                    self._registry.undo_unfinished()
             self._parts.close(finish=not self.read_only)
 
     def __enter__(self) -> Self:

@@ -55,6 +55,7 @@ class Registry:
         self.lock = threading.RLock()
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}
+        self._unfinished: set[int] = set()  # numbers of what failed half-way
         self._snapshots: defaultdict[int, Directory[Snapshot]] = defaultdict(
             lambda: Directory("snapshot", self.lock)
         )
@@ -162,6 +163,7 @@ class Registry:
             self.require_writable()
             volume._require()
             snapshot._require()
+            self.undo_unfinished()
             volume._rollback(snapshot, self.catalog.draw_number())
             self.engine.commit()
 
@@ -169,15 +171,24 @@ class Registry:
         """Give a row a number, and let `enter` tell the log of it, which returns a handle."""
         self.require_writable()
         tenant._require_living()
+        self.undo_unfinished()
         row = self.catalog.add_volume(row)
+        self._unfinished.add(row.number)
         try:
             handle = enter(row.number)
             self.engine.commit()
         except BaseException:
-            with suppress(SeqstoreError):  # what cannot be undone now is put right at the next opening
-                self._undo(row.number)
+            with suppress(SeqstoreError):  # then before the next change, or when the store is closed
+                self.undo_unfinished()
             raise
+        self._unfinished.discard(row.number)
         return row, handle
+
+    def undo_unfinished(self) -> None:
+        """Take back what could not be made durable, and was reported as failed."""
+        for number in sorted(self._unfinished):
+            self._undo(number)
+            self._unfinished.discard(number)
 
     def _undo(self, number: int) -> None:
         for entry in self.engine.volumes():
@@ -202,6 +213,7 @@ class Registry:
         """End a volume or snapshot, durably."""
         with self.lock:
             self.require_writable()
+            self.undo_unfinished()
             self._leave(view)
             self.engine.commit()
             self.catalog.remove_volume(view.number)
@@ -211,6 +223,7 @@ class Registry:
         """End a tenant with all that it owns, durably."""
         with self.lock:
             self.require_writable()
+            self.undo_unfinished()
             owned = [view for view in self._views.values() if view.tenant is tenant]
             # The catalog remembers at once: all that came before has to be safe by then.
             self.engine.commit()

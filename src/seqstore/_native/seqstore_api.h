@@ -272,6 +272,9 @@ int sq_log_open(sq_medium *medium, const struct sq_log_options *options, sq_log 
 /* Everything acknowledged before is on the medium, safe. Calls from several threads share a sync. */
 int sq_log_flush(sq_log *log, struct sq_fault *fault_out);
 
+/* Where and how the medium failed last: for a request that changes, which must not be repeated to ask. */
+void sq_log_failure(const sq_log *log, struct sq_fault *fault_out);
+
 /* Writes a checkpoint, so that the next opening has less to do. */
 int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out);
 

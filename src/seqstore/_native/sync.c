@@ -77,6 +77,11 @@ int sq_fault_io(const sq_log *log, int status, struct sq_fault *fault_out)
     return status;
 }
 
+void sq_log_failure(const sq_log *log, struct sq_fault *fault_out)
+{
+    sq_fault_io(log, SQ_E_IO, fault_out);
+}
+
 /* Closes the open record; sequence_out is what a sync must reach. */
 static int close_record(sq_log *log, uint64_t *sequence_out, struct sq_fault *fault_out)
 {
