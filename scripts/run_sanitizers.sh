@@ -35,4 +35,6 @@ export LD_PRELOAD="$preload"
 
 "$python" scripts/expect_core.py "$folder/lib" __asan_init __ubsan_handle
 # The report is written past Python: pytest must not hold back what goes there, or it dies with the process.
-exec "$python" -m pytest --hypothesis-profile=sanitizers --capture=sys "$@"
+# The reader of the format is Python alone, and the fuzzer brings sanitizers of its own.
+exec "$python" -m pytest --hypothesis-profile=sanitizers --capture=sys \
+    --ignore=tests/format --ignore=tests/fuzz "$@"
