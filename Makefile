@@ -54,9 +54,9 @@ bench: $(VENV)/.built $(VENV)/.group-dev ## the benchmarks, beside their peers
 
 # A soak prints its seed; `make soak SEED=...` then tries the same examples again.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
-soak: $(VENV)/.built $(VENV)/.group-test ## long property tests (SEED=... repeats one)
+soak: $(VENV)/.built $(VENV)/.group-test ## property, format and crash tests, for hours (SEED=... repeats one)
 	$(run) -m pytest -m "" --hypothesis-profile=soak --hypothesis-seed=$(SEED) \
-		$(call unless_given,tests/property) $(ARGS)
+		$(call unless_given,tests/property tests/format tests/crash) $(ARGS)
 
 SECONDS ?= 60
 fuzz: ## drives damaged on purpose, opened under sanitizers for SECONDS=60

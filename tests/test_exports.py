@@ -16,6 +16,7 @@ import pytest
 
 import seqstore
 from seqstore import errors
+from seqstore.media import faults
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLASSES = [name for name in seqstore.__all__ if inspect.isclass(getattr(seqstore, name))]
@@ -85,6 +86,18 @@ def test_the_reference_names_every_member(name: str) -> None:
     if dataclasses.is_dataclass(owner):
         members |= {field.name for field in dataclasses.fields(owner)}
     assert missing_in_reference(f"{name}.{member}" for member in sorted(members)) == []
+
+
+def test_the_reference_names_the_fault_medium() -> None:
+    """It is imported from where it is: a program that stores things has no use for it."""
+    assert missing_in_reference(faults.__all__) == []
+    for name in faults.__all__:
+        owner = getattr(faults, name)
+        if inspect.isclass(owner):
+            members = {member for member, _ in public_members(owner)}
+            if dataclasses.is_dataclass(owner):
+                members |= {field.name for field in dataclasses.fields(owner)}
+            assert missing_in_reference(f"{name}.{member}" for member in sorted(members)) == []
 
 
 def test_importing_loads_numpy_and_cffi_alone() -> None:

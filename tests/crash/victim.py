@@ -8,6 +8,7 @@ child by SIGKILL. What has happened comes back as lines:
 ``opened {...}``    the store is open; `Opened` says what the operations are drawn from besides the seed
 ``done 3``          operation 3 has returned
 ``flushed 4``       operation 4 has returned, and with it all before are on the medium
+``refused 5``       operation 5 found no room, on the drive or in its tables, and did nothing
 ``closed 5``        the store was closed after 5 operations; the child is waiting
 ``failed ...``      an exception, which nobody expected
 ``ended 9``         the child is gone, by this signal
@@ -16,6 +17,7 @@ child by SIGKILL. What has happened comes back as lines:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -27,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
-from seqstore import Store
+from seqstore import MediumError, Store
 from tests.crash.file_store import FLUSHING, FileStore, next_world
 from tests.crash.history import Author
 from tests.crash.world import World
@@ -115,7 +117,13 @@ def work(order: Order) -> None:
     author = author_of(order, opened, world)
     for number in range(1, order.operations + 1):
         op = author.choose(world)
-        subject.apply(op)
+        try:
+            subject.apply(op)
+        except MediumError as error:
+            if error.errno not in {None, errno.ENOSPC}:
+                raise
+            say(f"refused {number}")
+            continue
         say(f"{'flushed' if isinstance(op, FLUSHING) else 'done'} {number}")
         world = next_world(world, op, opened.atomic_blocks)
     store.close()

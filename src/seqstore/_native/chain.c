@@ -139,6 +139,14 @@ static void look_behind(struct sq_scan *scan)
         (void)sq_scan_summary(scan, mba, &found, &fault);
 }
 
+static int ends_segment(const struct sq_scan *scan)
+{
+    if (scan->link_count == 0)
+        return 0;
+    const struct sq_summary *last = &scan->links[scan->link_count - 1].summary;
+    return ((uint64_t)last->mba + 1 + last->blocks) % scan->log->segment_blocks == 0;
+}
+
 static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
 {
     struct sq_summary summary;
@@ -155,6 +163,9 @@ static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
         doubtful = is_doubtful(scan, summary.sequence + 1);
         status = sq_chain_next(scan, &summary, doubtful ? &fault : NULL);
     }
+    /* Where a segment's first block cannot be read, the chain may go on there: that is no end. */
+    if (status == SQ_E_NOT_FOUND && scan->unreadable != 0 && !scan->accept_loss && ends_segment(scan))
+        return sq_scan_unreadable(scan);
     if (status == SQ_E_NOT_FOUND && scan->link_count > 0)
         look_behind(scan);
     return status == SQ_E_NOT_FOUND || (status == SQ_E_IO && scan->accept_loss) ? SQ_OK : status;

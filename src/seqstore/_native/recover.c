@@ -30,6 +30,8 @@ static int load_checkpoint(struct sq_scan *scan, struct sq_candidate *taken_out,
         *taken_out = scan->candidates[i];
         status = sq_checkpoint_read(scan, taken_out, &stream, &stream_bytes);
     }
+    if (status == SQ_E_NOT_FOUND && scan->unreadable != 0)
+        return sq_scan_unreadable(scan);
     if (status == SQ_E_NOT_FOUND)
         return no_log(scan, fault_out);
     if (status != SQ_OK)

@@ -77,6 +77,8 @@ struct sq_scan {
     uint64_t last_sequence; /* of the chain */
     uint32_t last_checksum;
     int clean;              /* the last record closes the log */
+    int unreadable;         /* some summary could not be read; an errno, and where */
+    uint64_t unreadable_mba;
     uint64_t found_drive;   /* identity in a summary that is whole but of another drive */
     uint32_t found_version; /* newest that was seen */
     struct sq_recovery *report;
@@ -102,6 +104,9 @@ int sq_scan_fetch(struct sq_scan *scan, uint64_t mba, uint64_t count, uint8_t *d
 /* Reads the summary at mba into scan->record; SQ_E_NOT_FOUND if there is none, SQ_E_IO if it cannot be
  * read. With fault_out it reads the data blocks too and says whether they are as the entries say. */
 int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out);
+
+/* SQ_E_IO, with the place of what could not be read. */
+int sq_scan_unreadable(const struct sq_scan *scan);
 
 /* Reads all headers, and finds the checkpoints that there may be. */
 int sq_scan_headers(struct sq_scan *scan);

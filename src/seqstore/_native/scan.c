@@ -119,8 +119,11 @@ static void take_marks(struct sq_scan *scan, const struct sq_summary *summary)
 int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out)
 {
     int status = fetch_record(scan, mba, fault_out != NULL);
-    if (status != SQ_OK)
+    if (status != SQ_OK) {
+        scan->unreadable = scan->log->durable.os_error;
+        scan->unreadable_mba = mba;
         return SQ_E_IO;
+    }
     if (!sq_summary_parse(scan->log, scan->record, mba, out))
         return SQ_E_NOT_FOUND;
     take_marks(scan, out);
@@ -131,6 +134,13 @@ int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, 
                  : blocks_are_right(scan, out) ? SQ_LINK_WHOLE
                                                : SQ_LINK_TORN;
     return SQ_OK;
+}
+
+int sq_scan_unreadable(const struct sq_scan *scan)
+{
+    scan->log->durable.os_error = scan->unreadable;
+    scan->log->durable.error_mba = scan->unreadable_mba;
+    return SQ_E_IO;
 }
 
 /* ---- headers and candidates -------------------------------------------------------------------- */
