@@ -45,7 +45,8 @@ class Volume(View, EngineVolume):
 
     Made by `Tenant.create_volume` or `Snapshot.clone`, found by `Tenant.volume`. Offsets and lengths are in
     bytes and may be any; lbas count blocks. Any number of threads may use one volume: each request is whole
-    or has not happened, but a read beside a write may see some blocks before it and some after.
+    or has not happened, but a read beside a write may see some blocks before it and some after. A request
+    that ends in a `MediumError` may be half done, at block boundaries, and stays so.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@
  *
  *   write.c read.c trim.c   the requests          head.c     room for a request and for the next block
  *   volume.c   volumes, snapshots, clones         clean.c    moving live blocks out of the way
- *   layer.c layer_view.c    who owns which block  record.c   the open record
+ *   layer*.c   who owns which block               record.c   the open record
  *   ledger.c   what each media block is           segment.c  the rings of segments
  *   log.c      creation, closing, statistics      append.h   what happens to each block, inline
  *   check.c    the deep check                     sync.c     what is safe on the medium
@@ -31,7 +31,7 @@
 
 /* What owns media blocks: the writes of one volume between two snapshots. The media name layers, and a read
  * that finds nothing in one goes on in its parent, unless a hole says that the block was trimmed there.
- * Slot 0 is the log itself. See layer.c. */
+ * Slot 0 is the log itself. See layer_tree.c. */
 struct sq_layer {
     uint64_t number;
     uint64_t tenant;

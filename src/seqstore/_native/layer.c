@@ -1,4 +1,4 @@
-/* layer.c: layers: the tree of them, and which of their blocks are still in use.
+/* layer.c: which blocks of layers are still in use.
  *
  * A block of a layer is live as long as a volume or snapshot reads it: one whose head is the layer, or a
  * descendant of it, with nothing in between that says something of the block. Only heads of volumes are
@@ -8,96 +8,8 @@
  * the tree and without maps, kept only for what its residue is called; log->hole_leaves counts the leaves of
  * all maps of holes. Lock: the log's, held alone.
  */
-#include <stdlib.h>
-
 #include "append.h"
-
-/* ---- the table -------------------------------------------------------------------------------- */
-
-static int grow_slots(sq_log *log)
-{
-    uint32_t capacity = log->layer_capacity == 0 ? 16 : 2 * log->layer_capacity;
-    struct sq_layer **layers = realloc(log->layers, capacity * sizeof *layers);
-    if (layers == NULL)
-        return SQ_E_NO_MEMORY;
-    log->layers = layers;
-    uint32_t *free_slots = realloc(log->free_slots, capacity * sizeof *free_slots);
-    if (free_slots == NULL)
-        return SQ_E_NO_MEMORY;
-    log->free_slots = free_slots;
-    log->layer_capacity = capacity;
-    return SQ_OK;
-}
-
-static void link_to(struct sq_layer *layer, struct sq_layer *parent)
-{
-    layer->parent = parent;
-    layer->next_sibling = NULL;
-    if (parent != NULL) {
-        layer->next_sibling = parent->first_child;
-        parent->first_child = layer;
-    }
-}
-
-static void unlink_layer(struct sq_layer *layer)
-{
-    if (layer->parent == NULL)
-        return;
-    struct sq_layer **at = &layer->parent->first_child;
-    while (*at != layer)
-        at = &(*at)->next_sibling;
-    *at = layer->next_sibling;
-    link_to(layer, NULL);
-}
-
-int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume, struct sq_layer *parent,
-                 struct sq_layer **layer_out)
-{
-    if (log->free_slot_count == 0 && log->layer_count == log->layer_capacity) {
-        if (log->layer_count >= SQ_SLOTS_MAX)
-            return SQ_E_LIMIT;
-        SQ_TRY(grow_slots(log));
-    }
-    struct sq_layer *layer = calloc(1, sizeof *layer);
-    if (layer == NULL)
-        return SQ_E_NO_MEMORY;
-    layer->number = number;
-    layer->tenant = tenant;
-    layer->volume = volume;
-    layer->slot = log->free_slot_count > 0 ? log->free_slots[--log->free_slot_count] : log->layer_count++;
-    sq_map_init(&layer->map, &log->leaves, layer->slot);
-    sq_map_init(&layer->holes, &log->leaves, layer->slot | SQ_OWNER_HOLES);
-    link_to(layer, parent);
-    log->layers[layer->slot] = layer;
-    *layer_out = layer;
-    return SQ_OK;
-}
-
-void sq_layer_settle(sq_log *log, struct sq_layer *layer)
-{
-    if (layer->dead_blocks + layer->moved_blocks != 0)
-        return;
-    log->layers[layer->slot] = NULL;
-    log->free_slots[log->free_slot_count++] = layer->slot;
-    free(layer);
-}
-
-void sq_layer_drop(sq_log *log, struct sq_layer *layer)
-{
-    unlink_layer(layer);
-    log->hole_leaves -= layer->holes.used_leaves;
-    sq_map_free(&layer->map);
-    sq_map_free(&layer->holes);
-    layer->dropped = 1;
-    sq_layer_settle(log, layer);
-}
-
-uint64_t sq_tables_bytes(const sq_log *log)
-{
-    uint64_t volumes = log->volume_count - log->free_index_count;
-    uint64_t layers = log->layer_count - log->free_slot_count;
-    return 48 * volumes + 40 * layers + 80 * log->hole_leaves;
-}
+#include "checkpoint.h"
 
 /* Does nobody read the layer itself, and does it say nothing to those who read through it? */
 static int is_empty(const struct sq_layer *layer)
@@ -248,8 +160,8 @@ static void take_out(sq_log *log, struct sq_layer *layer)
         (child->next_sibling != NULL || hand_down_holes(log, layer, child) != 0))
         return;
     while ((child = layer->first_child) != NULL) {
-        unlink_layer(child);
-        link_to(child, layer->parent);
+        sq_layer_unlink(child);
+        sq_layer_link(child, layer->parent);
     }
     sq_layer_drop(log, layer);
 }
@@ -406,7 +318,7 @@ static int reserve_clear(sq_log *log, struct sq_layer *layer, uint64_t lba, uint
     if (!log->durable.on || !log->durable.in_request)
         return SQ_OK;
     uint64_t used = sq_tables_bytes(log), limit = log->durable.tables_most_bytes;
-    uint64_t room = used < limit ? (limit - used) / 80 : 0;
+    uint64_t room = used < limit ? (limit - used) / SQ_CKP_HOLES_BYTES : 0;
     return holes <= room || count_hole_leaves(layer, lba, end) <= room ? SQ_OK : SQ_E_OUT_OF_SPACE;
 }
 

@@ -43,7 +43,7 @@ int sq_volume_branch(sq_log *log, struct sq_volume *snapshot, uint64_t number, u
 int sq_volume_return(sq_log *log, struct sq_volume *volume, struct sq_volume *snapshot, uint64_t number);
 int sq_volume_end(sq_log *log, struct sq_volume *volume);
 
-/* ---- layer.c: layers, and which of their blocks are still in use ------------------------------------ */
+/* ---- layer_tree.c: the layers; layer.c: which of their blocks are still in use ------------------------ */
 
 /* In the owner that a map of holes has in the pool, beside the layer's slot. */
 #define SQ_OWNER_HOLES ((uint64_t)1 << 24)
@@ -51,6 +51,13 @@ int sq_volume_end(sq_log *log, struct sq_volume *volume);
 /* A layer without readers and blocks, on a parent (or NULL). */
 int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume, struct sq_layer *parent,
                  struct sq_layer **layer_out);
+
+/* A larger table of pointers, and of its free places; what there is stays when memory is short. */
+int sq_table_grow(void **items_io, uint32_t **free_io, uint32_t *capacity_io);
+
+/* Hangs a layer that is in no tree below a parent (or NULL), and takes it out again. */
+void sq_layer_link(struct sq_layer *layer, struct sq_layer *parent);
+void sq_layer_unlink(struct sq_layer *layer);
 
 /* Takes a layer without reader, children and live blocks out of the tree. */
 void sq_layer_drop(sq_log *log, struct sq_layer *layer);

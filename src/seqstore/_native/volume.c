@@ -16,17 +16,10 @@
 
 static int grow_indexes(sq_log *log)
 {
-    uint32_t capacity = log->volume_capacity == 0 ? 16 : 2 * log->volume_capacity;
-    struct sq_volume **volumes = realloc(log->volumes, capacity * sizeof *volumes);
-    if (volumes == NULL)
-        return SQ_E_NO_MEMORY;
+    void *volumes = log->volumes;
+    int status = sq_table_grow(&volumes, &log->free_indexes, &log->volume_capacity);
     log->volumes = volumes;
-    uint32_t *free_indexes = realloc(log->free_indexes, capacity * sizeof *free_indexes);
-    if (free_indexes == NULL)
-        return SQ_E_NO_MEMORY;
-    log->free_indexes = free_indexes;
-    log->volume_capacity = capacity;
-    return SQ_OK;
+    return status;
 }
 
 int sq_volume_add(sq_log *log, const struct sq_volume *template, struct sq_volume **volume_out)
