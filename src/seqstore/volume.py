@@ -45,8 +45,9 @@ class Volume(View, EngineVolume):
 
     Made by `Tenant.create_volume` or `Snapshot.clone`, found by `Tenant.volume`. Offsets and lengths are in
     bytes and may be any; lbas count blocks. Any number of threads may use one volume: each request is whole
-    or has not happened, but a read beside a write may see some blocks before it and some after. A request
-    that ends in a `MediumError` may be half done, at block boundaries, and stays so.
+    or has not happened, but a read beside a write may see some blocks before it and some after. A write
+    that the medium fails in its middle is undone by opening the store again, which takes no change before
+    that; until then reads may show half of it, at block boundaries.
 
     Attributes
     ----------

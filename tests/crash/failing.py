@@ -12,7 +12,7 @@ from typing import Literal
 from seqstore import Store
 from seqstore.media.faults import LOST, FaultMedium, FaultyDrive
 from seqstore.media.faults.plate import MemoryPlate
-from tests.crash.file_store import FLUSHING, FileStore, StoreOp, next_world
+from tests.crash.file_store import FLUSHING, FileStore, Leave, StoreOp, next_world
 from tests.crash.history import Author, Limits
 from tests.crash.ops import Clone, Create, Snapshot, Write, WriteBlocks, steps
 from tests.crash.world import Shown, World, difference
@@ -111,6 +111,13 @@ def may_leave(op: StoreOp, before: World, shown: World, atomic_blocks: int) -> b
     return all(_is_between(shown.get(n), before.get(n), after.get(n)) for n in numbers)
 
 
+def is_whole(op: StoreOp, before: World, shown: World, atomic_blocks: int) -> bool:
+    """Whether an operation that failed left all of itself or nothing; of a tenant's end any part may be done."""
+    if isinstance(op, Leave):
+        return may_leave(op, before, shown, atomic_blocks)
+    return shown in (before, next_world(before, op, atomic_blocks))
+
+
 def _is_between(here: Shown | None, old: Shown | None, new: Shown | None) -> bool:
     if here in (old, new):
         return True
@@ -134,6 +141,9 @@ class Run:
         Operations that failed: how many worlds there were, and the last of them.
     lowest : int
         The world at the last flush that succeeded.
+    cut_short : bool
+        Whether an operation failed in its middle. Half of it shows until the store is opened again, and no
+        change is accepted.
     """
 
     subject: FileStore
@@ -143,6 +153,7 @@ class Run:
     attempts: list[tuple[int, World, StoreOp]] = field(default_factory=list)
     errors: list[OSError] = field(default_factory=list)
     lowest: int = 0
+    cut_short: bool = False
 
     def __post_init__(self) -> None:
         self.worlds.append(self.world)
@@ -172,11 +183,17 @@ class Run:
             self.errors.append(error)
             self.attempts.append((len(self.worlds), before, op))
             self.world = self.subject.show()
+            if self.cut_short:
+                assert self.world == before, difference(self.world, before)
+            elif not is_whole(op, before, self.world, atomic_blocks):
+                self.cut_short = True
         else:
+            assert not self.cut_short, f"{type(op).__name__} was accepted after another had failed half-way"
             self.world = next_world(before, op, atomic_blocks)
             if isinstance(op, FLUSHING):
                 self.lowest = len(self.worlds)
-        self.worlds.append(self.world)
+        if not self.cut_short:
+            self.worlds.append(self.world)
         assert may_leave(op, before, self.world, atomic_blocks), (
             f"{type(op).__name__} failed, {self.errors[-1]}, and changed: {difference(self.world, before)}"
         )
@@ -191,7 +208,7 @@ class Run:
         for left in ((), made):
             shown = {number: view for number, view in shown.items() if number not in left}
             if shown in self.worlds[self.lowest :] or any(
-                may_leave(op, before, shown, self.subject.atomic_blocks)
+                is_whole(op, before, shown, self.subject.atomic_blocks)
                 for index, before, op in self.attempts
                 if index > self.lowest
             ):

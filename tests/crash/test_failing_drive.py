@@ -74,11 +74,12 @@ class TestFaults:
         volume.write(0, b"again")
         again.close()
 
-    def test_a_write_that_failed_can_be_done_again(self) -> None:
+    def test_a_block_that_failed_can_be_written_again(self) -> None:
+        """The record that could not be written stays open, and the block was not part of it yet."""
         drive, store, volume = self.make()
         drive.fail("append", 0, 2)
-        failures = [failure_of(partial(write_tagged, volume, range(8), v)) for v in range(2, 50)]
-        assert any(failures)
+        failures = [failure_of(partial(write_tagged, volume, [lba], 2)) for lba in [*range(20)] * 10]
+        assert sum(failure is not None for failure in failures) == 2
         rows = write_tagged(volume, range(8), 99)
         store.flush()
         durable.crash(store)
@@ -86,6 +87,33 @@ class TestFaults:
         (volume,) = again.tenants[0].volumes
         assert volume.read(0, 8 * BLOCK_SIZE) == rows.tobytes()
         durable.crash(again)
+
+    @pytest.mark.parametrize("close", [True, False], ids=["closed", "left"])
+    def test_a_write_that_failed_in_its_middle(self, close: bool) -> None:
+        """Half of it is in the record that is still open: no later flush may make it last."""
+        drive, store, volume = self.make()
+        store.flush()
+        before = volume.read(0, volume.size)
+        write_tagged(volume, [0])  # a record is open, with room for a part of what comes
+        drive.fail("append", 0)
+        assert failure_of(partial(write_tagged, volume, range(1, 15), 2)) is not None
+        half = volume.read(0, volume.size)
+        assert half != before
+        for change in (store.flush, volume.flush, store.checkpoint, lambda: volume.write(0, b"x")):
+            with pytest.raises(MediumError, match="open it again"):
+                change()
+        assert volume.read(0, volume.size) == half
+        if close:
+            with pytest.raises(MediumError, match="open it again"):
+                store.close()
+        else:
+            durable.crash(store)
+        again = reopen(drive).store
+        again.check()
+        (volume,) = again.tenants[0].volumes
+        assert volume.read(0, volume.size) == before
+        write_tagged(volume, range(1, 15), 3)
+        again.close()
 
     def test_a_block_that_cannot_be_read(self) -> None:
         drive, store, volume = self.make()

@@ -115,11 +115,19 @@ int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
         SQ_TRY(sq_checkpoint_write(log, 0));
     SQ_TRY(free_segments(log, segments_for(log, blocks, entries)));
     durable->in_request = 1;
+    durable->request_noted = log->record.noted;
     log->record.request_entry = log->record.entry_count;
     return SQ_OK;
 }
 
-void sq_request_end(sq_log *log)
+/* What is already noted of a request cannot be taken back, and the next record would make it whole. As the
+ * medium stands the request has not happened, so it is left as it stands. */
+int sq_request_end(sq_log *log, int status)
 {
-    log->durable.in_request = 0;
+    struct sq_durability *durable = &log->durable;
+    int is_half = durable->in_request && log->record.noted != durable->request_noted;
+    if (is_half && (status == SQ_E_IO || status == SQ_E_NO_MEMORY))
+        __atomic_store_n(&durable->failed, 1, __ATOMIC_RELEASE);
+    durable->in_request = 0;
+    return status;
 }

@@ -80,7 +80,8 @@ struct sq_record {
     uint64_t *pending; /* entries of summary and data blocks, for the ledger; NULL on media in memory */
     uint64_t sequence; /* of the open record, or of the last one */
     uint64_t position;
-    uint32_t mba; /* of the summary */
+    uint64_t noted; /* entries, in all records so far */
+    uint32_t mba;   /* of the summary */
     uint32_t data_room;
     uint32_t data_count;
     uint32_t entry_count;
@@ -93,7 +94,7 @@ struct sq_record {
 struct sq_durability {
     int on;
     int read_only;
-    int failed;     /* a sync failed: what is on the medium is unknown until it is opened again */
+    int failed;     /* a sync failed, or a request in its middle: no changes until the log is opened again */
     int disowned;   /* by a fork: the parent's log */
     uint64_t opening;      /* the last one that the medium knows */
     uint64_t next_opening; /* this one */
@@ -101,6 +102,7 @@ struct sq_durability {
     int ended;      /* nothing may change any more: the log is being closed */
     int begun;      /* the record that marks this opening is on the medium */
     int in_request; /* records that close now end in the middle of a request */
+    uint64_t request_noted; /* record.noted when it began */
     int os_error;   /* of the last SQ_E_IO, with its place */
     uint64_t error_mba;
 
@@ -352,10 +354,11 @@ int sq_head_make_room(sq_log *log, int only_entry);
 int sq_head_advance(sq_log *log, int only_entry);
 
 /* Around every request that changes something: so many data blocks and entries, atomic_blocks at most, will
- * be on the medium together or not at all. Begin can fail before anything has changed; end cannot. On media
- * in memory both do nothing. */
+ * be on the medium together or not at all. Begin can fail before anything has changed. End is told how the
+ * request went, and hands that on: one that the medium failed in its middle is the last that the log takes.
+ * On media in memory both do nothing. */
 int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries);
-void sq_request_end(sq_log *log);
+int sq_request_end(sq_log *log, int status);
 
 /* ---- sync.c --------------------------------------------------------------------------------- */
 

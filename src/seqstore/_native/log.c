@@ -269,7 +269,7 @@ int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out)
 {
     SQ_TRY(sq_lock_alone(log));
     int status = sq_request_begin(log, 0, 1);
-    sq_request_end(log);
+    sq_request_end(log, status);
     if (status == SQ_OK && log->durable.on)
         status = sq_checkpoint_write(log, 0);
     sq_fault_io(log, status, fault_out);
@@ -292,8 +292,7 @@ static int finish(sq_log *log)
         return SQ_OK;
     /* After a crash the log may not have been used yet: then its use begins and ends here. */
     int status = sq_request_begin(log, 0, 1);
-    sq_request_end(log);
-    SQ_TRY(status);
+    SQ_TRY(sq_request_end(log, status));
     SQ_TRY(sq_checkpoint_write(log, 1));
     durable->clean = 1;
     return SQ_OK;

@@ -126,6 +126,7 @@ void sq_record_note(sq_log *log, const struct sq_entry_fields *fields)
         entry[SQ_ENTRY_AT_FLAGS] = fields->flags;
     }
     record->entry_count++;
+    record->noted++;
 }
 
 void sq_record_note_opening(sq_log *log)

@@ -32,7 +32,7 @@
 #define SQ_E_VERSION -16     /* a newer format. fault: count: its version */
 #define SQ_E_LOST -17        /* flushed records are missing. fault: lba: last there is, count: last flushed */
 #define SQ_E_READ_ONLY -18   /* a snapshot, or a log that was opened for reading */
-#define SQ_E_FAILED -19      /* a sync failed before: the log takes no more changes; open it again */
+#define SQ_E_FAILED -19      /* a sync or a change failed half-way: no more changes until it is opened again */
 #define SQ_E_STALE -20       /* the medium is of another moment, or copy. fault: count: its last opening */
 #define SQ_E_DISOWNED -21    /* the process was forked from the one that opened the log */
 

@@ -133,10 +133,10 @@ static int begin_trim(sq_log *log, uint64_t length_bytes, struct sq_fault *fault
     return sq_fault_io(log, sq_request_begin(log, 2, entries), fault_out);
 }
 
-static void end_trim(sq_log *log)
+static int end_trim(sq_log *log, int status)
 {
-    sq_request_end(log);
     sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
+    return sq_request_end(log, status);
 }
 
 static int trim(sq_log *log, struct sq_volume *volume, uint64_t start, uint64_t length,
@@ -144,8 +144,7 @@ static int trim(sq_log *log, struct sq_volume *volume, uint64_t start, uint64_t 
 {
     SQ_TRY(begin_trim(log, length, fault_out));
     int status = trim_bytes(log, volume, start, start + length, fault_out);
-    end_trim(log);
-    return status;
+    return end_trim(log, status);
 }
 
 int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t length_bytes,
@@ -180,8 +179,7 @@ static int resize(sq_log *log, struct sq_volume *volume, uint64_t size_bytes, st
 {
     SQ_TRY(begin_trim(log, size_bytes < volume->size_bytes ? volume->size_bytes - size_bytes : 0, fault_out));
     int status = resize_noted(log, volume, size_bytes, fault_out);
-    end_trim(log);
-    return status;
+    return end_trim(log, status);
 }
 
 int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out)

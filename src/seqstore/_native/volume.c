@@ -170,9 +170,7 @@ static int begin_entry(sq_log *log)
 {
     SQ_TRY(sq_request_begin(log, 0, 2));
     int status = sq_head_make_room(log, 1);
-    if (status != SQ_OK)
-        sq_request_end(log);
-    return status;
+    return status == SQ_OK ? SQ_OK : sq_request_end(log, status);
 }
 
 /* Ends it; the entry says what was done, if it was. */
@@ -180,8 +178,7 @@ static int end_entry(sq_log *log, int status, const struct sq_entry_fields *entr
 {
     if (status == SQ_OK)
         sq_record_note(log, entry);
-    sq_request_end(log);
-    return status;
+    return sq_request_end(log, status);
 }
 
 static int create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_bytes, int unwritten_error,

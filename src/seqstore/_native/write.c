@@ -252,8 +252,7 @@ static int write_pieces(sq_log *log, struct sq_volume *volume, const struct bloc
         uint64_t end = piece_end(log, blocks, done);
         SQ_TRY(sq_fault_io(log, sq_request_begin(log, end - done, 0), fault_out));
         int status = write_some(log, volume, blocks, done, end);
-        sq_request_end(log);
-        SQ_TRY(sq_fault_io(log, status, fault_out));
+        SQ_TRY(sq_fault_io(log, sq_request_end(log, status), fault_out));
         done = end;
     }
     return SQ_OK;
@@ -343,8 +342,7 @@ static int write_parts(sq_log *log, struct sq_volume *volume, uint64_t offset, c
     uint64_t done;
     SQ_TRY(sq_fault_io(log, sq_request_begin(log, piece_end(log, blocks, 0), 0), fault_out));
     int status = write_first(log, volume, offset, data, length, blocks, &done, fault_out);
-    sq_request_end(log);
-    if (status == SQ_OK)
+    if (sq_request_end(log, status) == SQ_OK)
         status = write_pieces(log, volume, blocks, done, fault_out);
     sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
     return status;
