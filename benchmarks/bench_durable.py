@@ -7,16 +7,18 @@ same addresses, and wait for the medium equally often; they lie on one file syst
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import lmdb
+import numpy as np
 import pytest
 
 import seqstore
 from benchmarks import fio
-from benchmarks.ceiling import write_steps
+from benchmarks.ceiling import read_at, write_steps
 from benchmarks.peers import Lmdb, Peer, PlainFile, Sqlite
 from benchmarks.side_by_side import Result, Round, Session, Timed
 from benchmarks.workloads import (
@@ -33,8 +35,7 @@ from benchmarks.workloads import (
 STEPS_A_FLUSH = 64
 PUTS_A_FLUSH = 256
 
-Call = Callable[[Peer], float]
-"""What one contestant does in a round; returns the number of blocks."""
+MAPPED = 'seqstore, access="mapped"'
 
 
 # ---- sequential writes --------------------------------------------------------------------------
@@ -157,8 +158,8 @@ def test_later_laps(side_by_side: Session, scratch: Path, small: bool) -> None:
 class Ours:
     """A volume of a durable store, written and read a block a call, and flushed."""
 
-    def __init__(self, folder: Path, capacity: int) -> None:
-        self.store = seqstore.Store.create(folder / "calls.store", capacity)
+    def __init__(self, folder: Path, capacity: int, access: Literal["cached", "mapped"] = "cached") -> None:
+        self.store = seqstore.Store.create(folder / f"{access}.store", capacity, access=access)
         self.volume = filled_volume(self.store, 0.5)
         settle(self.volume, self.store, 1.5, batch=256)
         self.volume.flush()
@@ -182,13 +183,15 @@ class Ours:
 @pytest.fixture(scope="module")
 def contestants(scratch: Path, small: bool) -> Iterator[dict[str, Peer]]:
     """The store, half full and at its steady pace, and peers with as many blocks. One random block in all."""
-    ours = Ours(scratch, 64 * MIB if small else 1024 * MIB)
+    capacity = 64 * MIB if small else 1024 * MIB
+    ours = Ours(scratch, capacity)
     blocks, block = ours.volume.blocks, make_blocks(1).tobytes()
     made: dict[str, Peer] = {
         "seqstore": ours,
         "LMDB": Lmdb(scratch, blocks, synced=True, writemap=False, transaction=PUTS_A_FLUSH, block=block),
         "SQLite": Sqlite(scratch, blocks, synced=True, transaction=PUTS_A_FLUSH, block=block),
         "plain file": PlainFile(scratch, blocks, flush_every=PUTS_A_FLUSH),
+        MAPPED: Ours(scratch, capacity, "mapped"),
     }
     os.sync()
     yield made
@@ -197,20 +200,18 @@ def contestants(scratch: Path, small: bool) -> Iterator[dict[str, Peer]]:
 
 
 def compare_calls(
-    session: Session, question: str, contestants: dict[str, Peer], call: Call, figures: dict[str, float]
+    session: Session, question: str, work: dict[str, Round], figures: dict[tuple[str, str], float]
 ) -> None:
-    """File a result for each peer with a figure to reach; the first shows the others as well."""
-    work: dict[str, Round] = {name: partial(call, peer) for name, peer in contestants.items()}
+    """File a result for each pair with a figure to reach; the first shows the others as well."""
     first = next(iter(figures))
-    shared = Result(question=question, unit="k/s", ours="seqstore", against=first, to_reach=0)
+    shared = Result(question=question, unit="k/s", ours=first[0], against=first[1], to_reach=0)
     session.compare(shared, work, rounds=7)
     session.scaled(shared, 1e3)
     session.results.remove(shared)
-    for against, to_reach in figures.items():
-        names = tuple(work) if against == first else ("seqstore", against)
+    for pair, to_reach in figures.items():
         result = Result(
-            question=question, unit="k/s", ours="seqstore", against=against, to_reach=to_reach,
-            rates={name: shared.rates[name] for name in names},
+            question=question, unit="k/s", ours=pair[0], against=pair[1], to_reach=to_reach,
+            rates={name: shared.rates[name] for name in (work if pair == first else pair)},
         )  # fmt: skip
         session.results.append(result)
         assert result.ratio > 0
@@ -230,7 +231,10 @@ def test_random_writes(side_by_side: Session, contestants: dict[str, Peer], smal
 
     before = ours.store.stats()
     question = "random writes of 4 KiB, a flush per 256"
-    compare_calls(side_by_side, question, contestants, once, {"LMDB": 3.0, "SQLite": 3.0})
+    work: dict[str, Round] = {
+        name: partial(once, peer) for name, peer in contestants.items() if name != MAPPED
+    }
+    compare_calls(side_by_side, question, work, {("seqstore", "LMDB"): 3.0, ("seqstore", "SQLite"): 3.0})
     done = ours.store.stats() - before
     side_by_side.remark(
         f"Random writes to a used drive: {done.syncs * PUTS_A_FLUSH / done.user_blocks:.2f} syncs a flush,"
@@ -238,17 +242,29 @@ def test_random_writes(side_by_side: Session, contestants: dict[str, Peer], smal
     )
 
 
-def test_random_reads(side_by_side: Session, contestants: dict[str, Peer], small: bool) -> None:
+def test_random_reads(
+    side_by_side: Session, contestants: dict[str, Peer], scratch: Path, small: bool
+) -> None:
     """Blocks at random addresses, each a bytes object of its own; everything was read once before."""
     ours = contestants["seqstore"]
     assert isinstance(ours, Ours)
     for peer in contestants.values():
         peer.get_all(list(range(ours.volume.blocks)))
-    keys = random_lbas(5, ours.volume.blocks, 2_000 if small else 50_000).tolist()
+    lbas = random_lbas(5, ours.volume.blocks, 2_000 if small else 50_000)
+    keys = lbas.tolist()
 
     def once(peer: Peer) -> float:
         peer.get_all(keys)
         return len(keys)
 
-    question = "random reads of 4 KiB from the page cache"
-    compare_calls(side_by_side, question, contestants, once, {"LMDB": 1.5})
+    work: dict[str, Round] = {name: partial(once, peer) for name, peer in contestants.items()}
+    with (scratch / "plain").open("rb") as file:
+        offsets, buffer = lbas * np.uint64(BLOCK), bytearray(BLOCK)
+
+        def pread() -> float:
+            read_at(file.fileno(), offsets, buffer)
+            return len(offsets)
+
+        work["C loop of pread"] = pread
+        question = "random reads of 4 KiB from the page cache"
+        compare_calls(side_by_side, question, work, {("seqstore", "LMDB"): 1.5, (MAPPED, "LMDB"): 1.5})

@@ -20,6 +20,7 @@ void copy_blocks(uint8_t *to, const uint64_t *blocks, const uint8_t *from, uint6
 void touch(uint32_t *map, uint64_t map_count, uint64_t *ledger, uint64_t ledger_count, uint64_t writes);
 int write_steps(int file, uint64_t steps, const uint8_t *data, uint64_t bytes, uint64_t sync_every);
 int read_steps(int file, uint64_t offset, uint64_t length, uint8_t *data, uint64_t bytes);
+int read_at(int file, const uint64_t *offsets, uint64_t count, uint8_t *data, uint64_t bytes);
 """
 _SOURCE = """
 #define _GNU_SOURCE
@@ -68,6 +69,13 @@ int read_steps(int file, uint64_t offset, uint64_t length, uint8_t *data, uint64
         if (pread(file, data, here, (off_t)(offset + done)) != (ssize_t)here)
             return errno != 0 ? errno : EIO;
     }
+    return 0;
+}
+int read_at(int file, const uint64_t *offsets, uint64_t count, uint8_t *data, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < count; i++)
+        if (pread(file, data, bytes, (off_t)offsets[i]) != (ssize_t)bytes)
+            return errno != 0 ? errno : EIO;
     return 0;
 }
 """
@@ -135,5 +143,15 @@ def read_steps(file: int, offset: int, length: int, buffer: bytearray) -> None:
     core: Any = _build()
     target = core.ffi.from_buffer("uint8_t[]", buffer, True)
     error = core.lib.read_steps(file, offset, length, target, len(buffer))
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def read_at(file: int, offsets: NDArray[np.uint64], buffer: bytearray) -> None:
+    """Read a buffer full of a file at each offset, one call of `pread` after the other."""
+    core: Any = _build()
+    target = core.ffi.from_buffer("uint8_t[]", buffer, True)
+    lent = core.ffi.from_buffer("uint64_t[]", offsets)
+    error = core.lib.read_at(file, lent, len(offsets), target, len(buffer))
     if error:
         raise OSError(error, os.strerror(error))

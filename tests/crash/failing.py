@@ -112,7 +112,7 @@ def may_leave(op: StoreOp, before: World, shown: World, atomic_blocks: int) -> b
 
 
 def is_whole(op: StoreOp, before: World, shown: World, atomic_blocks: int) -> bool:
-    """Whether an operation that failed left all of itself or nothing; of a tenant's end any part may be done."""
+    """Whether an operation that failed left all of itself or nothing, or any part of a tenant's end."""
     if isinstance(op, Leave):
         return may_leave(op, before, shown, atomic_blocks)
     return shown in (before, next_world(before, op, atomic_blocks))

@@ -47,7 +47,7 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_READ_ONLY: (AccessError, "it is open for reading alone"),
     lib.SQ_E_FAILED: (
         MediumError,
-        "the medium failed before, in the middle of a change or of a flush; close the store and open it again",
+        "the medium failed before, in a flush or in a change; close the store and open it again",
     ),
     lib.SQ_E_STALE: (
         FormatError,
