@@ -20,12 +20,12 @@ from seqstore.catalog import VolumeRow
 from seqstore.directory import Directory
 from seqstore.errors import AccessError, ClosedError, ConfigError, NotFoundError, SeqstoreError
 from seqstore.snapshot import Snapshot
+from seqstore.tenants import Tenant
 from seqstore.volume import Volume
 
 if TYPE_CHECKING:
     from seqstore.catalog import Catalog
     from seqstore.engine import Engine
-    from seqstore.tenants import Tenant
     from seqstore.view import Unwritten
 
 _MOST_BLOCKS = 1 << 38  # of a volume
@@ -122,6 +122,10 @@ class Registry:
 
     def create_clone(self, snapshot: Snapshot, name: str, tenant: Tenant) -> Volume:
         """Make a volume of a tenant that begins as a snapshot is, durably."""
+        if not isinstance(tenant, Tenant):
+            raise ConfigError(
+                f"tenant is of type {type(tenant).__name__}; a Tenant is expected, or None for its owner"
+            )
         if tenant._registry is not self:
             raise ConfigError(f"{tenant!r} is of another store; a clone stays in the store of its snapshot")
         row = VolumeRow(

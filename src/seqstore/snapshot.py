@@ -83,7 +83,7 @@ class Snapshot(View):
             If the store was closed.
         """
         self._require()
-        return self._registry.create_clone(self, name, tenant or self.tenant)
+        return self._registry.create_clone(self, name, self.tenant if tenant is None else tenant)
 
     def open(self, mode: Literal["rb"] = "rb") -> VolumeIO:
         """Open the snapshot as an unbuffered file for reading; see `VolumeIO`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from seqstore.catalog import Settings
 from seqstore.cleaning import check_policy
@@ -11,6 +11,7 @@ from seqstore.clock import Clock, SystemClock
 from seqstore.errors import ConfigError
 from seqstore.folder import Folder, StrPath, parse_path
 from seqstore.media import MemoryMedium, TagsMedium
+from seqstore.media.native import NativeMedium
 from seqstore.open_store import OpenStore
 from seqstore.opening import Options, make_parts, open_medium
 from seqstore.opening_folder import make_folder, open_folder
@@ -18,7 +19,6 @@ from seqstore.units import parse_size
 
 if TYPE_CHECKING:
     from seqstore.media.file import Access
-    from seqstore.media.native import NativeMedium
 
 _PPM = 1_000_000
 
@@ -262,12 +262,14 @@ class Store(OpenStore):
 
         Raises
         ------
+        ConfigError
+            If it is no medium.
         ConfigError, MediumError, AccessError, MemoryError
             As `create`.
         """
         clock, options = clock or SystemClock(), _options(verify, checkpoint_interval)
         parts = make_parts(
-            medium,
+            _check_medium(medium),
             None if catalog is None else parse_path(catalog, "catalog"),
             identity=_draw_identity(),
             settings=_settings(clock, reserve, selection, placement),
@@ -299,8 +301,17 @@ class Store(OpenStore):
             check_flushed=check_flushed,
         )
         path = None if catalog is None else parse_path(catalog, "catalog")
-        parts = open_medium(medium, path, options=options, settings=_settings(clock))
+        parts = open_medium(_check_medium(medium), path, options=options, settings=_settings(clock))
         return cls(parts, clock, place=repr(medium), read_only=read_only)
+
+
+def _check_medium(medium: Any) -> NativeMedium:
+    if not isinstance(medium, NativeMedium):
+        raise ConfigError(
+            f"medium is of type {type(medium).__name__}; a FileMedium or CallsMedium is expected, or another"
+            " medium; Store.create and Store.open take paths"
+        )
+    return medium
 
 
 def _draw_identity() -> int:

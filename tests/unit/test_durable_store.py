@@ -15,6 +15,7 @@ from seqstore import (
     AccessError,
     CallsMedium,
     ClosedError,
+    ConfigError,
     FileMedium,
     MediumError,
     NotFoundError,
@@ -291,6 +292,14 @@ class TestMedia:
             again.tenant("tenant-1").create_volume("new", 512)
         with Store.open_on(calls.medium(), read_only=True) as again:
             assert [volume.number for volume in again.tenant("tenant-1").volumes] == [1, 2]
+
+    @pytest.mark.parametrize("medium", [None, "drive.img", Failing(), FileMedium])
+    def test_something_else_than_a_medium(self, tmp_path: Path, medium: Any) -> None:
+        catalog = tmp_path / "names.db"
+        for make in (Store.create_on, Store.open_on):
+            with pytest.raises(ConfigError, match="medium is of type"):
+                make(medium, catalog=catalog)
+        assert not catalog.exists()
 
     def test_a_file_of_the_callers(self, tmp_path: Path) -> None:
         path = tmp_path / "drive"

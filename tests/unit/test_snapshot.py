@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import shutil
+from typing import Any
 
 import pytest
 
 from seqstore import BlockState, ConfigError, NotFoundError, Snapshot, Store, Tenant, UnwrittenError, Volume
-from tests.small import BLOCK_SIZE, run_lap, states, write_tagged
+from tests.small import BLOCK_SIZE, run_lap, states, unchanged, write_tagged
 
 
 @pytest.fixture
@@ -168,6 +169,12 @@ class TestClones:
             snapshot.clone("copy", tenant=gone)
         with Store.memory("1MiB") as other, pytest.raises(ConfigError, match="another store"):
             snapshot.clone("copy", tenant=other.create_tenant("contoso"))
+
+    @pytest.mark.parametrize("owner", ["contoso", 1, 0, False, "", (), object()])
+    def test_only_none_stands_for_the_owner(self, store: Store, snapshot: Snapshot, owner: Any) -> None:
+        with unchanged(store), pytest.raises(ConfigError, match="tenant is of type"):
+            snapshot.clone("copy", tenant=owner)
+        assert snapshot.clone("copy", tenant=None).tenant is snapshot.tenant
 
     @pytest.mark.parametrize("order", ["vsc", "vcs", "svc", "scv", "cvs", "csv"])
     def test_deleting_in_any_order_leaves_nothing(self, store: Store, volume: Volume, order: str) -> None:
