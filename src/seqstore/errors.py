@@ -103,12 +103,13 @@ class MediumError(SeqstoreError, OSError):
 
 
 class OutOfSpaceError(MediumError):
-    """A write found no room; nothing of it was done.
+    """A change found no room on the drive, or in its tables of volumes and snapshots; nothing of it was done.
 
     Attributes
     ----------
     needed, available : int
-        Blocks that the write adds to the live ones, and blocks that could be added.
+        Blocks that the change adds to the live ones, and blocks that could be added; 1 and 0 for an entry in
+        the tables.
     """
 
     _details = ("needed", "available")

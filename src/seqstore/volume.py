@@ -71,6 +71,9 @@ class Volume(View, EngineVolume):
         ------
         ConfigError
             If the range reaches beyond the volume, or an argument is no integer.
+        OutOfSpaceError
+            If the drive has no room for a block that is trimmed in part, or in its tables. Nothing has
+            changed.
         CorruptionError
             If a block that is trimmed in part is damaged. Nothing has changed.
         AccessError
@@ -94,6 +97,8 @@ class Volume(View, EngineVolume):
         ------
         ConfigError
             If it is no size, or too large for a volume.
+        OutOfSpaceError
+            If the drive has no room for the block that is cut, or in its tables. Nothing has changed.
         CorruptionError
             If the block that is cut is damaged. Nothing has changed.
         AccessError
@@ -228,10 +233,10 @@ class Volume(View, EngineVolume):
         ------
         ConfigError
             If it is no snapshot of this volume.
+        OutOfSpaceError, MediumError
+            If the drive has no room for the entry, or fails.
         AccessError
             If the store was opened for reading alone.
-        MediumError
-            If the medium fails.
         NotFoundError
             If the volume or the snapshot was deleted.
         ClosedError

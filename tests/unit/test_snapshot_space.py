@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +116,47 @@ class TestFreedWithSnapshot:
         clone.delete()
         store.check()
         assert store.stats().live_blocks == 0
+
+
+class TestTables:
+    """What a drive knows of volumes and snapshots has to fit into a small part of it."""
+
+    @pytest.fixture
+    def tiny(self, tmp_path: Path) -> Iterator[Store]:
+        with Store.create(tmp_path / "tiny.store", "44KiB", block_size=512, segment_size="2KiB") as store:
+            store.create_tenant("contoso").create_volume("disk", "4KiB").write(0, b"monday")
+            yield store
+
+    @staticmethod
+    def refused(call: Callable[[], object]) -> str:
+        with pytest.raises(OutOfSpaceError, match="tables have no room") as caught:
+            call()
+        assert (caught.value.errno, caught.value.needed, caught.value.available) == (errno.ENOSPC, 1, 0)
+        return str(caught.value)
+
+    def test_each_call_that_needs_an_entry_says_the_same(self, tiny: Store) -> None:
+        volume = tiny.tenants[0].volumes[0]
+        monday = volume.snapshot("monday")
+
+        def roll_back_changes() -> None:
+            for number in range(10):
+                volume.write(0, b"%6d" % number)  # whose layer stays as long as its bytes
+                volume.rollback(monday)
+
+        message = self.refused(lambda: [volume.snapshot(f"{number}") for number in range(1000)])
+        taken = volume.snapshots
+        for call in (
+            lambda: volume.snapshot("one more"),
+            lambda: monday.clone("copy"),
+            lambda: volume.tenant.create_volume("other", "4KiB"),
+            roll_back_changes,
+        ):
+            assert self.refused(call).partition(": ")[2] == message.partition(": ")[2]
+        assert (volume.snapshots, volume.tenant.volumes) == (taken, (volume,))
+        assert monday.read(0, 6) == b"monday"
+        for snapshot in taken[-3:]:
+            snapshot.delete()
+        volume.rollback(monday)
+        assert volume.read(0, 6) == b"monday"
+        monday.clone("copy")
+        tiny.check()

@@ -38,11 +38,6 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_BOUNDS: (ConfigError, "the range reaches beyond the end"),
     lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),
     lib.SQ_E_OWNED: (MediumError, "the medium belongs to a store, which alone appends and resets"),
-    lib.SQ_E_LIMIT: (
-        MediumError,
-        "the drive's tables have no room, or there is no number left, for one more volume, snapshot or layer;"
-        " delete some, or use a larger drive",
-    ),
     lib.SQ_E_IO: (MediumError, "the medium failed"),
     lib.SQ_E_READ_ONLY: (AccessError, "it is open for reading alone"),
     lib.SQ_E_FAILED: (
@@ -62,6 +57,14 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
 }
 
 
+_NO_ROOM = {
+    lib.SQ_E_LIMIT: "the drive's tables have no room, or there is no number left, for one more volume,"
+    " snapshot or layer; delete some, or use a larger drive",
+    lib.SQ_E_OUT_OF_SPACE: "the drive has no segment left to write to; trim or delete something, or use a"
+    " larger drive",
+}
+
+
 def status_error(status: int, doing: str) -> SeqstoreError | MemoryError:
     """Make the exception for a status that comes without details.
 
@@ -72,6 +75,8 @@ def status_error(status: int, doing: str) -> SeqstoreError | MemoryError:
     doing : str
         What was tried, for the message.
     """
+    if status in _NO_ROOM:
+        return OutOfSpaceError(f"{doing}: {_NO_ROOM[status]}", needed=1, available=0)
     kind, reason = _REASONS.get(status, (MediumError, f"unknown status {status} of the core"))
     return kind(f"{doing}: {reason}")
 
