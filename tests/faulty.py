@@ -1,4 +1,4 @@
-"""Faulty drives for tests, and blocks that say where a power cut tore them."""
+"""Faulty drives for tests, a medium written in Python, and blocks that say where a power cut tore them."""
 
 from __future__ import annotations
 
@@ -48,3 +48,33 @@ def refused(number: int, call: Callable[[], object]) -> None:
     with pytest.raises(OSError, match=r".") as caught:
         call()
     assert caught.value.errno == number
+
+
+class Shelf:
+    """Keeps the bytes, and notes the calls; each call begins with `hook`."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.data = bytearray(capacity)
+        self.noted: list[tuple[Any, ...]] = []
+        self.hook: Callable[[str, Any], None] = lambda name, view: None
+
+    def append(self, mba: int, data: memoryview) -> None:
+        assert data.readonly
+        assert data.format == "B"
+        self.noted.append(("append", mba, len(data)))
+        self.hook("append", data)
+        self.data[mba * BLOCK_SIZE : mba * BLOCK_SIZE + len(data)] = data
+
+    def read(self, mba: int, count: int, out: memoryview) -> None:
+        assert not any(out)
+        self.noted.append(("read", mba, count))
+        self.hook("read", out)
+        out[:] = self.data[mba * BLOCK_SIZE : (mba + count) * BLOCK_SIZE]
+
+    def sync(self) -> None:
+        self.noted.append(("sync",))
+        self.hook("sync", None)
+
+    def reset(self, zone: int) -> None:
+        self.noted.append(("reset", zone))
+        self.hook("reset", None)

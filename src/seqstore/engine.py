@@ -26,7 +26,8 @@ from seqstore._native.records import (
     field_values,
 )
 from seqstore._native.status import fault_error, invariant_error, status_error
-from seqstore.errors import ClosedError, ConfigError, SeqstoreError
+from seqstore.errors import ClosedError, ConfigError
+from seqstore.media.native import explain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class Engine:
                     " the medium is not new; use a larger capacity, smaller segments, or a smaller reserve"
                 )
             if status:
-                raise medium.take_error() or status_error(status, f"making a log on {medium!r}")
+                raise explain(medium, status_error(status, f"making a log on {medium!r}"))
         self.log: Any = ffi.gc(log_out[0], lib.sq_log_destroy)
         self.closed = False
         self.durable = self.counters()["atomic_blocks"] > 0
@@ -275,21 +276,22 @@ class Engine:
 
     def failure_with(self, status: int, fault: Any, doing: str, volume: int = 0) -> BaseException:
         """Make the exception for a status with a ``struct sq_fault``; `volume` is the one that was asked."""
-        if status == lib.SQ_E_IO:
-            # What a medium written in Python raised says more than its number.
-            raised = self.medium.take_error()
-            if raised is not None:
-                return raised
         error = fault_error(status, fault, doing, volume=volume, block_size=self.medium.block_size)
-        return error or self.failure(status, doing)
+        if error is None:
+            return self.failure(status, doing)
+        return explain(self.medium, error) if status == lib.SQ_E_IO else error
 
     def require(self, status: int, doing: str) -> None:
         """Raise the exception for a status without details, if it is one of failure."""
         if status:
             raise self.failure(status, doing)
 
-    def failure(self, status: int, doing: str) -> SeqstoreError | MemoryError:
+    def failure(self, status: int, doing: str) -> BaseException:
         """Make the exception for a status without details."""
+        if status == lib.SQ_E_IO:
+            fault = ffi.new("struct sq_fault *")
+            lib.sq_log_failure(self.log, fault)
+            return self.failure_with(status, fault, doing)
         if status != lib.SQ_E_INVARIANT:
             return status_error(status, doing)
         broken = ffi.new("struct sq_invariant *")

@@ -2,9 +2,11 @@
 
 Arguments become what C takes, statuses become exceptions, and nothing else happens here.
 
-A call goes out without room for details. If it fails it is repeated with a ``struct sq_fault`` that says
-where; should the repeat succeed, because another thread made room or closed a gap meanwhile, then that is
-the result. So the usual case costs one call and allocates nothing.
+A call that reads goes out without room for details. If it fails it is repeated with a ``struct sq_fault``
+that says where; should the repeat succeed, because another thread made room or closed a gap meanwhile, then
+that is the result. A change is repeated too, unless the medium failed: half of it may be there. So each
+volume has room for details that its changes share; of two that the medium fails at the same moment one may
+name the other's place. The usual case costs one call and allocates nothing.
 """
 
 from __future__ import annotations
@@ -34,13 +36,6 @@ _from_buffer = ffi.from_buffer
 _MEDIUM_FAILED = lib.SQ_E_IO
 _write = lib.sq_volume_write
 _read = lib.sq_volume_read
-_CHANGING = (
-    lib.sq_volume_write,
-    lib.sq_volume_write_run,
-    lib.sq_volume_write_blocks,
-    lib.sq_volume_trim,
-    lib.sq_volume_resize,
-)
 
 
 class EngineView:
@@ -174,12 +169,16 @@ class EngineView:
 
         `doing` says what is tried; it is formatted with the arguments, and only if it fails.
         """
-        status = function(self._log, self._handle, *arguments, _NULL)
+        self._try(function, _NULL, *arguments, doing=doing)
+
+    def _try(self, function: Any, first_fault: Any, *arguments: Any, doing: str) -> None:
+        """Do so, first with a fault that tells where the medium failed, or with NULL and then once more."""
+        status = function(self._log, self._handle, *arguments, first_fault)
         if status == 0:
             return
         what = f"{doing.format(*arguments)} of volume {self.name!r}"
-        if status == _MEDIUM_FAILED and function in _CHANGING:
-            raise self._medium_failure(what)
+        if status == _MEDIUM_FAILED and first_fault != _NULL:
+            raise self._engine.failure_with(status, first_fault, what, self.number)
         self._engine.medium.take_error()  # the repetition says it again
         fault = ffi.new("struct sq_fault *")
         status = function(self._log, self._handle, *arguments, fault)
@@ -188,12 +187,6 @@ class EngineView:
         if status == lib.SQ_E_BOUNDS:
             raise ConfigError(f"{what}: reaches beyond its end, at {self._info()[0]} bytes")
         raise self._engine.failure_with(status, fault, what, self.number)
-
-    def _medium_failure(self, what: str) -> BaseException:
-        """Say how the medium failed. A change that it cut short is not repeated: half of it may be there."""
-        fault = ffi.new("struct sq_fault *")
-        lib.sq_log_failure(self._log, fault)
-        return self._engine.failure_with(_MEDIUM_FAILED, fault, what, self.number)
 
     def _info(self) -> tuple[int, int]:
         """Return the size in bytes and the number of mapped blocks."""
@@ -233,6 +226,10 @@ class EngineView:
 class EngineVolume(EngineView):
     """Handle on a volume of a log: a view, and the calls that change it."""
 
+    def __init__(self, engine: Engine, handle: int, name: str) -> None:
+        super().__init__(engine, handle, name)
+        self._fault = ffi.new("struct sq_fault *")
+
     def write(self, offset: SupportsIndex, data: BytesLike) -> int:
         """Write bytes, at any offset and of any length.
 
@@ -258,6 +255,9 @@ class EngineVolume(EngineView):
             If the drive has no room. Nothing has changed.
         CorruptionError
             If a block that is written in part is damaged. Nothing has changed.
+        BadBlockError, MediumError
+            If the medium fails. If that was in the middle, no change is accepted until the store is opened
+            again, and then nothing has changed.
         NotFoundError
             If the volume was deleted.
         ClosedError
@@ -273,16 +273,18 @@ class EngineVolume(EngineView):
         try:
             # Only an int goes straight to C, which would cut off the fraction of other numbers.
             if type(offset) is int:
-                status = _write(self._log, self._handle, offset, buffer, length, _NULL)
+                status = _write(self._log, self._handle, offset, buffer, length, self._fault)
                 if status == 0:
                     return length
                 if status == _MEDIUM_FAILED:
-                    raise self._medium_failure(f"write of {length} bytes at offset {offset} of {self.name!r}")
+                    give_back(buffer)
+                    doing = f"write of {length} bytes at offset {offset} of volume {self.name!r}"
+                    raise self._engine.failure_with(status, self._fault, doing, self.number)
         except OverflowError:
             pass  # what follows says what is wrong with the offset
         try:
             start = unsigned(offset, "offset")
-            self._call(_write, start, buffer, length, doing="write of {2} bytes at offset {0}")
+            self._change(_write, start, buffer, length, doing="write of {2} bytes at offset {0}")
         finally:
             give_back(buffer)
         return length
@@ -296,11 +298,15 @@ class EngineVolume(EngineView):
 
     # ---- what volume.py builds on -------------------------------------------------------------
 
+    def _change(self, function: Any, *arguments: Any, doing: str) -> None:
+        """Call a function of the core that changes the volume; see `_call`."""
+        self._try(function, self._fault, *arguments, doing=doing)
+
     def _trim(self, offset: int, length: int) -> None:
-        self._call(lib.sq_volume_trim, offset, length, doing="trim of {1} bytes at offset {0}")
+        self._change(lib.sq_volume_trim, offset, length, doing="trim of {1} bytes at offset {0}")
 
     def _resize(self, size_bytes: int) -> None:
-        self._call(lib.sq_volume_resize, size_bytes, doing="resizing to {0} bytes (2**38 blocks at most)")
+        self._change(lib.sq_volume_resize, size_bytes, doing="resizing to {0} bytes (2**38 blocks at most)")
 
     def _snapshot(self, number: int) -> int:
         """Freeze what the volume shows under a number, and return the handle of the snapshot."""
@@ -316,7 +322,9 @@ class EngineVolume(EngineView):
         """Write a run, or blocks at C-contiguous lbas. `data` was lent, or is None on a simulated store."""
         buffer = _NULL if data is None else data
         if isinstance(lba, int):
-            self._call(lib.sq_volume_write_run, lba, count, buffer, doing="write of {1} blocks from lba {0}")
+            self._change(
+                lib.sq_volume_write_run, lba, count, buffer, doing="write of {1} blocks from lba {0}"
+            )
         else:
             lbas = lend_array("uint64_t[]", lba)
-            self._call(lib.sq_volume_write_blocks, lbas, count, buffer, doing="write of {1} blocks")
+            self._change(lib.sq_volume_write_blocks, lbas, count, buffer, doing="write of {1} blocks")

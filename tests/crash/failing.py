@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
-from seqstore import Store
+from seqstore import MediumError, Store
 from seqstore.media.faults import LOST, FaultMedium, FaultyDrive
 from seqstore.media.faults.plate import MemoryPlate
 from tests.crash.file_store import FLUSHING, FileStore, Leave, StoreOp, next_world
@@ -81,11 +81,11 @@ class FailingDrive(FaultyDrive):
         super().sync()
 
 
-def failure_of(call: Callable[[], object], number: int = errno.EIO) -> OSError | None:
+def failure_of(call: Callable[[], object], number: int = errno.EIO) -> MediumError | None:
     """Return what a call failed with: of all errors only one of the medium, of this number."""
     try:
         call()
-    except OSError as error:
+    except MediumError as error:
         failure = error
     else:
         return None
@@ -151,7 +151,7 @@ class Run:
     world: World = field(default_factory=dict)
     worlds: list[World] = field(default_factory=list)
     attempts: list[tuple[int, World, StoreOp]] = field(default_factory=list)
-    errors: list[OSError] = field(default_factory=list)
+    errors: list[MediumError] = field(default_factory=list)
     lowest: int = 0
     cut_short: bool = False
 
@@ -179,7 +179,7 @@ class Run:
         before, atomic_blocks = self.world, self.subject.atomic_blocks
         try:
             self.subject.apply(op)
-        except OSError as error:  # of a medium written in Python what it raised itself
+        except MediumError as error:
             self.errors.append(error)
             self.attempts.append((len(self.worlds), before, op))
             self.world = self.subject.show()

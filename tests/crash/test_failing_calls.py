@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seqstore import Store
+from seqstore import MediumError, Store
 from seqstore.media.faults import FaultMedium
 from tests.crash.failing import Call, FailingDrive, Run, create, expect_back, failure_of, reopen
 from tests.crash.world import World, difference
@@ -104,7 +104,7 @@ class TestEnds:
 
     @faults
     def test_each_call_of_closing_fails(self, fault: Fault) -> None:
-        failures: list[OSError | None] = []
+        failures: list[MediumError | None] = []
 
         def close(_: FailingDrive, run: Run) -> None:
             failures.append(failure_of(run.subject.store.close, fault[2]))
@@ -137,7 +137,7 @@ class TestEnds:
             drive.bad_on_read(mba)
             failure = failure_of(partial(expect_world, drive, world))
             outcomes["failed" if failure else "fine"] += 1
-            assert failure is None or f"media block {mba} " in str(failure)
+            assert failure is None or f"media block {mba} " in str(failure.__cause__)
             drive.overwrite(mba, image[mba * BLOCK_SIZE :][:BLOCK_SIZE])
             expect_world(drive, world)
         assert outcomes["failed"] > 20

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seqstore import CorruptionError, MediumError, Store, Volume
+from seqstore import BadBlockError, CorruptionError, MediumError, Store, Volume
 from seqstore.media.faults import FaultMedium
 from tests import durable
 from tests.crash.failing import Call, FailingDrive, create, failure_of, reopen
@@ -128,9 +128,10 @@ class TestFaults:
             lambda: volume.find_snapshot("monday").read(7 * BLOCK_SIZE, 1),
             lambda: volume.write(7 * BLOCK_SIZE, b"x"),  # the rest of the block is needed
         ):
-            with pytest.raises(OSError, match=rf"media block {mba} ") as caught:
+            with pytest.raises(BadBlockError, match=rf"media block {mba}:") as caught:
                 read()
-            assert caught.value.errno == errno.EIO
+            assert (caught.value.errno, caught.value.mba) == (errno.EIO, mba)
+            assert "cannot be read" in str(caught.value.__cause__)
         assert volume.read(0, 7 * BLOCK_SIZE) + volume.read(8 * BLOCK_SIZE, 12 * BLOCK_SIZE) == (
             good[: 7 * BLOCK_SIZE] + good[8 * BLOCK_SIZE :]
         )

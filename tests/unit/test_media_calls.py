@@ -16,37 +16,8 @@ import pytest
 from seqstore import ClosedError, ConfigError, MediumError, SequentialWriteError
 from seqstore._native._core import ffi, lib
 from seqstore.media import CallsMedium, calls
+from tests.faulty import Shelf
 from tests.small import BLOCK_SIZE, CAPACITY, SEGMENT_BLOCKS, SEGMENT_SIZE
-
-
-class Shelf:
-    """Keeps the bytes, and notes the calls; each call begins with `hook`."""
-
-    def __init__(self) -> None:
-        self.data = bytearray(CAPACITY)
-        self.noted: list[tuple[Any, ...]] = []
-        self.hook: Callable[[str, Any], None] = lambda name, view: None
-
-    def append(self, mba: int, data: memoryview) -> None:
-        assert data.readonly
-        assert data.format == "B"
-        self.noted.append(("append", mba, len(data)))
-        self.hook("append", data)
-        self.data[mba * BLOCK_SIZE : mba * BLOCK_SIZE + len(data)] = data
-
-    def read(self, mba: int, count: int, out: memoryview) -> None:
-        assert not any(out)
-        self.noted.append(("read", mba, count))
-        self.hook("read", out)
-        out[:] = self.data[mba * BLOCK_SIZE : (mba + count) * BLOCK_SIZE]
-
-    def sync(self) -> None:
-        self.noted.append(("sync",))
-        self.hook("sync", None)
-
-    def reset(self, zone: int) -> None:
-        self.noted.append(("reset", zone))
-        self.hook("reset", None)
 
 
 @pytest.fixture
@@ -140,6 +111,24 @@ def test_what_a_method_raises_comes_out(
     shelf.hook = lambda name, view: None
     medium.append(3, blocks(2))
     assert medium.read(2, 2) == blocks(9) + blocks(2)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EREMOTEIO, None])
+@each_operation
+def test_an_error_of_the_system_is_the_cause_of_ours(
+    medium: CallsMedium, shelf: Shelf, operation: str, number: int | None
+) -> None:
+    error = OSError("lost") if number is None else OSError(number, "lost")
+
+    def fail(name: str, view: Any) -> None:
+        raise error
+
+    shelf.hook = fail
+    with pytest.raises(MediumError) as caught:
+        OPERATIONS[operation](medium)
+    assert caught.value.__cause__ is error
+    assert caught.value.errno == (number or errno.EIO)
+    assert medium.take_error() is None
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,9 @@ def _medium_error(status: int, fault: Any, doing: str) -> SeqstoreError | None:
     """Make the exception for what lies on the medium, or for what it said."""
     if status == lib.SQ_E_IO:
         code, mba = int(fault.os_error), int(fault.mba)
-        message = f"{doing}: the medium failed at media block {mba}: {os.strerror(code)}"
-        if code in _OF_BLOCKS and mba != lib.SQ_NO_ADDRESS:
+        place = "" if mba == lib.SQ_NO_ADDRESS else f" at media block {mba}"
+        message = f"{doing}: the medium failed{place}: {os.strerror(code)}"
+        if code in _OF_BLOCKS and place:
             return BadBlockError(message, mba=mba, errno=code)
         return MediumError(message, errno=code)
     if status == lib.SQ_E_FORMAT:

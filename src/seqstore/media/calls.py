@@ -24,8 +24,9 @@ class MediumCalls(Protocol):
     """What a medium written in Python has to do. Ranges and write pointers were checked before.
 
     Methods may be called from several threads at once. The views that they get show memory of the core, and
-    end with the call. What a method raises comes out of the call that needed it; the `errno` of an `OSError`
-    is what the core goes by, others count as EIO. Methods may not use the medium or store that calls them.
+    end with the call. An `OSError` that a method raises is the cause of the `MediumError` or `BadBlockError`
+    that comes out of the call that needed it, by its `errno` or else EIO. Whatever else it raises, an error
+    of this library too, comes out itself. Methods may not use the medium or store that calls them.
     """
 
     def append(self, mba: int, data: memoryview) -> None:

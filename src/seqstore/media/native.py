@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 from seqstore._native._core import ffi, lib
 from seqstore._native.convert import give_back, lend_blocks
 from seqstore._native.status import status_error
-from seqstore.errors import ClosedError, ConfigError, MediumError, SequentialWriteError
+from seqstore.errors import ClosedError, ConfigError, MediumError, SeqstoreError, SequentialWriteError
 from seqstore.media.geometry import Geometry
 from seqstore.units import format_size, unsigned
 
@@ -29,6 +29,30 @@ def medium_error(number: int | None, message: str) -> MediumError:
 def system_error(number: int, doing: str, what_to_do: str = "") -> MediumError:
     """Make the exception for what the operating system said."""
     return medium_error(number, f"{doing}: {os.strerror(number)}{what_to_do}")
+
+
+def explain(medium: NativeMedium, error: BaseException) -> BaseException:
+    """Say what is to be raised for ``SQ_E_IO``, where a medium written in Python may have raised something.
+
+    Its `OSError` says how the medium failed, and is the cause of the error that says where. Anything else is
+    no failure of a medium, but an interruption, a bug, or an error of ours already: it is raised itself.
+
+    Parameters
+    ----------
+    medium : NativeMedium
+        That failed in this thread just now.
+    error : BaseException
+        What is raised where there is no more to say; it takes the `errno` of its cause if it has none.
+    """
+    raised = medium.take_error()
+    if raised is None:
+        return error
+    if not isinstance(raised, OSError) or isinstance(raised, SeqstoreError):
+        return raised
+    error.__cause__ = raised
+    if isinstance(error, MediumError) and error.errno is None:
+        error.errno = raised.errno
+    return error
 
 
 class NativeMedium:
@@ -188,7 +212,7 @@ class NativeMedium:
     def take_error(self) -> BaseException | None:
         """Hand out, once, what a medium written in Python raised in this thread while C was calling it.
 
-        To be raised again where a call into C comes back with ``SQ_E_IO``. None if there is nothing.
+        To be told where a call into C comes back with ``SQ_E_IO``. None if there is nothing.
         """
         return None
 
@@ -272,7 +296,7 @@ class NativeMedium:
     def _require(self, status: int, doing: str, os_error: Any = None) -> None:
         if status == lib.SQ_E_IO:
             # Not through a variable: frame and exception would hold each other.
-            raise self.take_error() or system_error(os_error[0], doing)
+            raise explain(self, system_error(os_error[0], doing))
         if status:
             raise status_error(status, doing)
 
