@@ -25,7 +25,7 @@ LAYERS = (
     ("frontends", "sim", "testing", "report", "inspect"),
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs
     ("store",),
-    ("open_store", "opening", "opening_folder", "probe", "folder", "recovery", "scrub"),
+    ("open_store", "opening", "opening_folder", "making", "probe", "folder", "recovery", "scrub"),
     ("deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry"),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),
     ("engine", "engine_volume"),

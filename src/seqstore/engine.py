@@ -94,7 +94,8 @@ class Engine:
             if status == lib.SQ_E_INVALID:
                 raise ConfigError(
                     f"a log on {medium!r} has no room for data, beside what it keeps free and in reserve, or"
-                    " the medium is not new; use a larger capacity, smaller segments, or a smaller reserve"
+                    " the medium is not new; use a larger capacity (11 segments at least where it outlives"
+                    " the process, and up to 22 small ones), smaller segments, or a smaller reserve"
                 )
             if status:
                 raise explain(medium, status_error(status, f"making a log on {medium!r}"))

@@ -1,23 +1,21 @@
-"""Stores in a directory: made as a whole or not at all, and what may be wrong with one that is opened."""
+"""Stores in a directory: opened, and what may be wrong with one. `seqstore.making` makes them."""
 
 from __future__ import annotations
 
 import errno
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING
 
 from seqstore import probe
 from seqstore.catalog import Catalog, DriveRow, Settings
-from seqstore.errors import ConfigError, FormatError, MediumError, NotFoundError, VersionError
+from seqstore.errors import FormatError, MediumError, NotFoundError, VersionError
 from seqstore.folder import os_errors
 from seqstore.media import FileMedium
-from seqstore.opening import Options, Parts, make_parts, open_log, open_parts, row_of_label
+from seqstore.opening import Options, Parts, open_log, open_parts, row_of_label
 from seqstore.recovery import rebuild
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from seqstore.folder import Folder
     from seqstore.media.file import Access
     from seqstore.media.native import NativeMedium
@@ -54,58 +52,6 @@ def require_store(folder: Folder, *, rebuild_catalog: bool) -> None:
         raise FormatError(
             f"the catalog of the store {name} is gone; put catalog.db back, or open the store with"
             " rebuild_catalog=True to make it anew from the drive"
-        )
-
-
-def make_folder(
-    folder: Folder,
-    capacity: SupportsIndex | str,
-    device: Path | None,
-    *,
-    identity: int,
-    settings: Settings,
-    options: Options,
-    geometry: dict[str, Any],
-    preallocate: bool,
-) -> Parts:
-    """Make a store in a directory, or nothing.
-
-    The catalog comes last: a directory without one is no store, so a crash on the way leaves none.
-    """
-    if device is not None:
-        refuse_used(device)
-    with ExitStack() as undo:
-        undo.callback(folder.remove)
-        folder.make(device)
-        medium = FileMedium(
-            folder.drive if device is None else device,
-            capacity,
-            create=device is None,
-            access=settings.access,
-            preallocate=preallocate,
-            **geometry,
-        )
-        undo.callback(medium.close)
-        parts = make_parts(medium, folder.catalog, identity=identity, settings=settings, options=options)
-        undo.callback(parts.close, finish=False)
-        folder.sync()
-        undo.pop_all()
-    return parts
-
-
-def refuse_used(device: Path) -> None:
-    """Refuse a device or file that holds a drive already.
-
-    Raises
-    ------
-    ConfigError
-        If it does.
-    """
-    label = probe.find_label(device)
-    if label is not None:
-        raise ConfigError(
-            f"{str(device)!r} holds a drive of seqstore already, of identity {label.identity:016x}; overwrite"
-            " its beginning to give it up, or choose another"
         )
 
 

@@ -10,11 +10,12 @@ from seqstore.cleaning import check_policy
 from seqstore.clock import Clock, SystemClock
 from seqstore.errors import ConfigError
 from seqstore.folder import Folder, StrPath, parse_path
+from seqstore.making import make_folder
 from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.media.native import NativeMedium
 from seqstore.open_store import OpenStore
 from seqstore.opening import Options, make_parts, open_medium
-from seqstore.opening_folder import make_folder, open_folder
+from seqstore.opening_folder import open_folder
 from seqstore.units import parse_size
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Store(OpenStore):
         capacity: SupportsIndex | str,
         *,
         device: StrPath | None = None,
+        overwrite_device: bool = False,
         block_size: SupportsIndex | str = 4096,
         segment_size: SupportsIndex | str | None = None,
         reserve: float = 0.07,
@@ -130,8 +132,11 @@ class Store(OpenStore):
         capacity : int or str
             Size of the drive; see `memory`, also for the options that do not stand here.
         device : path-like, optional
-            A block device or an existing file to use for the drive; what is in it is lost. By default a file
-            is made in the directory.
+            A block device or an existing file to use for the drive. By default a file is made in the
+            directory.
+        overwrite_device : bool
+            Whether the device may hold something, which is lost then. Otherwise one with anything but zeros
+            in its first or last MiB is refused; one that holds a drive of seqstore is in any case.
         checkpoint_interval : int or str, optional
             A checkpoint each time that so much was written: after a crash at most that much of the log is
             read. By default it depends on the drive.
@@ -145,7 +150,7 @@ class Store(OpenStore):
         Raises
         ------
         ConfigError
-            If an option cannot be used, something is in the way, or the device holds a drive already.
+            If an option cannot be used, something is in the way, or the device is too small or not empty.
         MediumError
             If the file system or device fails, or is full.
         AccessError
@@ -159,6 +164,7 @@ class Store(OpenStore):
             Folder(path),
             capacity,
             None if device is None else parse_path(device, "device"),
+            overwrite_device=_check_flag(overwrite_device, "overwrite_device"),
             identity=_draw_identity(),
             settings=settings,
             options=options,
@@ -339,8 +345,7 @@ def _settings(
 
 def _options(verify: bool, checkpoint_interval: SupportsIndex | str | None = None, **flags: bool) -> Options:
     for name, flag in {"verify": verify, **flags}.items():
-        if not isinstance(flag, bool):
-            raise ConfigError(f"{name} is {flag!r}; True or False is expected")
+        _check_flag(flag, name)
     checkpoint_bytes = 0
     if checkpoint_interval is not None:
         checkpoint_bytes = parse_size(checkpoint_interval, "checkpoint_interval")
@@ -349,6 +354,12 @@ def _options(verify: bool, checkpoint_interval: SupportsIndex | str | None = Non
                 "checkpoint_interval is 0; a size is expected, or None to leave it to the store"
             )
     return Options(verify=verify, checkpoint_bytes=checkpoint_bytes, opening=_draw_identity(), **flags)
+
+
+def _check_flag(flag: object, name: str) -> bool:
+    if not isinstance(flag, bool):
+        raise ConfigError(f"{name} is {flag!r}; True or False is expected")
+    return flag
 
 
 def _parse_reserve(reserve: object) -> int:

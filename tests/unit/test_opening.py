@@ -1,4 +1,4 @@
-"""Opening and making stores in a directory: everything that can be wrong with it, said clearly."""
+"""Opening stores in a directory: everything that can be wrong with it, said clearly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from seqstore import (
     LostWritesError,
     MediumError,
     NotFoundError,
-    OutOfSpaceError,
     Store,
     VersionError,
 )
@@ -46,106 +45,6 @@ def change_catalog(path: Path, statement: str) -> None:
     connection.execute(statement)
     connection.commit()
     connection.close()
-
-
-class TestMaking:
-    def test_in_an_empty_directory(self, tmp_path: Path) -> None:
-        create(tmp_path).close()
-        Store.open(tmp_path).close()
-
-    @pytest.mark.parametrize("make", [lambda p: p.write_bytes(b"x"), lambda p: (p / "x").mkdir(parents=True)])
-    def test_something_in_the_way_stays(self, tmp_path: Path, make: Callable[[Path], object]) -> None:
-        path = tmp_path / "lab.store"
-        make(path)
-        with pytest.raises(ConfigError, match=r"lab\.store"):
-            create(path)
-        assert len([*tmp_path.rglob("*")]) in (1, 2)
-
-    def test_a_parent_that_is_missing(self, tmp_path: Path) -> None:
-        with pytest.raises(MediumError) as caught:
-            create(tmp_path / "no" / "store")
-        assert caught.value.errno == errno.ENOENT
-
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {"block_size": 1000},
-            {"segment_size": 1},
-            {"reserve": 1},
-            {"verify": 1},
-            {"checkpoint_interval": 0},
-        ],
-    )
-    def test_bad_options_leave_nothing(self, tmp_path: Path, options: dict[str, int]) -> None:
-        with pytest.raises(ConfigError):
-            create(tmp_path / "lab.store", **options)
-        assert [*tmp_path.iterdir()] == []
-
-    def test_a_full_file_system_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(*arguments: object) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "posix_fallocate", refuse)
-        with pytest.raises(OutOfSpaceError, match="smaller capacity"):
-            create(tmp_path / "lab.store")
-        assert [*tmp_path.iterdir()] == []
-
-    def test_a_capacity_beyond_the_file_system(self, tmp_path: Path) -> None:
-        with pytest.raises(OutOfSpaceError):
-            Store.create(tmp_path / "lab.store", "200TiB", block_size=65536, segment_size="1GiB")
-        assert [*tmp_path.iterdir()] == []
-
-    def test_a_failure_of_the_log_leaves_nothing(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("seqstore.opening.Engine", lambda *a, **o: (_ for _ in ()).throw(MemoryError))
-        with pytest.raises(MemoryError):
-            create(tmp_path / "lab.store")
-        assert [*tmp_path.iterdir()] == []
-
-    def test_a_failure_of_the_catalog_leaves_nothing_but_what_was_there(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("seqstore.catalog._TABLES", "CREATE TABLE store (id)")
-        with pytest.raises(FormatError):
-            create(tmp_path)
-        assert [*tmp_path.iterdir()] == []
-
-
-class TestDevices:
-    def test_an_existing_file(self, tmp_path: Path) -> None:
-        device = tmp_path / "device"
-        device.write_bytes(b"\xee" * CAPACITY)
-        path = tmp_path / "lab.store"
-        with create(path, device=device) as store:
-            volume = store.create_tenant("contoso").create_volume("disk", 2000)
-            volume.write(0, b"kept")
-            assert volume.read(500, 10) == bytes(10)
-        assert (path / "drives/0.img").resolve() == device
-        path.rename(tmp_path / "moved")
-        with Store.open(tmp_path / "moved") as again:
-            assert again.tenant("contoso").volume("disk").read(0, 4) == b"kept"
-
-    def test_one_that_holds_a_drive_is_refused(self, tmp_path: Path, path: Path) -> None:
-        device = path / "drives/0.img"
-        before = device.read_bytes()
-        with pytest.raises(ConfigError, match="already"):
-            create(tmp_path / "other", device=device)
-        assert device.read_bytes() == before
-        assert not (tmp_path / "other").exists()
-
-    def test_one_that_is_missing(self, tmp_path: Path) -> None:
-        with pytest.raises(MediumError) as caught:
-            create(tmp_path / "lab.store", device=tmp_path / "no")
-        assert caught.value.errno == errno.ENOENT
-        assert [*tmp_path.iterdir()] == []
-
-    def test_one_that_is_too_small_stays(self, tmp_path: Path) -> None:
-        device = tmp_path / "device"
-        device.write_bytes(bytes(CAPACITY - 1))
-        with pytest.raises(FormatError, match=str(CAPACITY)):
-            create(tmp_path / "lab.store", device=device)
-        assert [*tmp_path.iterdir()] == [device]
 
 
 class TestPlaces:

@@ -94,12 +94,29 @@ class Geometry:
         available : int
             Bytes.
         """
-        block_bytes = parse_size(block_size, "block_size")
-        if zone_size is None:
-            zone_bytes = _default_zone_bytes(available, max(block_bytes, 1))
-        else:
-            zone_bytes = max(parse_size(zone_size, "segment_size"), 1)
-        return cls.divide(available // zone_bytes * zone_bytes, block_size=block_bytes, zone_size=zone_bytes)
+        zone_bytes = _zone_bytes_at(available, block_size, zone_size)
+        return cls.divide(available // zone_bytes * zone_bytes, block_size=block_size, zone_size=zone_bytes)
+
+    @classmethod
+    def at_least(
+        cls,
+        wanted: int,
+        *,
+        block_size: SupportsIndex | str,
+        zone_size: SupportsIndex | str | None,
+    ) -> Geometry:
+        """Divide the smallest medium that can be divided and has so many bytes; see `divide` for the rest."""
+        zone_bytes = _zone_bytes_at(wanted, block_size, zone_size)
+        zones = max(-(-wanted // zone_bytes), MIN_ZONES)
+        return cls.divide(zones * zone_bytes, block_size=block_size, zone_size=zone_size)
+
+
+def _zone_bytes_at(
+    size_bytes: int, block_size: SupportsIndex | str, zone_size: SupportsIndex | str | None
+) -> int:
+    if zone_size is None:
+        return _default_zone_bytes(size_bytes, max(parse_size(block_size, "block_size"), 1))
+    return max(parse_size(zone_size, "segment_size"), 1)
 
 
 def _default_zone_bytes(capacity_bytes: int, block_bytes: int) -> int:
