@@ -8,11 +8,12 @@ one sync a statement; the last connection that is closed folds it into the file.
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from seqstore.errors import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Mode = Literal["rwc", "rw", "ro"]
 
 _BUSY_SECONDS = 2.0
+_OWNER_ALONE = 0o600  # names are nobody else's business, like the data
 # Python 3.10 hands out no error codes. SQLite's words for these conditions have not changed in a decade.
 _CONDITIONS: tuple[tuple[str, type[SeqstoreError], int | None, str], ...] = (
     ("closed database", ClosedError, None, "the store was closed; open it again"),
@@ -62,6 +64,8 @@ class Database:
     def __init__(self, path: Path | None, mode: Mode) -> None:
         self.path = path
         self._lock = threading.RLock()
+        if path is not None and mode == "rwc":
+            _reserve(path)
         with self._translated():
             self._connection = sqlite3.connect(
                 ":memory:" if path is None else _uri(path, mode),
@@ -156,6 +160,15 @@ class Database:
             f"{self.name} is damaged, or is none: {text}; open the store with rebuild_catalog=True to make it"
             " anew from the drive"
         )
+
+
+def _reserve(path: Path) -> None:
+    """Make the file, empty, for its owner alone; SQLite gives its journals the same rights.
+
+    One that is there is not opened: closing it would undo the locks of other connections of this process.
+    """
+    with suppress(OSError):  # which SQLite runs into as well
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ALONE))
 
 
 def _uri(path: Path, mode: Mode) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,24 @@ class TestMaking:
         with pytest.raises(FormatError):
             create(tmp_path)
         assert [*tmp_path.iterdir()] == []
+
+
+def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    def modes() -> dict[str, int]:
+        files = [entry for entry in (tmp_path / "lab.store").rglob("*") if entry.is_file()]
+        return {file.name: stat.S_IMODE(file.stat().st_mode) for file in files}
+
+    before = os.umask(0)
+    try:
+        with create(tmp_path / "lab.store") as store:
+            store.create_tenant("contoso")
+            assert modes() == dict.fromkeys(
+                ("catalog.db", "catalog.db-wal", "catalog.db-shm", "0.img"), 0o600
+            )
+        Store.open(tmp_path / "lab.store", rebuild_catalog=True).close()
+        assert modes() == dict.fromkeys(("catalog.db", "catalog.db.old-1", "0.img"), 0o600)
+    finally:
+        os.umask(before)
 
 
 class TestDevices:
