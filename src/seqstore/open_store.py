@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,7 @@ from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
 from seqstore.snapshot import Snapshot
 from seqstore.stats import Remanence, Stats, make_stats
 from seqstore.tenants import Tenant
-from seqstore.units import format_size
+from seqstore.units import format_size, unsigned
 from seqstore.volume import Volume
 
 if TYPE_CHECKING:
@@ -209,13 +210,14 @@ class OpenStore:
             damaged_blocks=self._totals.damaged_blocks,
         )
 
-    def remanence(self, tenant: Tenant | Volume | Snapshot | str | None = None) -> Remanence:
+    def remanence(self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Remanence:
         """Say how much residue there is, of everybody or of one owner.
 
         Parameters
         ----------
-        tenant : Tenant, Volume, Snapshot or str, optional
-            The owner; a deleted one leaves residue too. A string is the name of a tenant.
+        tenant : Tenant, Volume, Snapshot, str or int, optional
+            The owner; a deleted one leaves residue too. A string is the name of a tenant, an int the number
+            of one (`Tenant.number`), which outlives name and handle.
 
         Raises
         ------
@@ -311,7 +313,7 @@ class OpenStore:
             self._parts.close(finish=False)
             raise
 
-    def _scope(self, owner: Tenant | Volume | Snapshot | str | None) -> tuple[Scope, int]:
+    def _scope(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None) -> tuple[Scope, int]:
         if owner is None:
             return Scope.ALL, 0
         if isinstance(owner, str):
@@ -320,8 +322,12 @@ class OpenStore:
             scope, store = Scope.TENANT, owner.store
         elif isinstance(owner, (Volume, Snapshot)):
             scope, store = Scope.VOLUME, owner.tenant.store
+        elif hasattr(owner, "__index__") and not isinstance(owner, bool) and operator.index(owner) > 0:
+            return Scope.TENANT, unsigned(owner, "tenant")
         else:
-            raise ConfigError(f"tenant is {owner!r}; a tenant, a volume or the name of a tenant is expected")
+            raise ConfigError(
+                f"tenant is {owner!r}; a tenant, its name or its number, or a volume or snapshot is expected"
+            )
         if store is not self:
             raise ConfigError(f"{owner!r} is of another store; ask that one")
         return scope, owner.number

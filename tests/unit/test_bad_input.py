@@ -279,7 +279,7 @@ class TestStrangers:
                 with unchanged(store), pytest.raises(ConfigError):
                     store.remanence(scope)
 
-    @pytest.mark.parametrize("scope", [5, b"contoso", 1.5, []])
+    @pytest.mark.parametrize("scope", [0, -1, 2**64, True, False, b"contoso", 1.5, []])
     def test_scopes_that_are_none(self, store: Store, volume: Volume, scope: Any) -> None:
         with unchanged(store), pytest.raises(ConfigError):
             store.remanence(scope)

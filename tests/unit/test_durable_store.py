@@ -372,6 +372,17 @@ class TestMedia:
         with raises_broken():
             leave()
 
+    def test_residue_outlives_names_and_handles(self, store: Store, path: Path) -> None:
+        tenant = store.create_tenant("contoso")
+        tenant.create_volume("disk", 4096).write(0, bytes(4096))
+        tenant.delete()
+        before = store.remanence(tenant)
+        assert before.blocks == 8
+        store.close()
+        with Store.open(path) as again:
+            assert again.tenants == ()
+            assert again.remanence(tenant.number).blocks == 8
+
     def test_what_was_deleted_is_not_found(self, store: Store, volume: Volume) -> None:
         volume.delete()
         with pytest.raises(NotFoundError):

@@ -166,6 +166,15 @@ class TestRemanence:
         run_lap(store, again)
         assert store.remanence(tenant).blocks == store.remanence(volume).blocks == 0
 
+    def test_by_number(self, store: Store, tenant: Tenant, volume: Volume) -> None:
+        write_tagged(volume, range(10))
+        tenant.delete()
+        (number,) = set(store.drives[0].ledger(0, 11)["tenant"]) - {0}  # as numpy has it
+        assert number == tenant.number
+        assert store.remanence(number) == store.remanence(tenant.number) == store.remanence(tenant)
+        assert store.remanence(tenant.number).blocks == 10
+        assert store.remanence(tenant.number + 1).blocks == 0
+
     def test_the_oldest_ages_with_the_devices_writes(
         self, store: Store, tenant: Tenant, volume: Volume
     ) -> None:
