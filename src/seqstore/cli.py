@@ -50,6 +50,10 @@ _INSPECT_DESCRIPTION = """\
 Reads a drive block by block, without the engine and without writing anything: its identity and sizes, the
 log and its newest checkpoint, volumes and snapshots, who owns which blocks, what is dead and lies there
 still, and what is damaged. Works on drives that were not closed, and as far as possible on broken ones.
+
+The catalog beside the drive is not read. It may know of more than the drive holds, of a later record or of
+the end of the store: only opening the store notices what has gone without a trace. Beside a store that is
+open and written to, what is read may be of different moments, and look damaged.
 """
 
 _INSPECT_EPILOG = """\
@@ -187,12 +191,21 @@ def _inspect(arguments: argparse.Namespace) -> int:
         ) as image:
             facts = collect(image, data=not arguments.quick, blocks=arguments.blocks)
     except SeqstoreError as error:
-        return _complain(error, _UNUSABLE)
+        inside = Path(arguments.drive) / "drives" / "0.img"
+        hint = f"; give that of the store, {str(inside)!r}" if _is_there(inside) else ""
+        return _complain(f"{error}{hint}", _UNUSABLE)
     if arguments.json:
         print(json.dumps(facts.values, indent=2))
     else:
         print("\n".join(render(facts, arguments.drive)))
     return _OK if facts.sound else _FAILED
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a null character in it
+        return False
 
 
 def _complain(what: object, status: int) -> int:

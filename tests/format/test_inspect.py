@@ -127,6 +127,32 @@ class TestText:
         assert "\nDAMAGE: 1 place\n" in out
         assert "the file ends at byte 65024" in out
 
+    def test_of_a_summary_that_nothing_depends_on(self, path: Path, written: Writer, capsys: Capture) -> None:
+        """Damage is damage, at the start of a segment as in its middle."""
+        written.checkpoint(clean=True)
+        with read_image(bytes(written.image)) as image:
+            newest = image.recovered.checkpoint
+            assert newest is not None
+            stale = [r.summary.mba for r in image.records() if r.summary.sequence < newest.sequence]
+        assert {mba % 8 == 0 for mba in stale} == {True, False}
+        for mba in stale:
+            damaged = bytearray(written.image)
+            damaged[mba * 512 + 100] ^= 1
+            path.write_bytes(damaged)
+            assert main(["inspect", str(path)]) == 1, mba
+            assert f"block {mba}:" in capsys.readouterr().out.partition("DAMAGE: 1 place\n")[2]
+
+    def test_of_a_record_that_is_torn(self, path: Path, written: Writer, capsys: Capture) -> None:
+        """It may be a crash, and it may not: the page says where."""
+        written.checkpoint(clean=True)
+        with read_image(bytes(written.image)) as image:
+            mba = image.recovered.checkpoint_mba
+        damaged = bytearray(written.image)
+        damaged[(mba + 1) * 512 + 17] ^= 1
+        path.write_bytes(damaged)
+        assert main(["inspect", str(path)]) == 0
+        assert f"torn        the record at block {mba} is not whole" in capsys.readouterr().out
+
     def test_of_a_drive_without_a_checkpoint(self, path: Path, written: Writer, capsys: Capture) -> None:
         # Only the second segment is left.
         path.write_bytes(bytes(8 * 512) + written.image[8 * 512 : 16 * 512] + bytes(14 * 8 * 512))
@@ -183,6 +209,13 @@ class TestUnusable:
         assert captured.out == ""
         assert captured.err.startswith("seqstore: ")
         assert message in captured.err
+
+    def test_the_directory_of_a_store(self, path: Path, tmp_path: Path, capsys: Capture) -> None:
+        drive = tmp_path / "lab.store" / "drives" / "0.img"
+        drive.parent.mkdir(parents=True)
+        path.rename(drive)
+        assert main(["inspect", str(drive.parents[1])]) == 2
+        assert f"give that of the store, {str(drive)!r}" in capsys.readouterr().err
 
     def test_an_identity_is_hexadecimal(self, capsys: Capture) -> None:
         with pytest.raises(SystemExit) as caught:

@@ -193,13 +193,14 @@ class DriveImage:
         return block
 
     def verify(self) -> int:
-        """Read every live block and note those that are damaged.
+        """Read every live block and every record's summary, and note those that are damaged.
 
         Returns
         -------
         int
-            Blocks that were read.
+            Live blocks that were read.
         """
+        self._check_summaries()
         count = 0
         for block in self.blocks():
             if block.state is BlockState.LIVE and block.lba is not None:
@@ -227,6 +228,16 @@ class DriveImage:
                 f"the log ends with record {last}, but record {found.flushed} had been flushed: "
                 f"{found.lost_records} records are lost",
             )
+
+    def _check_summaries(self) -> None:
+        """Look for records that have to go on where the summary of one cannot be read."""
+        for first in self.survey.firsts.values():
+            *_, last = walk_segment(self._reader, first)
+            inside = last.end % self.geometry.segment_blocks
+            if inside and self.state.ledger.state(last.end) is BlockState.SUMMARY:
+                self._report(
+                    last.end, f"block {last.end}: no valid summary, though a record of the log begins there"
+                )
 
     def _check_firsts(self) -> None:
         """Look at what begins segments in use; in free ones a lost write may have left anything."""

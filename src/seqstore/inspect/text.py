@@ -64,6 +64,10 @@ def _overview(values: Values) -> Iterator[str]:
         "records": ", ".join(f"{n:,} {status}" for status, n in values["records"].items() if n) or "none",
         "checked": f"{values['verified_blocks']:,} live blocks read",
     }
+    if log["torn_mba"] is not None:
+        lines["torn"] = (
+            f"the record at block {log['torn_mba']:,} is not whole: a crash cut it off, or it was damaged"
+        )
     if log["foreign_segments"]:
         lines["foreign"] = f"{log['foreign_segments']:,} segments begin with records of another drive"
     for label, text in lines.items():
