@@ -254,6 +254,8 @@ class OpenStore:
     ) -> ScrubReport | Scrub:
         """Read everything live and verify it. What is damaged is reported and counted, and stays as it is.
 
+        What the log has written for itself, summaries and checkpoints, is not read. Several scrubs may run.
+
         Parameters
         ----------
         rate : int or str, optional

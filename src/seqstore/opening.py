@@ -10,7 +10,7 @@ from seqstore import probe
 from seqstore._native.status import FORMAT_VERSION
 from seqstore.catalog import Catalog, DriveRow, Settings
 from seqstore.engine import Engine
-from seqstore.errors import FormatError, VersionError
+from seqstore.errors import FormatError, LostWritesError, VersionError
 from seqstore.recovery import Recovery, make_recovery, rebuild
 
 if TYPE_CHECKING:
@@ -186,7 +186,12 @@ def open_log(medium: NativeMedium, drive: DriveRow, settings: Settings, options:
             f"the drive is divided otherwise than the catalog says: {found} blocks, bytes of a block and"
             f" blocks of a segment, {expected} are expected; use the medium that the store was made on"
         )
-    return Engine(medium, recover=True, **options.for_log(drive, settings))
+    try:
+        return Engine(medium, recover=True, **options.for_log(drive, settings))
+    except LostWritesError as error:
+        if options.check_flushed:
+            error.args = (f"{error}; where opening without check_flushed=True succeeds, less is lost",)
+        raise
 
 
 def label_of(medium: NativeMedium) -> probe.Label | None:

@@ -200,7 +200,9 @@ class Store(OpenStore):
         access : {"cached", "direct", "mapped"}, optional
             As in `create`; by default what was chosen there.
         accept_loss : bool
-            Whether to go on where records are missing that the drive had reported as flushed.
+            Whether to go on where records are missing that the drive had reported as flushed, or are damaged.
+            The newest state that is whole stays; all that came after it is given up for good, unless the
+            store is opened with `read_only`.
         check_flushed : bool
             Whether to read also what was flushed since the last checkpoint, for drives whose sync may lie.
         rebuild_catalog : bool

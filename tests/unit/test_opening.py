@@ -17,6 +17,7 @@ import pytest
 
 from seqstore import (
     ConfigError,
+    CorruptionError,
     FormatError,
     LostWritesError,
     MediumError,
@@ -26,7 +27,7 @@ from seqstore import (
 )
 from seqstore.probe import find_label
 from tests.durable import CAPACITY, crash, create, picture
-from tests.small import BLOCK_SIZE, SEGMENT_BLOCKS, SEGMENT_SIZE
+from tests.small import BLOCK_SIZE, SEGMENT_BLOCKS, SEGMENT_SIZE, mba_of
 
 
 @pytest.fixture
@@ -152,6 +153,32 @@ class TestDrives:
             crash(again)
         with Store.open(path) as again:
             assert again.tenant("contoso").volume("disk").read(0, 4) == b"kept"
+
+    def test_one_damaged_block_is_less_of_a_loss_without_the_check(self, path: Path) -> None:
+        """What the message advises holds: looking changes nothing, and the plain opening loses one block."""
+        drive = path / "drives/0.img"
+        store = Store.open(path)
+        volume = store.tenant("contoso").volume("disk")
+        for lba in range(3):
+            volume.write(lba * BLOCK_SIZE, b"flushed")
+            volume.flush()
+        mba = mba_of(volume, 0)
+        crash(store)
+        with drive.open("r+b") as file:
+            file.seek(mba * BLOCK_SIZE)
+            file.write(b"rot")
+        before = drive.read_bytes()
+        with pytest.raises(LostWritesError, match=r"damaged there.*without check_flushed=True") as caught:
+            Store.open(path, check_flushed=True)
+        assert "read_only=True and accept_loss=True" in str(caught.value)
+        with Store.open(path, check_flushed=True, accept_loss=True, read_only=True) as left:
+            assert left.tenant("contoso").volume("disk").read(BLOCK_SIZE, 7) == bytes(7)
+        assert drive.read_bytes() == before
+        with Store.open(path) as again:
+            volume = again.tenant("contoso").volume("disk")
+            assert volume.read(BLOCK_SIZE, 7) == volume.read(2 * BLOCK_SIZE, 7) == b"flushed"
+            with pytest.raises(CorruptionError):
+                volume.read(0, 1)
 
     def test_an_old_copy_after_crashes(self, path: Path) -> None:
         """What an opening found is what the next one expects, also when no store was ever closed since."""

@@ -157,8 +157,9 @@ def _medium_error(status: int, fault: Any, doing: str) -> SeqstoreError | None:
     if status == lib.SQ_E_LOST:
         return LostWritesError(
             f"{doing}: the drive holds records up to {fault.lba}, and had reported those up to {fault.count}"
-            " as flushed: it lied, or is an old copy; open the store with accept_loss=True to go on without"
-            " them",
+            " as flushed: it lied, is damaged there, or is an old copy; copy the drive before anything else,"
+            " see what is left with read_only=True and accept_loss=True, and give up the rest with"
+            " accept_loss=True alone",
             last_sequence=fault.lba,
             flushed_sequence=fault.count,
         )
