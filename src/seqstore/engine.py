@@ -208,7 +208,9 @@ class Engine:
         return residue.residue_blocks, residue.moved_blocks, residue.oldest, residue.position
 
     def scrub(self, mba: int, count: int) -> tuple[int, NDArray[np.void]]:
-        """Read the live ones of `count` media blocks and verify them.
+        """Read the live ones of `count` media blocks and verify them, and the log's own.
+
+        Those of the log that the next opening depends on are read with the first block of their segment.
 
         Returns
         -------
@@ -217,10 +219,10 @@ class Engine:
         damaged : DAMAGE_DTYPE[n]
             Those that could not be read, or are not as they were written.
         """
-        damaged = np.empty(count, DAMAGE_DTYPE)
+        damaged = np.empty(count + self.medium.zone_blocks, DAMAGE_DTYPE)
         target = lend_array("struct sq_damage[]", damaged)
         damaged_out, read_out = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-        status = lib.sq_log_scrub(self.log, mba, count, count, target, damaged_out, read_out)
+        status = lib.sq_log_scrub(self.log, mba, count, len(damaged), target, damaged_out, read_out)
         self.require(status, f"scrub of {count} blocks from mba {mba}")
         return int(read_out[0]), damaged[: damaged_out[0]]
 

@@ -254,7 +254,7 @@ class OpenStore:
     ) -> ScrubReport | Scrub:
         """Read everything live and verify it. What is damaged is reported and counted, and stays as it is.
 
-        What the log has written for itself, summaries and checkpoints, is not read. Several scrubs may run.
+        So are the summaries and the checkpoint that the next opening depends on. Several scrubs may run.
 
         Parameters
         ----------

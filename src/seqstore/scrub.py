@@ -25,14 +25,14 @@ _LONGEST_SLEEP_NS = _NS // 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A live block that cannot be read, or is not as it was written.
+    """A live block, or one of the log's own, that cannot be read, or is not as it was written.
 
     Attributes
     ----------
     volume : int
-        Number of the volume or snapshot that owns it.
+        Number of the volume that it was written through; 0 for a block of the log.
     lba : int
-        Address in the volume.
+        Address in the volume; NO_ADDRESS for a block of the log.
     mba : int
         Address on the medium.
     reason : str

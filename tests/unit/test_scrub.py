@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from seqstore import (
+    NO_ADDRESS,
     CallsMedium,
     ClosedError,
     ConfigError,
@@ -19,6 +20,9 @@ from seqstore import (
     Tenant,
     Volume,
 )
+from seqstore.format import Kind, read_image
+from tests.crash.failing import FailingDrive, create
+from tests.durable import crash
 from tests.small import BLOCK_COUNT, BLOCK_SIZE, CAPACITY, SEGMENT_SIZE, mba_of, overwrite, write_tagged
 
 
@@ -187,3 +191,79 @@ def test_blocks_that_cannot_be_read() -> None:
         }
         assert "cannot be read: Input/output error" in report.damaged[0].reason
         calls.bad = set()
+
+
+class TestTheLogsOwn:
+    """What the next opening depends on is read too; nothing in use does, so that only a scrub can tell."""
+
+    @pytest.fixture
+    def drive(self) -> FailingDrive:
+        return FailingDrive()
+
+    @pytest.fixture
+    def durable_store(self, drive: FailingDrive) -> Iterator[Store]:
+        store = create(drive).store
+        volume = store.create_tenant("contoso").create_volume("disk", 40 * BLOCK_SIZE)
+        for version in range(12):
+            write_tagged(volume, range(30), version)
+            store.flush()
+        yield store
+        crash(store)
+
+    @staticmethod
+    def needed(drive: FailingDrive) -> dict[str, list[int]]:
+        """Say which blocks are summaries, and which pages, of segments that opening has to walk through."""
+        with read_image(drive.image()) as image:
+            checkpoint = image.recovered.checkpoint
+            assert checkpoint is not None
+            records = [record.summary for record in image.records() if record.status == "valid"]
+        walked = {record.segment for record in records if record.sequence >= checkpoint.sequence}
+        records = [record for record in records if record.segment in walked]
+        pages = [mba for record in records for entry, mba in record.placed() if entry.kind is Kind.CHECKPOINT]
+        return {"summaries": [record.mba for record in records], "pages": pages}
+
+    @pytest.mark.parametrize("what", ["summaries", "pages"])
+    @pytest.mark.parametrize("rate", [None, 100 * BLOCK_SIZE])
+    def test_each_is_found(
+        self, drive: FailingDrive, durable_store: Store, what: str, rate: int | None
+    ) -> None:
+        clean = durable_store.scrub()
+        assert clean.damaged == ()
+        blocks = self.needed(drive)
+        assert len(blocks[what]) >= 3
+        live = durable_store.stats().live_blocks
+        assert clean.blocks == live + len(blocks["summaries"]) + len(blocks["pages"])
+        for mba in blocks[what]:
+            drive.rot(mba, 8 * 200 + 1)
+            (damage,) = durable_store.scrub(rate=rate).damaged
+            assert damage == Damage(volume=0, lba=NO_ADDRESS, mba=mba, reason="is not as it was written")
+            drive.rot(mba, 8 * 200 + 1)
+        assert durable_store.scrub().damaged == ()
+        assert durable_store.stats().damaged_blocks == len(blocks[what])
+
+    def test_what_cannot_be_read(self, drive: FailingDrive, durable_store: Store) -> None:
+        blocks = self.needed(drive)
+        bad = {blocks["summaries"][0], blocks["pages"][-1]}
+        for mba in bad:
+            drive.bad_on_read(mba)
+        damaged = durable_store.scrub().damaged
+        assert bad <= {damage.mba for damage in damaged}
+        assert all("cannot be read" in damage.reason for damage in damaged if damage.mba in bad)
+
+    def test_all_of_a_segment_at_once(self, drive: FailingDrive, durable_store: Store) -> None:
+        """More damage than the step has blocks."""
+        blocks = self.needed(drive)
+        for mba in blocks["pages"]:
+            drive.rot(mba, 5)
+        damaged = durable_store.scrub(rate=BLOCK_SIZE * 20).damaged
+        assert [damage.mba for damage in damaged] == blocks["pages"]
+
+    def test_older_segments_are_left_out(self, drive: FailingDrive, durable_store: Store) -> None:
+        """Nothing depends on their summaries; the head will come round."""
+        needed = self.needed(drive)["summaries"]
+        with read_image(drive.image()) as image:
+            others = {record.summary.mba for record in image.records()} - {*needed}
+        assert others
+        for mba in others:
+            drive.rot(mba, 5)
+        assert durable_store.scrub().damaged == ()

@@ -1,11 +1,15 @@
-/* scrub.c: reads what is live and compares it with its checksums, in the order of the medium.
+/* scrub.c: reads what is live and compares it with its checksums, in the order of the medium; and of the
+ * log's own blocks those that the next opening depends on: the summaries, and pages of checkpoints, in
+ * segments with any record from the newest checkpoint on.
  *
  * The lock is given back between chunks. What the cleaner moves meanwhile from in front of the scrub to
- * behind it is met on the next pass.
+ * behind it is met on the next pass. The records of a segment are read together, when the scrub comes to its
+ * first block.
  */
 #include <stdlib.h>
 
 #include "internal.h"
+#include "recover.h"
 
 #define CHUNK_BLOCKS 1024u            /* of the ledger, in one hold of the lock */
 #define SPAN_BYTES ((size_t)256 << 10) /* read from the medium in one call, about */
@@ -36,6 +40,77 @@ static void report(const sq_log *log, struct scrub *scrub, uint64_t mba, int os_
         };
     scrub->damaged++;
 }
+
+/* ---- the log's own ---------------------------------------------------------------------------- */
+
+static void report_own(struct scrub *scrub, uint64_t mba, int os_error)
+{
+    if (scrub->damaged < scrub->capacity)
+        scrub->damage_out[scrub->damaged] =
+            (struct sq_damage){.lba = SQ_NO_ADDRESS, .mba = mba, .os_error = (uint64_t)os_error};
+    scrub->damaged++;
+}
+
+/* The blocks of a record that are pages of a checkpoint; its summary is the first block of the span. */
+static void check_pages(const sq_log *log, struct scrub *scrub, const struct sq_summary *summary)
+{
+    uint8_t *page = scrub->span + log->block_bytes;
+    uint64_t mba = summary->mba;
+    for (uint32_t i = 0; i < summary->entries; i++) {
+        struct sq_entry_fields entry = sq_summary_entry(scrub->span, i);
+        int os_error = 0;
+        mba += (uint64_t)sq_kind_has_block(entry.kind);
+        if (entry.kind != SQ_ENTRY_CHECKPOINT)
+            continue;
+        scrub->read_blocks++;
+        if (sq_medium_fetch(log->medium, mba, 1, page, &os_error) != SQ_OK ||
+            ~log->kernels->crc(sq_tag_crc(log, entry.volume, entry.lba), page, log->block_bytes) !=
+                entry.value)
+            report_own(scrub, mba, os_error);
+    }
+}
+
+static int is_own(const sq_log *log, uint64_t mba)
+{
+    return sq_entry_state(log->ledger[mba]) == SQ_SUMMARY && !sq_is_staged(log, mba);
+}
+
+/* Walks through the records of a segment. Behind a summary that is damaged it goes on with the next block
+ * that is one: what lies between them may be pages. */
+static void check_records(const sq_log *log, struct scrub *scrub, uint64_t mba)
+{
+    uint64_t end = mba + log->segment_blocks;
+    int is_lost = 0;
+    while (mba < end && (is_lost || is_own(log, mba))) {
+        struct sq_summary summary;
+        int os_error = 0, is_one = 0;
+        if (is_own(log, mba)) {
+            scrub->read_blocks++;
+            is_one = sq_medium_fetch(log->medium, mba, 1, scrub->span, &os_error) == SQ_OK &&
+                     sq_summary_parse(log, scrub->span, mba, &summary);
+        }
+        if (is_one)
+            check_pages(log, scrub, &summary);
+        else if (!is_lost)
+            report_own(scrub, mba, os_error);
+        mba += is_one ? 1 + (uint64_t)summary.blocks : 1;
+        is_lost = !is_one;
+    }
+}
+
+static void check_own(const sq_log *log, struct scrub *scrub, uint64_t mba, uint64_t end)
+{
+    const struct sq_durability *durable = &log->durable;
+    if (!durable->on || durable->checkpoint == 0)
+        return;
+    uint64_t segment = (mba + log->segment_blocks - 1) / log->segment_blocks;
+    for (; segment * log->segment_blocks < end; segment++)
+        if (log->segments[segment].state != SQ_SEGMENT_FREE &&
+            durable->newest[segment] >= durable->checkpoint)
+            check_records(log, scrub, segment * log->segment_blocks);
+}
+
+/* ---- what is live ------------------------------------------------------------------------------ */
 
 /* Checks neighbours that are all live. */
 static void check_run(const sq_log *log, struct scrub *scrub, uint64_t mba, uint32_t count)
@@ -76,6 +151,7 @@ static int check_range(sq_log *log, struct scrub *scrub, uint64_t mba, uint64_t 
         uint64_t chunk_end = end - mba < CHUNK_BLOCKS ? end : mba + CHUNK_BLOCKS;
         SQ_TRY(sq_lock_shared(log));
         check_chunk(log, scrub, mba, chunk_end);
+        check_own(log, scrub, mba, chunk_end);
         sq_unlock(log);
         mba = chunk_end;
     }
@@ -85,7 +161,7 @@ static int check_range(sq_log *log, struct scrub *scrub, uint64_t mba, uint64_t 
 /* What the scrub needs, while the log is known to be there. */
 static int prepare(sq_log *log, struct scrub *scrub, uint64_t mba, uint64_t count)
 {
-    size_t span_bytes = log->block_bytes < SPAN_BYTES ? SPAN_BYTES : log->block_bytes;
+    size_t span_bytes = SPAN_BYTES; /* four of the largest blocks */
     SQ_TRY(sq_lock_shared(log));
     int status = mba > log->block_count || count > log->block_count - mba ? SQ_E_BOUNDS
                  : log->tags != NULL                                     ? SQ_E_NO_PAYLOAD

@@ -32,7 +32,7 @@
 #define SQ_E_VERSION -16     /* a newer format. fault: count: its version */
 #define SQ_E_LOST -17        /* flushed records are missing. fault: lba: last there is, count: last flushed */
 #define SQ_E_READ_ONLY -18   /* a snapshot, or a log that was opened for reading */
-#define SQ_E_FAILED -19      /* a sync or a change failed half-way: no more changes until it is opened again */
+#define SQ_E_FAILED -19      /* a sync or half a change failed: no more of them until it is opened again */
 #define SQ_E_STALE -20       /* the medium is of another moment, or copy. fault: count: its last opening */
 #define SQ_E_DISOWNED -21    /* the process was forked from the one that opened the log */
 
@@ -305,8 +305,9 @@ int sq_log_segments(sq_log *log, uint64_t first, uint64_t count, struct sq_segme
 /* scope_id: a tenant's or volume's number; ignored for SQ_SCOPE_ALL. Knows deleted ones. */
 int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remanence *out);
 
-/* Reads the live blocks of [mba, mba + count) and compares them with their checksums. damage_out gets the
- * first capacity damaged ones, damaged_out how many there are. */
+/* Reads the live blocks of [mba, mba + count) and compares them with their checksums; and of segments that
+ * begin there what the next opening needs of the log's own (volume 0, lba SQ_NO_ADDRESS). damage_out gets
+ * the first capacity damaged ones, damaged_out how many there are. */
 int sq_log_scrub(sq_log *log, uint64_t mba, uint64_t count, uint64_t capacity, struct sq_damage *damage_out,
                  uint64_t *damaged_out, uint64_t *read_blocks_out);
 
