@@ -10,23 +10,9 @@
 #include "record.h"
 #include "recover.h"
 
-#define HINTS 8u /* records, or segments, that the medium is told of ahead of time */
+#define HINTS 8u /* segments that the medium is told of ahead of time */
 
 /* ---- from record to record -------------------------------------------------------------------- */
-
-/* The first header of at least that sequence. */
-static uint32_t find_index(const struct sq_scan *scan, uint64_t sequence)
-{
-    uint32_t low = 0, high = scan->header_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (scan->headers[middle].sequence < sequence)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
 
 /* Goes on to the record at mba, if it is the next. */
 static int step_to(struct sq_scan *scan, uint64_t mba, struct sq_summary *summary, uint8_t *fault_out)
@@ -47,7 +33,7 @@ int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fau
         return step_to(scan, mba, summary, fault_out);
     /* One that was left over from long ago may have the same number. */
     int status = SQ_E_NOT_FOUND;
-    for (uint32_t i = find_index(scan, sequence); status == SQ_E_NOT_FOUND && i < scan->header_count &&
+    for (uint32_t i = sq_scan_header(scan, sequence); status == SQ_E_NOT_FOUND && i < scan->header_count &&
                                                   scan->headers[i].sequence == sequence; i++)
         status = step_to(scan, (uint64_t)scan->headers[i].segment * log->segment_blocks, summary, fault_out);
     return status;
@@ -73,24 +59,21 @@ static int make_room(void **items_io, uint64_t *capacity_io, uint64_t used, uint
 
 static int add_link(struct sq_scan *scan, const struct sq_summary *summary, uint8_t fault)
 {
-    uint64_t used = SQ_HEAD_BYTES + (uint64_t)summary->entries * SQ_ENTRY_BYTES;
-    void *links = scan->links, *images = scan->images;
+    const struct sq_kept *kept = scan->found;
+    void *links = scan->links;
     int status = make_room(&links, &scan->link_capacity, scan->link_count, 1, sizeof *scan->links);
-    if (status == SQ_OK)
-        status = make_room(&images, &scan->image_capacity, scan->image_bytes, used, 1);
     scan->links = links;
-    scan->images = images;
-    if (status != SQ_OK)
-        return status;
-    memcpy(scan->images + scan->image_bytes, scan->record, used);
+    if (status == SQ_OK && kept == NULL)
+        kept = sq_reader_keep(&scan->reader, summary, fault);
+    if (status != SQ_OK || kept == NULL)
+        return SQ_E_NO_MEMORY;
     scan->links[scan->link_count++] = (struct sq_link){
         .summary = *summary,
-        .image = scan->image_bytes,
+        .image = kept->image,
         .void_from = summary->entries,
         .fault = fault,
-        .opens = summary->entries > 0 && sq_summary_entry(scan->record, 0).kind == SQ_ENTRY_OPENED,
+        .opens = summary->entries > 0 && sq_summary_entry(kept->image, 0).kind == SQ_ENTRY_OPENED,
     };
-    scan->image_bytes += used;
     return SQ_OK;
 }
 
@@ -112,18 +95,14 @@ static void hint_summaries(const struct sq_scan *scan, uint32_t header)
         sq_medium_hint(log->medium, first + at, 1);
 }
 
-/* The medium fetches what the walk will want next. From one record to the next that is one record more,
- * HINTS ahead of it; at the start, all up to there. */
-static void hint_ahead(const struct sq_scan *scan, const struct sq_summary *summary, int doubtful, int start)
+/* The medium fetches what the walk will want next: at a segment's first record the summaries of one segment
+ * more, HINTS ahead of it; at the start, all up to there. Where everything is read the system sees by itself
+ * that it is one block after the other, and hints only get in its way. */
+static void hint_ahead(const struct sq_scan *scan, const struct sq_summary *summary, int start)
 {
-    const sq_log *log = scan->log;
-    uint64_t record = log->record_blocks + 1, from = summary->mba + (start ? 0 : HINTS * record);
-    uint64_t count = start ? (HINTS + 1) * record : record;
-    if (doubtful && from < log->block_count)
-        sq_medium_hint(log->medium, from, count < log->block_count - from ? count : log->block_count - from);
-    if (doubtful || (summary->mba % log->segment_blocks != 0 && !start))
+    if (summary->mba % scan->log->segment_blocks != 0 && !start)
         return;
-    uint32_t header = find_index(scan, summary->sequence);
+    uint32_t header = sq_scan_header(scan, summary->sequence);
     for (uint32_t i = start ? 0 : HINTS; i <= HINTS; i++)
         hint_summaries(scan, header + i);
 }
@@ -153,10 +132,11 @@ static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
     uint8_t fault = SQ_LINK_WHOLE;
     int doubtful = is_doubtful(scan, candidate->sequence);
     int status = sq_scan_summary(scan, candidate->mba, &summary, doubtful ? &fault : NULL);
-    int was_doubtful = !doubtful;
+    int start = 1;
     while (status == SQ_OK) {
-        hint_ahead(scan, &summary, doubtful, doubtful != was_doubtful);
-        was_doubtful = doubtful;
+        if (!doubtful)
+            hint_ahead(scan, &summary, start);
+        start = 0;
         scan->report->verified_blocks += doubtful ? summary.blocks : 0;
         SQ_TRY(add_link(scan, &summary, fault));
         fault = SQ_LINK_WHOLE;
@@ -223,8 +203,7 @@ int sq_chain_list(struct sq_scan *scan, const struct sq_candidate *candidate)
     const struct sq_link *last = &scan->links[scan->link_count - 1];
     scan->last_sequence = last->summary.sequence;
     if (last->summary.entries > 0) {
-        const uint8_t *image = scan->images + last->image;
-        struct sq_entry_fields entry = sq_summary_entry(image, last->summary.entries - 1);
+        struct sq_entry_fields entry = sq_summary_entry(last->image, last->summary.entries - 1);
         scan->clean = entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.flags == SQ_FLAG_CLEAN;
     }
     return SQ_OK;

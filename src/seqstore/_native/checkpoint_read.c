@@ -39,9 +39,9 @@ static int take_page(const sq_log *log, struct reading *reading, const uint8_t *
 static int take_record(struct sq_scan *scan, const struct sq_summary *summary, uint64_t first_sequence,
                        struct reading *reading, int *done)
 {
-    const uint8_t *block = scan->record + scan->log->block_bytes;
+    const uint8_t *block = scan->reader.record + scan->log->block_bytes;
     for (uint32_t i = 0; i < summary->entries && !*done; i++) {
-        struct sq_entry_fields entry = sq_summary_entry(scan->record, i);
+        struct sq_entry_fields entry = sq_summary_entry(scan->reader.record, i);
         if (entry.kind == SQ_ENTRY_CHECKPOINT && entry.lba == reading->pages) {
             SQ_TRY(take_page(scan->log, reading, block));
             block += scan->log->block_bytes;

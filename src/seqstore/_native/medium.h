@@ -23,6 +23,7 @@ struct sq_medium_ops {
     int (*reset)(sq_medium *medium, uint64_t zone); /* NULL: nothing to do */
     int (*overwrite)(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data); /* or NULL */
     void (*destroy)(sq_medium *medium); /* frees the backend */
+    int is_parallel; /* several reads at once are done sooner than one after the other, in any order */
 };
 
 struct sq_medium {
@@ -84,6 +85,11 @@ int sq_medium_write(sq_medium *medium, uint64_t mba, uint64_t count, const uint8
 int sq_medium_fetch(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out,
                     int *os_error_out);
 int sq_medium_sync(sq_medium *medium, int *os_error_out);
+
+static inline int sq_medium_is_parallel(const sq_medium *medium)
+{
+    return medium->ops != NULL && medium->ops->is_parallel;
+}
 
 /* These blocks will be read soon: a medium that can begins to fetch them. */
 void sq_medium_hint(sq_medium *medium, uint64_t mba, uint64_t count);

@@ -219,6 +219,7 @@ static const struct sq_medium_ops file_ops = {
     .hint = file_hint,
     .overwrite = file_write,
     .destroy = file_destroy,
+    .is_parallel = 1,
 };
 
 /* What the kind of access needs. */

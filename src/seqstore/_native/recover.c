@@ -37,6 +37,7 @@ static int load_checkpoint(struct sq_scan *scan, struct sq_candidate *taken_out,
     if (status != SQ_OK)
         return status;
     fault_out->mba = taken_out->mba;
+    sq_ahead_start(scan); /* beside what follows, which reads nothing */
     status = sq_checkpoint_load(scan->log, stream, stream_bytes);
     free(stream);
     return status;
@@ -48,7 +49,7 @@ static int roll_forward(struct sq_scan *scan, struct sq_fault *fault_out)
     for (uint64_t i = 0; i < scan->link_count; i++) {
         const struct sq_link *link = &scan->links[i];
         fault_out->mba = link->summary.mba;
-        SQ_TRY(sq_replay(scan->log, scan->images + link->image, link));
+        SQ_TRY(sq_replay(scan->log, link));
     }
     scan->report->records = scan->link_count;
     return SQ_OK;
@@ -118,6 +119,7 @@ static int recover(struct sq_scan *scan, const struct sq_log_options *options, s
     SQ_TRY(sq_scan_headers(scan));
     SQ_TRY(load_checkpoint(scan, &taken, fault_out));
     log->durable.opened_position = log->stats.position;
+    sq_ahead_finish(scan);
     SQ_TRY(sq_chain_list(scan, &taken));
     SQ_TRY(check_loss(scan, options, fault_out));
     SQ_TRY(roll_forward(scan, fault_out));

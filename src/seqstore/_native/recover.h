@@ -1,7 +1,9 @@
 /* recover.h: what the parts of recovery offer to each other.
  *
  *   summary.c           one summary block: is it one, and what does it say
- *   scan.c              reading summaries and records, the segments' headers
+ *   reader.c            reading records, and keeping what their summaries say
+ *   scan.c              the segments' headers, and the checkpoints that they name
+ *   crew.c ahead.c      several threads; with them, what has to be rolled forward is read early
  *   chain.c             the chain of records: how far it goes, and what of it counts
  *   checkpoint_read.c   a checkpoint's stream, page by page
  *   checkpoint_load.c   the state from a checkpoint
@@ -33,10 +35,18 @@ struct sq_summary {
 /* Why a record's data blocks are not what its entries say. */
 enum sq_link_fault { SQ_LINK_WHOLE = 0, SQ_LINK_TORN = 1, SQ_LINK_UNREADABLE = 2 };
 
+/* A record of which replay needs nothing more to be read. */
+struct sq_kept {
+    struct sq_kept *next; /* in a list of those that were read ahead */
+    struct sq_summary summary;
+    uint8_t fault;   /* enum sq_link_fault, if it was read as a whole */
+    uint8_t image[]; /* the used part of the summary block */
+};
+
 /* A record of the chain that is rolled forward. */
 struct sq_link {
     struct sq_summary summary;
-    uint64_t image;     /* where its summary begins in the scan's images */
+    const uint8_t *image;
     uint32_t void_from; /* entries from here on that the cleaner did not make have no effect */
     uint8_t fault;      /* enum sq_link_fault, for those that were read as a whole */
     uint8_t opens;      /* it is the first after an opening */
@@ -53,11 +63,34 @@ struct sq_candidate {
     uint32_t mba;
 };
 
-struct sq_scan {
-    sq_log *log;
-    uint8_t *record; /* the summary read last, and blocks behind it */
+/* Where a thread reads records into. */
+struct sq_reader {
+    const sq_log *log;
+    uint8_t *memory;
+    uint32_t room_blocks;
+    uint8_t *record; /* within memory: the summary read last, and blocks behind it */
     uint64_t record_mba;
     uint32_t record_count;
+    uint64_t read_blocks;
+    int os_error; /* of the last read that failed */
+    struct sq_chunk *chunk; /* memory of what was kept */
+};
+
+/* Threads beside the caller's; on more than a few a drive is no faster. */
+#define SQ_CREW_MOST 3u
+
+struct sq_crew {
+    pthread_t threads[SQ_CREW_MOST];
+    uint32_t count;
+};
+
+struct sq_scan {
+    sq_log *log;
+    struct sq_reader reader;
+    uint8_t *record; /* the reader's memory, record_blocks + 1 blocks, for others too */
+    struct sq_ahead *ahead; /* or NULL */
+    struct sq_kept *kept;   /* what was read ahead and not yet asked for */
+    const struct sq_kept *found; /* the summary asked for last, if it is one of these; else NULL */
     struct sq_header *headers; /* ascending by sequence */
     uint32_t header_count;
     struct sq_candidate *candidates; /* checkpoints, the newest first */
@@ -65,9 +98,6 @@ struct sq_scan {
     struct sq_link *links;
     uint64_t link_count;
     uint64_t link_capacity;
-    uint8_t *images; /* the used parts of the links' summaries */
-    uint64_t image_bytes;
-    uint64_t image_capacity;
     uint64_t verified;      /* records up to this one were read as a whole, with their checkpoint */
     int accept_loss;        /* what cannot be read counts as not there */
     int check_flushed;      /* the medium's syncs are not believed */
@@ -79,7 +109,8 @@ struct sq_scan {
     int clean;              /* the last record closes the log */
     int unreadable;         /* some summary could not be read; an errno, and where */
     uint64_t unreadable_mba;
-    uint64_t found_drive;   /* identity in a summary that is whole but of another drive */
+    uint64_t found_drive;   /* identity in the last header of another drive, and where */
+    uint64_t found_mba;
     uint32_t found_version; /* newest that was seen */
     struct sq_recovery *report;
 };
@@ -93,16 +124,41 @@ struct sq_entry_fields sq_summary_entry(const uint8_t *block, uint32_t index);
 /* Has an entry of that kind a block behind the summary? */
 int sq_kind_has_block(uint8_t kind);
 
+/* ---- reader.c ------------------------------------------------------------------------------- */
+
+/* A reader of so many blocks at once, a record's at least unless it reads summaries alone. What was
+ * initialised is to be freed, also on failure. */
+int sq_reader_init(struct sq_reader *reader, const sq_log *log, uint32_t room_blocks);
+void sq_reader_free(struct sq_reader *reader);
+
+/* Reads the summary at mba into reader->record; SQ_E_NOT_FOUND if there is none, SQ_E_IO if it cannot be
+ * read. With fault_out it reads the data blocks too and says whether they are as the entries say. */
+int sq_reader_summary(struct sq_reader *reader, uint64_t mba, struct sq_summary *out, uint8_t *fault_out);
+
+/* Keeps the record that was read, until the reader is freed; NULL when memory is short. */
+struct sq_kept *sq_reader_keep(struct sq_reader *reader, const struct sq_summary *summary, uint8_t fault);
+
+/* ---- crew.c --------------------------------------------------------------------------------- */
+
+/* Others begin to do the same work on the same context, as many as there are processors for. The caller
+ * does it too, and then joins them. */
+void sq_crew_start(struct sq_crew *crew, void *(*work)(void *context), void *context);
+void sq_crew_join(struct sq_crew *crew);
+
+/* ---- ahead.c -------------------------------------------------------------------------------- */
+
+/* With the headers and the checkpoint read: begins to read what has to be rolled forward as a whole, where
+ * the medium gains by it. Finish waits for it; what was found is at scan->kept. */
+void sq_ahead_start(struct sq_scan *scan);
+void sq_ahead_finish(struct sq_scan *scan);
+void sq_ahead_free(struct sq_scan *scan);
+
 /* ---- scan.c --------------------------------------------------------------------------------- */
 
 int sq_scan_init(struct sq_scan *scan, sq_log *log, struct sq_recovery *report);
 void sq_scan_free(struct sq_scan *scan);
 
-/* Reads blocks, and counts them. */
-int sq_scan_fetch(struct sq_scan *scan, uint64_t mba, uint64_t count, uint8_t *data_out);
-
-/* Reads the summary at mba into scan->record; SQ_E_NOT_FOUND if there is none, SQ_E_IO if it cannot be
- * read. With fault_out it reads the data blocks too and says whether they are as the entries say. */
+/* The summary at mba, as of sq_reader_summary, read now or found among what was read ahead. */
 int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out);
 
 /* SQ_E_IO, with the place of what could not be read. */
@@ -110,6 +166,9 @@ int sq_scan_unreadable(const struct sq_scan *scan);
 
 /* Reads all headers, and finds the checkpoints that there may be. */
 int sq_scan_headers(struct sq_scan *scan);
+
+/* Index of the first header of at least that sequence. */
+uint32_t sq_scan_header(const struct sq_scan *scan, uint64_t sequence);
 
 /* ---- chain.c -------------------------------------------------------------------------------- */
 
@@ -128,8 +187,8 @@ int sq_checkpoint_read(struct sq_scan *scan, const struct sq_candidate *candidat
 
 /* ---- replay.c ------------------------------------------------------------------------------- */
 
-/* The record of the link, whose summary begins at image, happens to the log. */
-int sq_replay(sq_log *log, const uint8_t *image, const struct sq_link *link);
+/* The record of the link happens to the log. */
+int sq_replay(sq_log *log, const struct sq_link *link);
 
 /* ---- aftermath.c ----------------------------------------------------------------------------- */
 

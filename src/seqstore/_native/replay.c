@@ -184,13 +184,13 @@ static int replay_entry(sq_log *log, const struct sq_entry_fields *entry, uint32
     }
 }
 
-int sq_replay(sq_log *log, const uint8_t *image, const struct sq_link *link)
+int sq_replay(sq_log *log, const struct sq_link *link)
 {
     const struct sq_summary *summary = &link->summary;
     SQ_TRY(take_place(log, summary));
     uint32_t mba = summary->mba + 1;
     for (uint32_t i = 0; i < summary->entries; i++) {
-        struct sq_entry_fields entry = sq_summary_entry(image, i);
+        struct sq_entry_fields entry = sq_summary_entry(link->image, i);
         SQ_TRY(replay_entry(log, &entry, mba, i >= link->void_from));
         mba += (uint32_t)sq_kind_has_block(entry.kind);
     }

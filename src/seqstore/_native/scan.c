@@ -7,104 +7,33 @@
 #include <stdlib.h>
 
 #include "bytes.h"
+#include "medium.h"
 #include "record.h"
 #include "recover.h"
 
-#define HINT_SEGMENTS 1024u
+/* Headers that a thread reads at once, and the medium is told of first. */
+#define HINT_SEGMENTS 512u
 
 int sq_scan_init(struct sq_scan *scan, sq_log *log, struct sq_recovery *report)
 {
     *scan = (struct sq_scan){.log = log, .report = report};
-    scan->record = sq_buffer(((size_t)log->record_blocks + 1) << log->block_shift);
     scan->headers = calloc(log->segment_count, sizeof *scan->headers);
-    return scan->record == NULL || scan->headers == NULL ? SQ_E_NO_MEMORY : SQ_OK;
+    SQ_TRY(sq_reader_init(&scan->reader, log, log->record_blocks + 1));
+    scan->record = scan->reader.memory;
+    return scan->headers == NULL ? SQ_E_NO_MEMORY : SQ_OK;
 }
 
 void sq_scan_free(struct sq_scan *scan)
 {
-    if (scan->record != NULL)
-        sq_wipe(scan->record, ((size_t)scan->log->record_blocks + 1) << scan->log->block_shift);
-    free(scan->record);
+    sq_ahead_free(scan);
+    scan->report->read_blocks += scan->reader.read_blocks;
+    sq_reader_free(&scan->reader);
     free(scan->headers);
     free(scan->candidates);
     free(scan->links);
-    free(scan->images);
 }
 
-int sq_scan_fetch(struct sq_scan *scan, uint64_t mba, uint64_t count, uint8_t *data_out)
-{
-    scan->report->read_blocks += count;
-    return sq_medium_fetch(scan->log->medium, mba, count, data_out, &scan->log->durable.os_error);
-}
-
-/* What a summary that is not this drive's may be: of another drive, or of a later format. */
-static void look_closer(struct sq_scan *scan)
-{
-    if (memcmp(scan->record + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 7) != 0)
-        return;
-    uint32_t version = sq_get_u16(scan->record + SQ_AT_VERSION);
-    if (version > SQ_RECORD_VERSION && version > scan->found_version)
-        scan->found_version = version;
-    if (sq_get_u64(scan->record + SQ_AT_DRIVE) != scan->log->drive)
-        scan->found_drive = sq_get_u64(scan->record + SQ_AT_DRIVE);
-}
-
-/* Are the data blocks of the record as its entries say? */
-static int blocks_are_right(const struct sq_scan *scan, const struct sq_summary *summary)
-{
-    const sq_log *log = scan->log;
-    const uint8_t *block = scan->record + log->block_bytes;
-    for (uint32_t i = 0; i < summary->entries; i++) {
-        struct sq_entry_fields entry = sq_summary_entry(scan->record, i);
-        if (!sq_kind_has_block(entry.kind))
-            continue;
-        uint32_t state = sq_tag_crc(log, entry.volume, entry.lba);
-        if (~log->kernels->crc(state, block, log->block_bytes) != entry.value)
-            return 0;
-        block += log->block_bytes;
-    }
-    return 1;
-}
-
-/* Blocks from mba on into scan->record: those that were read before, or else, if whole is set, as many as a
- * record can have, before it is known how many it has: records that follow each other are read in one go. */
-static int fetch_record(struct sq_scan *scan, uint64_t mba, int whole)
-{
-    const sq_log *log = scan->log;
-    uint64_t behind = mba - scan->record_mba;
-    uint32_t left = log->segment_blocks - (uint32_t)(mba % log->segment_blocks);
-    if (mba >= scan->record_mba && behind < scan->record_count) {
-        scan->record_count -= (uint32_t)behind;
-        if (behind != 0)
-            memmove(scan->record, scan->record + (behind << log->block_shift),
-                    (size_t)scan->record_count << log->block_shift);
-        scan->record_mba = mba;
-        return SQ_OK;
-    }
-    scan->record_mba = mba;
-    scan->record_count = !whole ? 1 : left < log->record_blocks + 1 ? left : log->record_blocks + 1;
-    int status = sq_scan_fetch(scan, mba, scan->record_count, scan->record);
-    if (status != SQ_OK && scan->record_count > 1) {
-        scan->record_count = 1; /* a bad block may lie in the record, or behind it */
-        status = sq_scan_fetch(scan, mba, 1, scan->record);
-    }
-    if (status != SQ_OK)
-        scan->record_count = 0;
-    return status;
-}
-
-/* The data blocks of the record whose summary is in scan->record. */
-static int fetch_blocks(struct sq_scan *scan, const struct sq_summary *summary)
-{
-    uint32_t have = scan->record_count, needed = 1 + summary->blocks;
-    if (have >= needed)
-        return SQ_OK;
-    scan->record_count = 1;
-    SQ_TRY(sq_scan_fetch(scan, summary->mba + have, needed - have,
-                         scan->record + ((size_t)have << scan->log->block_shift)));
-    scan->record_count = needed;
-    return SQ_OK;
-}
+/* ---- what any summary says about the whole log ------------------------------------------------- */
 
 static void take_marks(struct sq_scan *scan, const struct sq_summary *summary)
 {
@@ -116,24 +45,48 @@ static void take_marks(struct sq_scan *scan, const struct sq_summary *summary)
         scan->window = summary->window;
 }
 
+/* What a summary that is not this drive's may be: of another drive, or of a later format. */
+static void look_closer(struct sq_scan *scan, uint64_t mba)
+{
+    const uint8_t *block = scan->reader.record;
+    if (memcmp(block + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 7) != 0)
+        return;
+    uint32_t version = sq_get_u16(block + SQ_AT_VERSION);
+    if (version > SQ_RECORD_VERSION && version > scan->found_version)
+        scan->found_version = version;
+    if (sq_get_u64(block + SQ_AT_DRIVE) != scan->log->drive) {
+        scan->found_drive = sq_get_u64(block + SQ_AT_DRIVE);
+        scan->found_mba = mba;
+    }
+}
+
+static int read_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out)
+{
+    int status = sq_reader_summary(&scan->reader, mba, out, fault_out);
+    if (status == SQ_OK)
+        take_marks(scan, out);
+    if (status == SQ_E_IO) {
+        scan->unreadable = scan->reader.os_error;
+        scan->unreadable_mba = mba;
+    }
+    return status;
+}
+
 int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, uint8_t *fault_out)
 {
-    int status = fetch_record(scan, mba, fault_out != NULL);
-    if (status != SQ_OK) {
-        scan->unreadable = scan->log->durable.os_error;
-        scan->unreadable_mba = mba;
-        return SQ_E_IO;
-    }
-    if (!sq_summary_parse(scan->log, scan->record, mba, out))
-        return SQ_E_NOT_FOUND;
-    take_marks(scan, out);
-    if (fault_out == NULL)
+    scan->found = NULL;
+    if (scan->kept != NULL && scan->kept->summary.mba == mba) {
+        scan->found = scan->kept;
+        scan->kept = scan->kept->next;
+        *out = scan->found->summary;
+        if (fault_out != NULL)
+            *fault_out = scan->found->fault;
+        take_marks(scan, out);
         return SQ_OK;
-    status = fetch_blocks(scan, out);
-    *fault_out = status != SQ_OK                 ? SQ_LINK_UNREADABLE
-                 : blocks_are_right(scan, out) ? SQ_LINK_WHOLE
-                                               : SQ_LINK_TORN;
-    return SQ_OK;
+    }
+    int status = read_summary(scan, mba, out, fault_out);
+    scan->log->durable.os_error = scan->reader.os_error;
+    return status;
 }
 
 int sq_scan_unreadable(const struct sq_scan *scan)
@@ -177,7 +130,7 @@ static void walk_newest(struct sq_scan *scan)
             return;
         add_candidate(scan, summary.checkpoint, summary.checkpoint_mba);
         for (uint32_t i = 0; i < summary.entries; i++) {
-            struct sq_entry_fields entry = sq_summary_entry(scan->record, i);
+            struct sq_entry_fields entry = sq_summary_entry(scan->reader.record, i);
             /* What came before a checkpoint was safe before it began. */
             if (entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.lba <= summary.sequence &&
                 summary.flushed + 1 >= entry.lba) {
@@ -189,31 +142,106 @@ static void walk_newest(struct sq_scan *scan)
 }
 
 /* Headers lie far apart: the medium can look for many of them at once. */
-static void hint_headers(const struct sq_scan *scan, uint32_t first)
+static void hint_headers(const sq_log *log, uint32_t first, uint32_t end)
 {
-    const sq_log *log = scan->log;
-    for (uint32_t i = first; i < log->segment_count && i - first < HINT_SEGMENTS; i++)
-        sq_medium_hint(log->medium, (uint64_t)i * log->segment_blocks, 1);
+    for (uint32_t segment = first; segment < end; segment++)
+        sq_medium_hint(log->medium, (uint64_t)segment * log->segment_blocks, 1);
+}
+
+/* What several threads have to know who read the headers of one log. */
+struct headers {
+    struct sq_scan *scan;
+    struct sq_candidate *candidates; /* by segment, as scan->headers; 0 as a sequence: none */
+    pthread_mutex_t mutex;           /* of the scan's marks */
+    uint32_t next;                   /* segment that no thread has taken yet; atomic */
+    int status;
+};
+
+/* What a thread met is as if the scan had met it, segment after segment. */
+static void merge(struct sq_scan *scan, const struct sq_scan *part)
+{
+    take_marks(scan, &(struct sq_summary){
+                         .flushed = part->flushed, .sequence = part->highest, .window = part->window});
+    if (part->unreadable != 0 && (scan->unreadable == 0 || part->unreadable_mba > scan->unreadable_mba)) {
+        scan->unreadable = part->unreadable;
+        scan->unreadable_mba = part->unreadable_mba;
+    }
+    if (part->found_mba >= scan->found_mba && part->found_drive != 0) {
+        scan->found_drive = part->found_drive;
+        scan->found_mba = part->found_mba;
+    }
+    if (part->found_version > scan->found_version)
+        scan->found_version = part->found_version;
+    scan->reader.read_blocks += part->reader.read_blocks;
+}
+
+static void read_header(struct sq_scan *part, const struct headers *headers, uint32_t segment)
+{
+    struct sq_summary summary;
+    uint64_t mba = (uint64_t)segment * part->log->segment_blocks;
+    int status = read_summary(part, mba, &summary, NULL);
+    if (status == SQ_E_NOT_FOUND)
+        look_closer(part, mba);
+    if (status != SQ_OK)
+        return;
+    headers->scan->headers[segment] = (struct sq_header){.sequence = summary.sequence, .segment = segment};
+    headers->candidates[segment] =
+        (struct sq_candidate){.sequence = summary.checkpoint, .mba = summary.checkpoint_mba};
+}
+
+static void *read_headers(void *context)
+{
+    struct headers *headers = context;
+    sq_log *log = headers->scan->log;
+    struct sq_scan part = {.log = log};
+    int status = sq_reader_init(&part.reader, log, 1);
+    while (status == SQ_OK) {
+        uint32_t first = __atomic_fetch_add(&headers->next, HINT_SEGMENTS, __ATOMIC_RELAXED);
+        if (first >= log->segment_count)
+            break;
+        uint32_t left = log->segment_count - first;
+        uint32_t end = first + (left < HINT_SEGMENTS ? left : HINT_SEGMENTS);
+        hint_headers(log, first, end);
+        for (uint32_t segment = first; segment < end; segment++)
+            read_header(&part, headers, segment);
+    }
+    pthread_mutex_lock(&headers->mutex);
+    merge(headers->scan, &part);
+    if (status != SQ_OK)
+        headers->status = status;
+    pthread_mutex_unlock(&headers->mutex);
+    sq_reader_free(&part.reader);
+    return NULL;
+}
+
+/* The headers by segment, and the checkpoints that they name. */
+static int gather_headers(struct sq_scan *scan, struct sq_candidate *candidates)
+{
+    struct headers headers = {.scan = scan, .candidates = candidates};
+    struct sq_crew crew = {0};
+    pthread_mutex_init(&headers.mutex, NULL);
+    if (sq_medium_is_parallel(scan->log->medium) && scan->log->segment_count > HINT_SEGMENTS)
+        sq_crew_start(&crew, read_headers, &headers);
+    read_headers(&headers);
+    sq_crew_join(&crew);
+    pthread_mutex_destroy(&headers.mutex);
+    return headers.status;
 }
 
 int sq_scan_headers(struct sq_scan *scan)
 {
-    const sq_log *log = scan->log;
-    struct sq_summary summary;
-    uint64_t most = log->segment_count + 2 * (uint64_t)log->segment_blocks;
+    uint32_t segments = scan->log->segment_count;
+    uint64_t most = segments + 2 * (uint64_t)scan->log->segment_blocks;
     scan->candidates = calloc(most, sizeof *scan->candidates);
     if (scan->candidates == NULL)
         return SQ_E_NO_MEMORY;
-    for (uint32_t segment = 0; segment < log->segment_count; segment++) {
-        if (segment % HINT_SEGMENTS == 0)
-            hint_headers(scan, segment);
-        if (sq_scan_summary(scan, (uint64_t)segment * log->segment_blocks, &summary, NULL) != SQ_OK) {
-            look_closer(scan);
+    SQ_TRY(gather_headers(scan, scan->candidates));
+    for (uint32_t segment = 0; segment < segments; segment++) {
+        if (scan->headers[segment].sequence == 0)
             continue;
-        }
-        scan->headers[scan->header_count++] =
-            (struct sq_header){.sequence = summary.sequence, .segment = segment};
-        add_candidate(scan, summary.checkpoint, summary.checkpoint_mba);
+        /* Neither list overtakes the segment. */
+        scan->headers[scan->header_count++] = scan->headers[segment];
+        add_candidate(scan, scan->candidates[segment].sequence, scan->candidates[segment].mba);
     }
     if (scan->header_count == 0)
         return SQ_OK;
@@ -226,4 +254,17 @@ int sq_scan_headers(struct sq_scan *scan)
             scan->candidates[kept++] = scan->candidates[i];
     scan->candidate_count = kept;
     return SQ_OK;
+}
+
+uint32_t sq_scan_header(const struct sq_scan *scan, uint64_t sequence)
+{
+    uint32_t low = 0, high = scan->header_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (scan->headers[middle].sequence < sequence)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
