@@ -152,6 +152,7 @@ static struct sq_ahead *make(const struct sq_scan *scan, uint64_t doubtful_from)
         const struct sq_header *header = &scan->headers[first + i];
         ahead->pieces[i].mba = (uint64_t)header->segment * scan->log->segment_blocks;
         ahead->pieces[i].sequence = header->sequence;
+        sq_medium_stream(scan->log->medium, ahead->pieces[i].mba, scan->log->segment_blocks);
     }
     pthread_mutex_init(&ahead->mutex, NULL);
     pthread_cond_init(&ahead->changed, NULL);

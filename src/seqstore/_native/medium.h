@@ -20,6 +20,7 @@ struct sq_medium_ops {
     int (*read)(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out);
     int (*sync)(sq_medium *medium);
     void (*hint)(sq_medium *medium, uint64_t mba, uint64_t count); /* or NULL */
+    void (*stream)(sq_medium *medium, uint64_t mba, uint64_t count); /* or NULL */
     int (*reset)(sq_medium *medium, uint64_t zone); /* NULL: nothing to do */
     int (*overwrite)(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data); /* or NULL */
     void (*destroy)(sq_medium *medium); /* frees the backend */
@@ -85,6 +86,13 @@ int sq_medium_write(sq_medium *medium, uint64_t mba, uint64_t count, const uint8
 int sq_medium_fetch(sq_medium *medium, uint64_t mba, uint64_t count, uint8_t *data_out,
                     int *os_error_out);
 int sq_medium_sync(sq_medium *medium, int *os_error_out);
+
+/* All of these blocks will be read, one after the other: they are better fetched together. */
+static inline void sq_medium_stream(sq_medium *medium, uint64_t mba, uint64_t count)
+{
+    if (medium->ops != NULL && medium->ops->stream != NULL)
+        medium->ops->stream(medium, mba, count);
+}
 
 static inline int sq_medium_is_parallel(const sq_medium *medium)
 {
