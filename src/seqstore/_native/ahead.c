@@ -3,8 +3,8 @@
  * The headers say in which order segments were written, so that the chain of records need not be walked to
  * know what has to be read. What is found here is kept for the walk (chain.c), which follows the same chain
  * and reads for itself what is not there: whatever goes wrong here only makes it slower.
- * Invariants: pieces before `linked` are done and continue each other; what is read lies within APART
- * segments of those, so that where the chain breaks little is read that is not part of it.
+ * Invariants: pieces before `linked` are done and continue each other; what is read lies within
+ * `apart` segments of those, so that where the chain breaks little is read that is not part of it.
  * Lock: ahead->mutex, for everything but the piece that a thread has claimed and its own reader.
  */
 #include <stdlib.h>
@@ -12,7 +12,9 @@
 #include "medium.h"
 #include "recover.h"
 
-#define APART (2 * (SQ_CREW_MOST + 1))
+/* How far apart threads may get: enough that none has to wait for one that the system set aside. */
+#define APART_BYTES ((uint64_t)64 << 20)
+#define APART_LEAST (2 * (SQ_CREW_MOST + 1))
 #define READ_BYTES ((size_t)1 << 20) /* at once; more is not faster */
 
 /* A segment: what its records say. */
@@ -38,6 +40,7 @@ struct sq_ahead {
     uint32_t count;
     uint32_t claimed;
     uint32_t linked;
+    uint32_t apart;
     int stopped;
     uint64_t doubtful_from; /* records from here on are read as a whole */
     struct sq_reader readers[SQ_CREW_MOST + 1];
@@ -103,7 +106,7 @@ static void link_pieces(struct sq_ahead *ahead)
 /* With the mutex held: the next piece to read, or NULL when there is no more to do. */
 static struct piece *claim(struct sq_ahead *ahead)
 {
-    while (!ahead->stopped && ahead->claimed < ahead->count && ahead->claimed >= ahead->linked + APART)
+    while (!ahead->stopped && ahead->claimed < ahead->count && ahead->claimed >= ahead->linked + ahead->apart)
         pthread_cond_wait(&ahead->changed, &ahead->mutex);
     if (ahead->stopped || ahead->claimed == ahead->count)
         return NULL;
@@ -141,8 +144,13 @@ static struct sq_ahead *make(const struct sq_scan *scan, uint64_t doubtful_from)
     struct sq_ahead *ahead = scan->header_count - first < 2 ? NULL : calloc(1, sizeof *ahead);
     if (ahead == NULL)
         return NULL;
-    *ahead = (struct sq_ahead){.log = scan->log, .count = scan->header_count - first,
-                               .doubtful_from = doubtful_from};
+    uint64_t apart = APART_BYTES / ((uint64_t)scan->log->segment_blocks << scan->log->block_shift);
+    *ahead = (struct sq_ahead){
+        .log = scan->log,
+        .count = scan->header_count - first,
+        .apart = apart < APART_LEAST ? APART_LEAST : (uint32_t)apart,
+        .doubtful_from = doubtful_from,
+    };
     ahead->pieces = calloc(ahead->count, sizeof *ahead->pieces);
     if (ahead->pieces == NULL) {
         free(ahead);
