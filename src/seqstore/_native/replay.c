@@ -96,6 +96,50 @@ static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_
     return SQ_OK;
 }
 
+/* Entries from index on that write consecutive blocks of a volume: how many, a batch at most. Where blocks
+ * may hide others below them each comes at its own time. */
+static uint32_t run_length(sq_log *log, const struct sq_link *link, uint32_t index, uint32_t end)
+{
+    struct sq_entry_fields first = sq_summary_entry(link->image, index);
+    const struct sq_layer *layer = first.kind == SQ_ENTRY_DATA ? find_layer(log, first.volume) : NULL;
+    uint32_t count = 0;
+    if (layer == NULL || layer->parent != NULL)
+        return 0;
+    for (end = end - index < SQ_BATCH ? end : index + SQ_BATCH; index < end; index++, count++) {
+        struct sq_entry_fields entry = sq_summary_entry(link->image, index);
+        if (entry.kind != SQ_ENTRY_DATA || entry.flags != 0 || entry.volume != first.volume ||
+            entry.lba != first.lba + count)
+            break;
+    }
+    return count;
+}
+
+/* What replay_data does for each of them, with one look-up. */
+static int replay_run(sq_log *log, const struct sq_link *link, uint32_t index, uint32_t count, uint32_t mba)
+{
+    struct sq_entry_fields first = sq_summary_entry(link->image, index);
+    struct sq_layer *layer = find_layer(log, first.volume);
+    uint64_t position = log->stats.position;
+    uint32_t old[SQ_BATCH];
+    if (!may_write(log, layer, first.lba, count))
+        return SQ_E_FORMAT;
+    SQ_TRY(sq_layer_reserve(log, layer, first.lba + count, (uint64_t)1 << SQ_VALUE_BITS));
+    for (uint32_t i = 0; i < count; i++) {
+        SQ_TRY(sq_block_claim(log, mba + i, sq_entry(SQ_LIVE, layer->slot, first.lba + i)));
+        log->checksums[mba + i] = sq_summary_entry(link->image, index + i).value;
+    }
+    log->segments[sq_segment_of(log, mba)].live_blocks += count;
+    log->stats.live_blocks += count;
+    sq_map_put_run(&layer->map, first.lba, count, mba, old);
+    for (uint32_t i = 0; i < count; i++)
+        if (old[i] != SQ_UNMAPPED) {
+            log->stats.position = position + i + 1; /* the time of each death */
+            sq_block_dies(log, old[i], layer, SQ_DEAD);
+        }
+    log->stats.position = position + count;
+    return SQ_OK;
+}
+
 static int replay_trim(sq_log *log, const struct sq_entry_fields *entry)
 {
     struct sq_layer *layer = find_layer(log, entry->volume);
@@ -189,10 +233,18 @@ int sq_replay(sq_log *log, const struct sq_link *link)
     const struct sq_summary *summary = &link->summary;
     SQ_TRY(take_place(log, summary));
     uint32_t mba = summary->mba + 1;
-    for (uint32_t i = 0; i < summary->entries; i++) {
+    for (uint32_t i = 0; i < summary->entries;) {
+        uint32_t run = i < link->void_from ? run_length(log, link, i, link->void_from) : 0;
+        if (run > 1) {
+            SQ_TRY(replay_run(log, link, i, run, mba));
+            mba += run;
+            i += run;
+            continue;
+        }
         struct sq_entry_fields entry = sq_summary_entry(link->image, i);
         SQ_TRY(replay_entry(log, &entry, mba, i >= link->void_from));
         mba += (uint32_t)sq_kind_has_block(entry.kind);
+        i++;
     }
     log->open_blocks += 1 + summary->blocks;
     log->record.sequence = summary->sequence;
