@@ -6,6 +6,7 @@ be repeated; the tables also say how long it takes with what it puts right on th
 
 from __future__ import annotations
 
+import mmap
 import os
 import statistics
 import time
@@ -80,7 +81,7 @@ class Tail:
         assert report["verified_blocks"] + report["records"] > 0.98 * self.blocks
         return Timed(amount=self.blocks * BLOCK, seconds=seconds)
 
-    def read(self, prepare: Callable[[Path], None], buffer: bytearray) -> Timed:
+    def read(self, prepare: Callable[[Path], None], buffer: mmap.mmap) -> Timed:
         """Read the same blocks, 1 MiB at a time."""
         prepare(self.log.file)
         start, length = self.start * BLOCK, self.blocks * BLOCK
@@ -99,7 +100,7 @@ def tail(scratch: Path, small: bool) -> Iterator[Tail]:
 @pytest.mark.parametrize(("cache", "prepare"), CACHES)
 def test_speed(side_by_side: Session, tail: Tail, cache: str, prepare: Callable[[Path], None]) -> None:
     """The tail is counted; what else recovery reads and does is in its time."""
-    buffer = bytearray(MIB)
+    buffer = mmap.mmap(-1, MIB)  # aligned: the system copies twice as fast than to where a bytearray begins
     tail_mib = tail.blocks * BLOCK // MIB
     result = Result(
         question=f"recovery, {tail_mib} MiB not flushed, {cache}", unit="GB/s", ours="recovery",

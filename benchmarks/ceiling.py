@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import mmap
 import os
 import tempfile
 import time
@@ -138,7 +139,7 @@ def write_steps(file: int, data: bytes, steps: int, sync_every: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
-def read_steps(file: int, offset: int, length: int, buffer: bytearray) -> None:
+def read_steps(file: int, offset: int, length: int, buffer: bytearray | mmap.mmap) -> None:
     """Read a range of a file into a buffer, as much at once as it holds."""
     core: Any = _build()
     target = core.ffi.from_buffer("uint8_t[]", buffer, True)
