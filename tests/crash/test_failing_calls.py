@@ -137,7 +137,7 @@ class TestEnds:
             drive.bad_on_read(mba)
             failure = failure_of(partial(expect_world, drive, world))
             outcomes["failed" if failure else "fine"] += 1
-            assert failure is None or f"media block {mba} " in str(failure.__cause__)
+            assert failure is None or f"media block {mba} " in str(failure)
             drive.overwrite(mba, image[mba * BLOCK_SIZE :][:BLOCK_SIZE])
             expect_world(drive, world)
         assert outcomes["failed"] > 20

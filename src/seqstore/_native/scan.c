@@ -86,6 +86,7 @@ int sq_scan_summary(struct sq_scan *scan, uint64_t mba, struct sq_summary *out, 
     }
     int status = read_summary(scan, mba, out, fault_out);
     scan->log->durable.os_error = scan->reader.os_error;
+    scan->log->durable.error_mba = mba;
     return status;
 }
 
