@@ -37,6 +37,7 @@ struct sq_medium {
     uint8_t *moving;          /* by zone: an append or a reset is under way */
     uint8_t *payload;         /* memory medium: the bytes; else NULL */
     uint64_t *tags;           /* tags medium: one word a block; else NULL */
+    const uint8_t *mapped;    /* file medium: its bytes, where they can be read as memory; else NULL */
     const struct sq_medium_ops *ops; /* file and calls media; else NULL */
     void *backend;                   /* what belongs to ops */
 };

@@ -282,6 +282,7 @@ int sq_medium_create_file(const struct sq_geometry *geometry, int descriptor, in
         free_file(file);
         return status;
     }
+    (*medium_out)->mapped = file->mapped;
     for (; direct && file->free_count < POOL_BUFFERS; file->free_count++)
         file->free[file->free_count] = file->pool + file->free_count * BUFFER_BYTES;
     return SQ_OK;
