@@ -19,7 +19,7 @@ unless_given = $(if $(findstring .py,$(ARGS)),,$(1))
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test lint format types sanitizers coverage bench soak docs-check wheel build clean always
-.PHONY: fuzz
+.PHONY: bugs fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 soak: $(VENV)/.built $(VENV)/.group-test ## property, format and crash tests, for hours (SEED=... repeats one)
 	$(run) -m pytest -m "" --hypothesis-profile=soak --hypothesis-seed=$(SEED) \
 		$(call unless_given,tests/property tests/format tests/crash) $(ARGS)
+
+bugs: $(VENV)/.built $(VENV)/.group-test ## which seeded bugs the isolation kit finds, and how fast (ARGS="--seeds 5")
+	$(run) -m seqstore.testing.bugs --write docs/reference/seeded-bugs.md $(ARGS)
 
 SECONDS ?= 60
 fuzz: ## drives damaged on purpose, opened under sanitizers for SECONDS=60
