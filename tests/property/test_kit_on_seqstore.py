@@ -1,0 +1,97 @@
+"""The kit on our own stores: on every medium, with both answers for what is unwritten, and with threads.
+
+The soak goes on for an hour, or for so many seconds as SOAK_SECONDS says, and prints each seed that it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from seqstore.testing import Report, check_durability, check_isolation
+from seqstore.testing.adapters import SeqstoreAdapter, durable, faulty, memory
+
+EXAMPLES = {"memory": 100, "durable": 8, "faulty": 40}
+_HOUR = 3600.0
+
+Unwritten = Literal["zero", "error"]
+Make = Callable[..., Callable[[], SeqstoreAdapter]]
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> dict[str, Make]:
+    """Return what makes factories of stores, by the medium: of a seed and the options of an adapter."""
+    return {
+        "memory": lambda _, **options: memory(**options),
+        "durable": lambda _, **options: durable(tmp_path, **options),
+        "faulty": faulty,
+    }
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 (shown when a test fails, and during a soak)
+
+
+def draw_seed() -> int:
+    seed = secrets.randbits(32)
+    say(f"seed={seed}")
+    return seed
+
+
+def checked(report: Report) -> set[str]:
+    return {name.split()[0] for name in report.checked}
+
+
+@pytest.mark.parametrize("unwritten", ["zero", "error"])
+@pytest.mark.parametrize("medium", EXAMPLES)
+def test_our_stores_pass(media: dict[str, Make], medium: str, unwritten: Unwritten) -> None:
+    seed = draw_seed()
+    report = check_isolation(
+        media[medium](seed, unwritten=unwritten), max_examples=EXAMPLES[medium], seed=seed
+    )
+    assert checked(report) >= {"I1", "I3", "I8"} | ({"I2"} if medium != "memory" else set())
+    assert report.commands["clean"] > 0
+
+
+@pytest.mark.parametrize("medium", ["durable", "faulty"])
+def test_our_stores_are_durable(media: dict[str, Make], medium: str) -> None:
+    seed = draw_seed()
+    report = check_durability(media[medium](seed), max_examples=EXAMPLES[medium], seed=seed)
+    assert report.commands["crash"] > EXAMPLES[medium]
+
+
+@pytest.mark.parametrize("medium", EXAMPLES)
+def test_our_stores_pass_with_threads(media: dict[str, Make], medium: str) -> None:
+    seed = draw_seed()
+    check_isolation(media[medium](seed), max_examples=5, seed=seed, threads=4)
+
+
+@pytest.mark.soak
+def test_soak(
+    media: dict[str, Make], capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    """Whatever the medium, the length of the stories and the number of threads, for an hour."""
+    given = request.config.getoption("--hypothesis-seed")
+    first = secrets.randbits(32) if given is None else int(given)
+    end = time.monotonic() + float(os.environ.get("SOAK_SECONDS", _HOUR))
+    round_number = steps = 0
+    while time.monotonic() < end:
+        seed, medium = first + round_number // len(EXAMPLES), list(EXAMPLES)[round_number % len(EXAMPLES)]
+        unwritten: Unwritten = "error" if seed % 2 else "zero"
+        with capsys.disabled():
+            say(f"round {round_number}: {medium}, unwritten={unwritten}, seed={seed}")
+        check = check_durability if seed % 3 == 1 and medium != "memory" else check_isolation
+        options = {"threads": 4} if check is check_isolation and seed % 4 == 0 else {}
+        # Tables of volumes take room on a durable drive, and long stories make more of them.
+        length, segments = ((50, 32), (150, 64), (500, 128))[seed % 3]
+        examples = 5 * EXAMPLES[medium]
+        factory = media[medium](seed, unwritten=unwritten, segments=segments)
+        steps += check(factory, max_examples=examples, steps=length, seed=seed, **options).steps
+        round_number += 1
+    assert steps > 0
