@@ -19,7 +19,7 @@ unless_given = $(if $(findstring .py,$(ARGS)),,$(1))
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test lint format types sanitizers coverage bench soak docs-check wheel build clean always
-.PHONY: bugs fuzz
+.PHONY: bugs plants fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ soak: $(VENV)/.built $(VENV)/.group-test ## property, format and crash tests, fo
 
 bugs: $(VENV)/.built $(VENV)/.group-test ## which seeded bugs the isolation kit finds, and how fast (ARGS="--seeds 5")
 	$(run) -m seqstore.testing.bugs --write docs/reference/seeded-bugs.md $(ARGS)
+
+plants: $(VENV)/.built $(VENV)/.group-dev ## the same for bugs planted in the C core, one build each (ARGS="--seeds 2")
+	$(run) scripts/plants.py --write docs/reference/seeded-bugs.md $(ARGS)
 
 SECONDS ?= 60
 fuzz: ## drives damaged on purpose, opened under sanitizers for SECONDS=60

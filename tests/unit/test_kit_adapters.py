@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqstore import UnwrittenError
+from seqstore import NotFoundError, UnwrittenError
 from seqstore.testing.adapters import FaultyAdapter, SeqstoreAdapter, durable, faulty, memory
 from seqstore.testing.protocol import BlockStore, Capabilities
 
@@ -34,7 +34,7 @@ def test_each_is_a_block_store_with_what_seqstore_can_do(factory: Factory) -> No
     assert able.write_bytes
     assert able.clone
     assert able.media
-    assert not able.purge
+    assert able.purge
     assert able.crash == (store.atomic_blocks is not None)
     store.close()
 
@@ -135,6 +135,45 @@ def test_the_media_are_the_drive(factory: Factory) -> None:
     assert len(media) == store.store.drives[0].capacity
     assert BLOCK in media
     assert OTHER in media
+    store.close()
+
+
+def test_a_purge_goes_on_until_nothing_is_left(factory: Factory) -> None:
+    store = factory()
+    volume = store.create_volume("amber", 4)
+    store.write(volume, 0, BLOCK)
+    store.write(volume, 1, OTHER)
+    store.clean()  # leaves copies behind
+    store.trim(volume, 0, 1)
+    store.purge()
+    media = b"".join(store.media())
+    assert BLOCK not in media
+    assert OTHER in media
+    assert store.read(volume, 0, 2) == bytes(512) + OTHER
+    store.close()
+
+
+def test_a_full_store_refuses_to_purge(factory: Factory) -> None:
+    store = factory()
+    usable = store.store.stats().usable_blocks
+    volume = store.create_volume("amber", usable)
+    store.write(volume, 0, BLOCK * usable)
+    store.write(volume, 0, OTHER)
+    with pytest.raises(OSError, match="blocks more are needed"):
+        store.purge()
+    assert store.read(volume, 0, usable) == OTHER + BLOCK * (usable - 1)
+    store.close()
+
+
+def test_what_was_deleted_is_refused_by_the_store(factory: Factory) -> None:
+    store = factory()
+    volume = store.create_volume("amber", 4)
+    other = store.create_volume("birch", 4)
+    store.delete_volume(volume)
+    store.delete_tenant("birch")
+    for gone in (volume, other):
+        with pytest.raises(NotFoundError):
+            store.read(gone, 0, 1)
     store.close()
 
 

@@ -55,7 +55,8 @@ static int clear_segment(struct sq_scan *scan, uint32_t segment)
 {
     sq_log *log = scan->log;
     uint64_t first = (uint64_t)segment * log->segment_blocks;
-    if (!segment_is_zero(scan, segment))
+    int stays = SQ_PLANTED(lost_writes_stay_on_the_medium) || SQ_PLANTED(revives_what_a_crash_took_back);
+    if (!stays && !segment_is_zero(scan, segment))
         SQ_TRY(zero_segment(scan, segment));
     for (uint64_t mba = first; mba < first + log->segment_blocks; mba++)
         SQ_TRY(sq_block_settle(log, mba, 0));

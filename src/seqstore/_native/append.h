@@ -30,6 +30,7 @@ static inline void sq_block_dies(sq_log *log, uint32_t mba, struct sq_layer *lay
     log->segments[sq_segment_of(log, mba)].live_blocks--;
     if (state == SQ_DEAD) {
         layer->dead_blocks++;
+        if (SQ_PLANTED(ledger_forgets_the_dead)) layer->dead_blocks--, *sq_entry_of(log, mba) = 0;
         log->stats.live_blocks--;
     } else {
         layer->moved_blocks++;

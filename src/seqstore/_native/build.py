@@ -1,10 +1,11 @@
 """Builds the C core as the extension module ``seqstore._native._core``.
 
 Run by setuptools through ``cffi_modules`` in setup.py, in the root of the source tree; never imported by
-the library. Two environment variables ask for other builds:
+the library. Three environment variables ask for other builds:
 
 - ``SEQSTORE_SANITIZE=1``: AddressSanitizer and UBSan, and every warning is an error.
 - ``SEQSTORE_COVERAGE=1``: counters for gcov.
+- ``SEQSTORE_PLANT=name``: with one of the bugs of plant.h in it, for `make plants` alone.
 """
 
 import os
@@ -27,8 +28,9 @@ def build_flags() -> tuple[list[str], list[str]]:
     """Choose the flags of the compiler and of the linker, as the environment asks for."""
     sanitize = os.environ.get("SEQSTORE_SANITIZE") == "1"
     coverage = os.environ.get("SEQSTORE_COVERAGE") == "1"
+    plant = os.environ.get("SEQSTORE_PLANT")
     # -O3 moves lines about for gcov, and makes gcc see overflows in what the sanitizers add.
-    level = "-O1" if sanitize or coverage else "-O3"
+    level = "-O1" if sanitize or coverage or plant else "-O3"
     compile_flags = ["-std=c11", level, "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra", "-Wconversion"]
     link_flags = ["-pthread"]
     if sanitize:
@@ -40,6 +42,8 @@ def build_flags() -> tuple[list[str], list[str]]:
     if coverage:
         compile_flags += ["--coverage"]
         link_flags += ["--coverage"]
+    if plant:
+        compile_flags += [f"-DSQ_PLANT={plant}"]
     return compile_flags, link_flags
 
 
@@ -48,12 +52,15 @@ def make_ffibuilder() -> FFI:
     # setuptools wants paths relative to setup.py.
     folder = Path(os.path.relpath(Path(__file__).parent))
     compile_flags, link_flags = build_flags()
+    plant = os.environ.get("SEQSTORE_PLANT")
+    # The image says what was planted, so that it is not taken for another.
+    mark = f'\nconst char sq_planted[] = "SEQSTORE_PLANT={plant}";' if plant else ""
     builder = FFI()
     builder.cdef((folder / "seqstore_api.h").read_text(encoding="utf-8"))
     builder.cdef(CALLED_BY_C)
     builder.set_source(
         "seqstore._native._core",
-        '#include "seqstore.h"',
+        '#include "seqstore.h"' + mark,
         sources=sorted(str(path) for path in folder.glob("*.c")),
         depends=sorted(str(path) for path in folder.glob("*.h")),
         include_dirs=[str(folder)],

@@ -19,6 +19,7 @@ static int step_to(struct sq_scan *scan, uint64_t mba, struct sq_summary *summar
 {
     struct sq_summary found;
     SQ_TRY(sq_scan_summary(scan, mba, &found, fault_out));
+    if (SQ_PLANTED(revives_what_a_crash_took_back)) found.previous = summary->checksum;
     if (found.sequence != summary->sequence + 1 || found.previous != summary->checksum)
         return SQ_E_NOT_FOUND;
     *summary = found;
@@ -188,7 +189,7 @@ static void make_void(struct sq_scan *scan, uint64_t at)
 
 static void find_void(struct sq_scan *scan)
 {
-    for (uint64_t at = 0; at < scan->link_count; at++)
+    for (uint64_t at = 0; at < scan->link_count && !SQ_PLANTED(half_a_request_counts); at++)
         if (at + 1 == scan->link_count || scan->links[at + 1].opens)
             make_void(scan, at);
 }

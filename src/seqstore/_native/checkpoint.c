@@ -152,7 +152,7 @@ static void draft_holes(const struct sq_layer *layer, struct draft *draft, uint3
 {
     const struct sq_map *holes = &layer->holes;
     for (uint64_t leaf = 0; leaf < holes->leaf_count; leaf++) {
-        if (holes->directory[leaf] == 0)
+        if (holes->directory[leaf] == 0 || SQ_PLANTED(checkpoint_forgets_holes))
             continue;
         uint8_t *at = take(draft, SQ_CKP_HOLES_BYTES);
         sq_put_u64(at, layer->number);
@@ -325,7 +325,7 @@ static int write_stream(sq_log *log, struct stream *stream, const struct draft *
                                                   .lba = stream->first_sequence, .volume = first_mba,
                                                   .value = stream->pages});
     SQ_TRY(sq_record_close(log));
-    SQ_TRY(sq_sync_now(log));
+    if (!SQ_PLANTED(checkpoint_before_the_data)) SQ_TRY(sq_sync_now(log));
     durable->checkpoint = stream->first_sequence;
     durable->checkpoint_mba = first_mba;
     durable->checkpoint_position = position;
@@ -339,7 +339,7 @@ int sq_checkpoint_write(sq_log *log, int clean)
     /* All records before are safe when the state is taken, since recovery from a checkpoint does not read
      * them. The stream begins a record. */
     SQ_TRY(sq_record_close(log));
-    if (sq_flushed(log) < log->durable.written)
+    if (sq_flushed(log) < log->durable.written && !SQ_PLANTED(checkpoint_before_the_data))
         SQ_TRY(sq_sync_now(log));
     struct stream stream = {.log = log, .first_sequence = log->record.sequence + 1,
                             .start_segment = log->open_segment, .start_blocks = log->open_blocks,

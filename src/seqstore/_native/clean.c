@@ -50,14 +50,19 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
 {
     uint64_t entry = log->ledger[mba], lba = sq_entry_value(entry);
     struct sq_layer *layer = log->layers[sq_entry_slot(entry)];
+    if (SQ_PLANTED(cleaner_writes_to_wrong_owner)) layer = log->layers[sq_entry_slot(log->ledger[mba ^ 1])];
     SQ_CHECK(log, layer != NULL && lba / SQ_LEAF_BLOCKS < layer->map.leaf_count);
     /* There is the rest of the open segment and the one kept for this. */
     SQ_TRY(sq_head_advance(log, 0));
     uint32_t to = sq_record_next_mba(log), checksum = log->tags != NULL ? 0 : log->checksums[mba];
     uint8_t flags = SQ_FLAG_RELOCATED;
+    if ((SQ_PLANTED(cleaner_loses_blocks_at_the_wrap) && sq_segment_of(log, to) == 0) ||
+        (SQ_PLANTED(cleaner_forgets_snapshots) && layer->reader && layer->reader->is_snapshot))
+        return sq_layer_clear(log, layer, lba, lba + 1, &(int){0});
     if (log->payload != NULL)
-        log->kernels->copy(sq_payload_at(log, to), sq_payload_at(log, mba), log->block_bytes,
-                           next == mba ? NULL : sq_payload_at(log, next));
+        log->kernels->copy(sq_payload_at(log, to),
+                           sq_payload_at(log, mba ^ SQ_PLANTED(cleaner_copies_the_neighbour)),
+                           log->block_bytes, next == mba ? NULL : sq_payload_at(log, next));
     else if (log->tags == NULL && place_checked(log, layer, lba, to, block, &checksum))
         flags |= SQ_FLAG_DAMAGED;
     SQ_TRY(sq_block_add(log, layer, lba, checksum, flags));
@@ -66,6 +71,7 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
     uint32_t old = sq_map_put(&layer->map, lba, to);
     SQ_CHECK(log, old == mba);
     sq_block_dies(log, mba, layer, SQ_MOVED);
+    if (SQ_PLANTED(ledger_forgets_the_cleaners_copy)) layer->moved_blocks--, log->ledger[mba] = 0;
     log->stats.relocated_blocks++;
     return SQ_OK;
 }
@@ -115,6 +121,7 @@ static int relocate_from_medium(sq_log *log, const struct batch *batch)
         for (uint32_t i = 0; i < count; i++, index++) {
             uint32_t mba = batch->live[index];
             size_t offset = (size_t)(mba - first) << log->block_shift;
+            if (SQ_PLANTED(cleaner_copies_the_neighbour)) offset ^= log->block_bytes;
             SQ_TRY(relocate(log, mba, mba, log->durable.clean_buffer + offset));
         }
     }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "plant.h"
+
 #define MAPPED_ONE ((uint64_t)1 << 48)
 #define LINE_UNITS 1u
 #define DENSE_UNITS 32u
@@ -155,8 +157,9 @@ static uint32_t edit_line(const struct sq_line_extent *line, uint32_t at, uint32
     for (i = i == 0 ? 0 : i - 1; i < SQ_LINE_EXTENTS && line[i].count != 0; i++) {
         uint32_t stop = line[i].at + (uint32_t)line[i].count;
         uint32_t start = line[i].at > end ? line[i].at : end;
+        uint32_t behind = SQ_PLANTED(split_extent_keeps_its_start) ? 0 : start - line[i].at;
         if (stop > start)
-            count = add_extent(edited, count, start, stop - start, line[i].mba + (start - line[i].at));
+            count = add_extent(edited, count, start, stop - start, line[i].mba + behind);
     }
     return count;
 }

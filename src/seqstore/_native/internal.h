@@ -19,6 +19,7 @@
 #include "extent_map.h"
 #include "kernels.h"
 #include "medium.h"
+#include "plant.h"
 #include "seqstore.h"
 
 /* Blocks that a request handles at once: enough cache misses in flight, scratch that fits the stack. */
@@ -426,6 +427,7 @@ uint32_t sq_tag_crc(const sq_log *log, uint64_t layer_number, uint64_t lba);
 
 static inline int sq_in_volume(const struct sq_volume *volume, uint64_t offset, uint64_t length)
 {
+    if (SQ_PLANTED(bounds_not_checked)) return 1;
     return offset <= volume->size_bytes && length <= volume->size_bytes - offset;
 }
 

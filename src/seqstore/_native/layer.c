@@ -57,6 +57,7 @@ static void forget_holes(sq_log *log, const struct sq_layer *root, uint64_t lba)
 static int hand_down_holes(sq_log *log, const struct sq_layer *from, struct sq_layer *to)
 {
     uint64_t end = from->holes.leaf_count * SQ_LEAF_BLOCKS;
+    if (SQ_PLANTED(holes_lost_with_their_layer)) return 0;
     if (sq_map_reserve(&to->holes, end, end) != 0 ||
         sq_leaf_pool_reserve(&log->leaves, (uint32_t)from->holes.used_leaves + 1) != 0)
         return -1;
@@ -111,6 +112,7 @@ static uint64_t unmap(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_
     const struct sq_map *map = &layer->map;
     for (uint64_t at = lba; at < end && map->mapped_blocks > 0; at = next_leaf(map, at, end)) {
         uint32_t cleared = sq_map_clear(&layer->map, at, end, old);
+        if (SQ_PLANTED(stale_map_after_trim) && cleared != 0) sq_map_put(&layer->map, at, old[0]);
         kill_all(log, layer, old, cleared);
         unmapped += cleared;
     }
@@ -198,7 +200,7 @@ int sq_layer_unread(sq_log *log, struct sq_layer *layer)
 {
     SQ_CHECK(log, layer->reader == NULL);
     uint64_t live = log->stats.live_blocks;
-    if (layer->first_child == NULL)
+    if (layer->first_child == NULL || SQ_PLANTED(delete_of_the_snapshot_frees_shared_blocks))
         unmap(log, layer, 0, layer->map.leaf_count * SQ_LEAF_BLOCKS);
     else
         sweep(log, layer);
@@ -236,7 +238,8 @@ static int bury_hidden(sq_log *log, const struct sq_layer *layer, uint64_t lba, 
         const struct sq_layer *hidden = NULL;
         if (lba < end)
             sq_layer_get(layer->parent, lba, &hidden);
-        if (hidden != NULL && sq_layer_is_reached(hidden, lba, layer))
+        if (hidden != NULL && sq_layer_is_reached(hidden, lba, layer) &&
+            !SQ_PLANTED(overwrite_frees_what_others_show))
             hidden = NULL;
         if (hidden != owner && owner != NULL) {
             bury(log, owner, from, lba);
@@ -338,7 +341,7 @@ static uint64_t clear_leaf(sq_log *log, struct sq_layer *layer, uint64_t lba, ui
             cleared += run != 0 && shown[lba % SQ_LEAF_BLOCKS + run] != SQ_UNMAPPED;
             run++;
         }
-        if (run != 0)
+        if (run != 0 && !SQ_PLANTED(trim_in_a_clone_uncovers_the_parent))
             sq_layer_put_holes(log, layer, lba, run);
     }
     return cleared;

@@ -12,6 +12,7 @@ static inline struct sq_volume *sq_volume_of(const sq_log *log, uint64_t handle)
 {
     uint64_t index = handle & 0xFFFFFF;
     struct sq_volume *volume = index < log->volume_count ? log->volumes[index] : NULL;
+    if (SQ_PLANTED(volume_index_given_twice)) return volume;
     return volume != NULL && volume->number == handle >> 24 ? volume : NULL;
 }
 

@@ -129,6 +129,8 @@ int sq_layer_is_reached(const struct sq_layer *root, uint64_t lba, const struct 
     for (const struct sq_layer *at = root; at != NULL;) {
         int shows = at == root || (at != except && sq_map_get(&at->map, lba) == SQ_UNMAPPED &&
                                    !sq_layer_is_hole(at, lba));
+        if (SQ_PLANTED(delete_of_the_origin_frees_shared_blocks) && at->reader && at->reader->origin != 0)
+            shows = shows && at->reader->is_snapshot;
         if (shows && at->reader != NULL)
             return 1;
         at = sq_layer_below(root, at, shows);

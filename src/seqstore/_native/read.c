@@ -43,6 +43,7 @@ static const uint8_t *find_in_memory(const sq_log *log, uint32_t mba)
 
 static int is_owner(const sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba)
 {
+    if (SQ_PLANTED(wrong_block_unchecked)) return 1;
     return *sq_entry_of(log, mba) == sq_entry(SQ_LIVE, layer->slot, lba);
 }
 
@@ -50,6 +51,7 @@ int sq_block_is_right(const sq_log *log, const struct sq_layer *layer, uint64_t 
                       const uint8_t *block)
 {
     uint32_t state = sq_tag_crc(log, layer->number, lba);
+    if (SQ_PLANTED(wrong_block_unchecked)) return 1;
     return ~log->kernels->crc(state, block, log->block_bytes) == log->checksums[mba];
 }
 
@@ -75,6 +77,8 @@ int sq_read_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint3
                   struct sq_fault *fault_out)
 {
     const uint8_t *block = find_in_memory(log, mba);
+    if (SQ_PLANTED(read_from_the_blocks_start)) from_bytes = 0;
+    if (SQ_PLANTED(tail_of_a_short_read)) length_bytes &= ~(uint32_t)15;
     if (!is_owner(log, layer, lba, mba))
         return corrupt(layer, lba, mba, fault_out);
     if (block == NULL)
@@ -139,6 +143,7 @@ static void look_up(const sq_log *log, const struct sq_layer *head, struct piece
         pieces[i].owner = head;
         pieces[i].mba = head->parent == NULL ? sq_map_get(&head->map, pieces[i].lba)
                                              : sq_layer_get(head, pieces[i].lba, &pieces[i].owner);
+        if (SQ_PLANTED(wrong_block_unchecked) && pieces[i].mba != SQ_UNMAPPED) pieces[i].mba ^= 1;
         if (pieces[i].mba != SQ_UNMAPPED) {
             sq_fetch(&log->ledger[pieces[i].mba]);
             sq_fetch(&log->checksums[pieces[i].mba]);
@@ -152,6 +157,7 @@ static int hand_out(sq_log *log, const struct piece *piece, struct sq_fault *fau
     if (piece->mba != SQ_UNMAPPED)
         return sq_read_block(log, piece->owner, piece->lba, piece->mba, piece->from_bytes,
                              piece->length_bytes, piece->data_out, fault_out);
+    if (SQ_PLANTED(unwritten_left_in_the_buffer)) return SQ_OK;
     memset(piece->data_out, 0, piece->length_bytes);
     return SQ_OK;
 }

@@ -187,6 +187,7 @@ static int replay_life(sq_log *log, const struct sq_entry_fields *entry)
     }
     if (volume == NULL)
         return SQ_E_FORMAT;
+    if (entry->kind == SQ_ENTRY_DELETE && SQ_PLANTED(replays_a_volume_but_not_its_deletion)) return SQ_OK;
     if (entry->kind == SQ_ENTRY_DELETE)
         return sq_volume_end(log, volume);
     if (volume->is_snapshot)
@@ -222,6 +223,7 @@ static int replay_entry(sq_log *log, const struct sq_entry_fields *entry, uint32
         log->durable.opening = entry->lba;
         return SQ_OK;
     case SQ_ENTRY_TRIM:
+        if (SQ_PLANTED(replays_a_write_but_not_its_trim)) return SQ_OK;
         return is_void ? SQ_OK : replay_trim(log, entry);
     default:
         return is_void ? SQ_OK : replay_life(log, entry);

@@ -109,6 +109,7 @@ static int compare_candidates(const void *left, const void *right)
 {
     uint64_t a = ((const struct sq_candidate *)left)->sequence;
     uint64_t b = ((const struct sq_candidate *)right)->sequence;
+    if (SQ_PLANTED(older_checkpoint_wins)) return (a > b) - (a < b);
     return (a < b) - (a > b);
 }
 

@@ -31,6 +31,7 @@ static int make_safe(sq_log *log, uint32_t segment)
     struct sq_durability *durable = &log->durable;
     uint64_t *opened = &durable->window[durable->opened_segments % durable->window_segments];
     SQ_CHECK(log, durable->newest[segment] < durable->checkpoint || durable->checkpoint == 0);
+    if (SQ_PLANTED(segment_reused_before_the_sync)) return sq_medium_restart(log->medium, segment);
     if (durable->freed[segment] > sq_flushed(log) ||
         (durable->opened_segments >= durable->window_segments && sq_flushed(log) <= *opened))
         SQ_TRY(sq_sync_now(log));
@@ -52,6 +53,7 @@ int sq_segment_next(sq_log *log)
     log->segments[log->open_segment].state = SQ_SEGMENT_SEALED;
     sq_ring_push(&log->sealed_ring, log->open_segment);
     log->open_segment = sq_ring_pop(&log->free_ring);
+    if (SQ_PLANTED(segment_taken_twice)) sq_ring_push(&log->free_ring, log->open_segment);
     log->open_blocks = 0;
     log->segments[log->open_segment].state = SQ_SEGMENT_OPEN;
     return SQ_OK;

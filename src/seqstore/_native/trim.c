@@ -54,6 +54,9 @@ static int trim_blocks(sq_log *log, struct sq_volume *volume, uint64_t lba, uint
     const struct sq_layer *head = volume->head;
     if (head->parent == NULL && head->map.mapped_blocks == 0)
         return SQ_OK;
+    if (SQ_PLANTED(trim_rounded_outward)) lba &= ~(uint64_t)1;
+    if (SQ_PLANTED(trim_rounded_inward)) lba += lba & 1;
+    if (SQ_PLANTED(trim_length_overflow)) end = lba + ((end - lba) & 31);
     for (uint64_t part; lba < end; lba += part) {
         int changed;
         part = end - lba < PART_BLOCKS ? end - lba : PART_BLOCKS;
@@ -165,8 +168,9 @@ int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t
 static int resize_noted(sq_log *log, struct sq_volume *volume, uint64_t size_bytes,
                         struct sq_fault *fault_out)
 {
-    if (size_bytes < volume->size_bytes)
-        SQ_TRY(trim_bytes(log, volume, size_bytes, volume->size_bytes, fault_out));
+    uint64_t cut_bytes = size_bytes + (SQ_PLANTED(shrink_off_by_one) ? log->block_bytes : 0);
+    if (size_bytes < volume->size_bytes && !SQ_PLANTED(shrink_keeps_the_blocks))
+        SQ_TRY(trim_bytes(log, volume, cut_bytes, volume->size_bytes, fault_out));
     SQ_TRY(sq_fault_io(log, sq_head_make_room(log, 1), fault_out));
     sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_RESIZE, .lba = size_bytes,
                                                   .volume = volume->number});

@@ -94,6 +94,7 @@ int sq_volume_make(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_
 {
     struct sq_volume template = {.number = number, .tenant = tenant, .size_bytes = size_bytes,
                                  .unwritten_error = unwritten_error != 0};
+    if (SQ_PLANTED(tenant_number_given_twice)) template.tenant = 1;
     return add_with_head(log, &template, NULL, volume_out);
 }
 
@@ -119,7 +120,7 @@ int sq_volume_freeze(sq_log *log, struct sq_volume *volume, uint64_t number, str
         return status;
     }
     layer->reader = volume;
-    volume->head = layer;
+    volume->head = SQ_PLANTED(snapshot_is_not_frozen) ? volume->head : layer;
     log->last_number = number;
     return SQ_OK;
 }

@@ -167,7 +167,7 @@ static int write_consecutive(sq_log *log, struct sq_layer *layer, uint64_t lba, 
     log->stats.user_blocks += count;
     log->stats.live_blocks += count;
     for (uint32_t i = 0; i < count; i++)
-        if (old[i] != SQ_UNMAPPED)
+        if (old[i] != SQ_UNMAPPED && !SQ_PLANTED(two_blocks_for_one_address))
             sq_block_dies(log, old[i], layer, SQ_DEAD);
     if (layer->parent != NULL)
         sq_layer_cover(log, layer, lba, count);
@@ -208,7 +208,8 @@ static int write_batch(sq_log *log, struct sq_volume *volume, const struct block
     const uint8_t *data = is_run ? find_data(log, blocks, done, count) : NULL;
     uint64_t end = is_run ? blocks->first + done + *count : take_lbas(blocks->lbas + done, *count, lbas);
     /* The end of a volume may cut a block, which only requests of bytes reach. */
-    if (end > (is_run ? size_blocks : volume->size_bytes >> log->block_shift))
+    uint64_t most = is_run ? size_blocks : volume->size_bytes >> log->block_shift;
+    if (end > most && !SQ_PLANTED(bounds_not_checked))
         return SQ_E_BOUNDS;
     SQ_TRY(sq_layer_reserve(log, volume->head, end, size_blocks));
     if (!is_run)
@@ -307,8 +308,9 @@ static int overlay(sq_log *log, const struct sq_volume *volume, uint64_t lba, ui
                    const char *data, uint32_t length_bytes, uint8_t *scratch, struct sq_fault *fault_out)
 {
     const struct sq_layer *owner;
+    if (SQ_PLANTED(partial_write_over_a_block_of_another) && log->volumes[0]) volume = log->volumes[0];
     uint32_t mba = sq_layer_get(volume->head, lba, &owner);
-    if (mba != SQ_UNMAPPED)
+    if (mba != SQ_UNMAPPED && !SQ_PLANTED(partial_write_clears_the_rest))
         SQ_TRY(sq_read_block(log, owner, lba, mba, 0, log->block_bytes, scratch, fault_out));
     memcpy(scratch + from_bytes, data, length_bytes);
     return SQ_OK;
@@ -344,7 +346,7 @@ static int write_parts(sq_log *log, struct sq_volume *volume, uint64_t offset, c
     int status = write_first(log, volume, offset, data, length, blocks, &done, fault_out);
     if (sq_request_end(log, status) == SQ_OK)
         status = write_pieces(log, volume, blocks, done, fault_out);
-    sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
+    if (!SQ_PLANTED(padding_from_another_tenant)) sq_wipe(log->scratch, 2 * (size_t)log->block_bytes);
     return status;
 }
 

@@ -13,6 +13,7 @@ within a story of fifty steps.
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import threading
 from collections.abc import Callable, Hashable, Iterator
@@ -37,6 +38,9 @@ SEGMENTS = 16
 DURABLE_SEGMENTS = 32  # half of them hold the log's own blocks, or are kept free for opening and cleaning
 _CHECKPOINT_INTERVAL = "32KiB"
 _WRITES_BETWEEN_LOOKS = 4  # at the head, which take longer than the writes
+_CUT_IN_WRITE = (1, 2, 3, 4, 8, 16, 32)  # a checkpoint takes two or three, a lap of the cleaner some forty
+_ADAPTER = "the adapter"  # as a tenant, of data that only move the head on
+_USED = b"\xa5"  # what a buffer is full of before it is read into
 
 
 # Where the engine does something else: a line leaf's extents, the data of a segment and the whole of it, a
@@ -90,8 +94,7 @@ class SeqstoreAdapter:
 
     def delete_volume(self, volume: Hashable) -> None:
         """Delete a volume."""
-        self._volumes[volume].delete()
-        self._volumes.pop(volume, None)
+        self._volumes[volume].delete()  # it stays in the table: what is called later has to be refused below
 
     def write(self, volume: Hashable, lba: int, data: bytes) -> None:
         """Write blocks."""
@@ -110,8 +113,10 @@ class SeqstoreAdapter:
         self._volumes[volume].write(offset, data)
 
     def read_bytes(self, volume: Hashable, offset: int, length: int) -> bytes:
-        """Read bytes."""
-        return self._volumes[volume].read(offset, length)
+        """Read bytes, into a buffer that was used before."""
+        buffer = bytearray(_USED * length)
+        self._volumes[volume].readinto(offset, buffer)
+        return bytes(buffer)
 
     def resize(self, volume: Hashable, blocks: int) -> None:
         """Change a volume's size."""
@@ -132,14 +137,11 @@ class SeqstoreAdapter:
     def delete_snapshot(self, snapshot: Hashable) -> None:
         """Delete a snapshot."""
         self._snapshots[snapshot].delete()
-        self._snapshots.pop(snapshot, None)
 
     def delete_tenant(self, tenant: str) -> None:
         """Delete a tenant with all volumes and snapshots. One that nothing is known of is deleted already."""
         if tenant in self._tenants:
             self._tenants.pop(tenant).delete()
-            _forget_deleted(self._volumes)
-            _forget_deleted(self._snapshots)
 
     # ---- the store as a whole -----------------------------------------------------------------
 
@@ -148,18 +150,17 @@ class SeqstoreAdapter:
         self.store.flush()
 
     def clean(self) -> None:
-        """Let the head go round once, with data of a volume that is gone afterwards."""
-        drive = self.store.drives[0]
-        data = bytes(drive.segment_size // 2)
-        end = self.store.stats().position + drive.blocks
+        """Let the head go round once."""
+        end = self.store.stats().position + self.store.drives[0].blocks
         with suppress(MediumError):  # of a drive that is full: cleaning has nothing to win then
-            scratch = self._tenant("the adapter").create_volume(self._name(), len(data))
-            try:
-                while self.store.stats().position < end:
-                    for _ in range(_WRITES_BETWEEN_LOOKS):
-                        scratch.write(0, data)
-            finally:
-                scratch.delete()
+            self._write_until(lambda: self.store.stats().position >= end)
+
+    def purge(self) -> None:
+        """Let the head go on until the ledger says that nothing is left of what was dead before."""
+        self.store.flush()
+        start = self.store.stats().position
+        self._write_until(lambda: self._oldest_residue() > start)
+        self.store.flush()
 
     def media(self) -> Iterator[bytes]:
         """Yield the drive's bytes as they lie."""
@@ -169,6 +170,23 @@ class SeqstoreAdapter:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
+
+    def _write_until(self, is_done: Callable[[], bool]) -> None:
+        """Move the head on, with data of a volume that is gone afterwards."""
+        data = bytes(self.store.drives[0].segment_size // 2)
+        scratch = self._tenant(_ADAPTER).create_volume(self._name(), len(data))
+        try:
+            while not is_done():
+                for _ in range(_WRITES_BETWEEN_LOOKS):
+                    scratch.write(0, data)
+        finally:
+            scratch.delete()
+
+    def _oldest_residue(self) -> float:
+        """Return when the oldest of what the ledger knows to be dead died."""
+        now = self.store.stats().position
+        age = self.store.remanence().oldest_writes
+        return math.inf if age is None else now - age
 
     def _tenant(self, name: str) -> Tenant:
         with self._lock:
@@ -271,10 +289,19 @@ class FaultyAdapter(DurableAdapter):
         )
 
     def crash(self) -> None:
-        """Cut the power, and open the store again."""
+        """Cut the power, at rest or in the middle of work that nobody asked for, and open the store again."""
         self._generator.seed(f"{self._seed} {self.drive.writes}")
-        self.drive.power_cut()
+        work = self._generator.choice((None, None, self.store.checkpoint, self.clean))
+        if work is not None:
+            self.drive.cut_after(self.drive.writes + self._generator.choice(_CUT_IN_WRITE))
+            with suppress(MediumError):
+                work()
+        if not self.drive.off:
+            self.drive.power_cut()
         super().crash()
+        if _ADAPTER in self._tenants:
+            for scratch in self._tenants[_ADAPTER].volumes:
+                scratch.delete()
 
     def _unplug(self) -> None:
         self._medium.close()
@@ -350,12 +377,6 @@ def faulty(
     """
     options = {"checkpoint_interval": _CHECKPOINT_INTERVAL, **options}
     return lambda: FaultyAdapter(seed=seed, segments=segments, unwritten=unwritten, **options)
-
-
-def _forget_deleted(views: dict[Hashable, Any]) -> None:
-    for number, view in list(views.items()):  # a copy: other threads come and go
-        if view.deleted:
-            views.pop(number, None)
 
 
 def _for_opening(options: dict[str, Any]) -> dict[str, Any]:

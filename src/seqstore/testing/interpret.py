@@ -299,7 +299,9 @@ class Run(Strays):
             self._calls.change("crash")
         except (LookupError, OSError) as error:
             raise unexpected("crash", error) from error
-        Recovery(self.model, self._calls, self.judge).adopt(self.capabilities)
+        settled = Recovery(self.model, self._calls, self.judge).adopt(self.capabilities)
+        if settled and self.capabilities.flush:
+            self._flush_if_it_can()
         return True
 
     def _purge(self, _: Step) -> bool:

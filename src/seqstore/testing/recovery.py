@@ -26,14 +26,20 @@ class Recovery:
         self._calls = calls
         self._judge = judge
         self._shown: dict[tuple[Hashable, int], Shown | None] = {}
+        self._settled = False
 
-    def adopt(self, capabilities: Capabilities) -> None:
+    def adopt(self, capabilities: Capabilities) -> bool:
         """Go on with the newest state that agrees.
 
         Parameters
         ----------
         capabilities : Capabilities
             What the store has, by which doubt can be settled.
+
+        Returns
+        -------
+        bool
+            Whether doubt was settled by calls, which another crash would take back.
 
         Raises
         ------
@@ -56,8 +62,10 @@ class Recovery:
             for volume in chosen.volumes:
                 if len(sizes[volume]) > 1 and not volume.doubtful:
                     self._settle_size(volume)
+        return self._settled
 
     def _settle_size(self, volume: Volume) -> None:
+        self._settled = True
         try:
             self._calls.change("resize", volume.handle, len(volume.blocks))
         except OSError:
@@ -70,6 +78,7 @@ class Recovery:
             if volume in chosen.volumes:
                 volume.doubtful |= any(volume not in state.volumes for state in agreeing)
             elif all(volume.handle != living.handle for living in chosen.volumes):
+                self._settled = True
                 with suppress(LookupError, OSError):
                     self._calls.change("delete_volume", volume.handle)
 
@@ -79,6 +88,7 @@ class Recovery:
                 snapshot.doubtful |= any(snapshot not in state.snapshots for state in agreeing)
             elif all(snapshot.handle != living.handle for living in chosen.snapshots):
                 if deletes:
+                    self._settled = True
                     with suppress(LookupError, OSError):
                         self._calls.change("delete_snapshot", snapshot.handle)
                 else:

@@ -149,8 +149,8 @@ def is_good(rows: Sequence[Row], correct: Sequence[Row]) -> bool:
     return short and all(row.is_caught for row in rows) and not any(row.caught for row in correct)
 
 
-def write_between(path: Path, table: str) -> None:
-    """Put a table between the markers of a page.
+def write_between(path: Path, table: str, *, begin: str = BEGIN, end: str = END) -> None:
+    """Put a table between two markers of a page.
 
     Raises
     ------
@@ -158,11 +158,11 @@ def write_between(path: Path, table: str) -> None:
         If the page does not have both markers.
     """
     text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} must hold the lines {BEGIN!r} and {END!r}")
-    path.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"{path} must hold the lines {begin!r} and {end!r}")
+    path.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
