@@ -7,6 +7,9 @@ VENV ?= .venv
 PROFILE ?= default
 # Further arguments for pytest, or for `seqstore demo`.
 ARGS ?=
+# Processes that tests run in, unless ARGS names files.
+JOBS ?= auto
+export JOBS
 
 run := $(VENV)/bin/python
 pip := $(run) -m pip --quiet --disable-pip-version-check
@@ -30,7 +33,7 @@ demo: $(VENV)/.built ## the story of a deletion, told on real files (ARGS="PATH"
 	@$(run) -m seqstore demo $(ARGS)
 
 test: $(VENV)/.built $(VENV)/.group-test ## the quick test suite
-	$(run) -m pytest --hypothesis-profile=$(PROFILE) $(ARGS)
+	$(run) -m pytest --hypothesis-profile=$(PROFILE) $(call unless_given,-n $(JOBS) --dist worksteal) $(ARGS)
 
 lint: $(VENV)/.group-dev ## ruff: rules and format
 	$(run) -m ruff check .

@@ -36,7 +36,8 @@ export LD_PRELOAD="$preload"
 "$python" scripts/expect_core.py "$folder/lib" __asan_init __ubsan_handle
 # The report is written past Python: pytest must not hold back what goes there, or it dies with the process.
 # The reader of the format, the kit and its seeded bugs are Python alone, and the fuzzer brings sanitizers of
-# its own. The kit on our stores stays: it drives the core.
+# its own; planted bugs have builds of their own. The kit on our stores stays: it drives the core.
 exec "$python" -m pytest --hypothesis-profile=sanitizers --capture=sys \
     --ignore=tests/format --ignore=tests/fuzz --ignore=tests/unit/test_bugs.py \
-    --ignore=tests/unit/test_example_adapters.py --ignore-glob='tests/unit/test_kit_[cems]*.py' "$@"
+    --ignore=tests/unit/test_example_adapters.py --ignore-glob='tests/unit/test_kit_[cems]*.py' \
+    --ignore=tests/unit/test_plants.py -n "${JOBS:-auto}" --dist worksteal "$@"
