@@ -34,6 +34,16 @@ class TestSnapshots:
         assert snapshot.extents()["count"].sum() == 8
         store.check()
 
+    def test_of_trims_alone_hide_for_those_that_come_later(self, store: Store, volume: Volume) -> None:
+        """The deletion of the second takes its layer out of the tree, where nothing but the trim is noted."""
+        write_tagged(volume, range(8))
+        volume.snapshot("monday")
+        volume.trim(2 * BLOCK_SIZE, 3 * BLOCK_SIZE)
+        volume.snapshot("tuesday").delete()
+        assert volume.read(2 * BLOCK_SIZE, 3 * BLOCK_SIZE) == bytes(3 * BLOCK_SIZE)
+        assert volume.mapped_blocks == 5
+        store.check()
+
     def test_copy_nothing(self, store: Store, snapshot: Snapshot) -> None:
         assert store.stats().live_blocks == 8
         assert store.stats().user_blocks == 8

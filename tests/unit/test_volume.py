@@ -366,8 +366,10 @@ class TestHandle:
             lambda v: v.mapped_blocks,
         ],
     )
-    def test_is_of_no_use_after_deletion(self, volume: Volume, use: object) -> None:
+    def test_is_of_no_use_after_deletion(self, tenant: Tenant, volume: Volume, use: object) -> None:
+        """Not even when another one stands in its row of the core's table."""
         volume.delete()
+        tenant.create_volume("next", 65536).write(0, b"not for the old handle")
         assert volume.deleted
         assert "deleted" in repr(volume)
         with pytest.raises(NotFoundError):

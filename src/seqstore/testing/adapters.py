@@ -159,7 +159,8 @@ class SeqstoreAdapter:
         """Let the head go on until the ledger says that nothing is left of what was dead before."""
         self.store.flush()
         start = self.store.stats().position
-        self._write_until(lambda: self._oldest_residue() > start)
+        latest = start + 2 * self.store.drives[0].blocks  # one lap is the bound; what is left is to be found
+        self._write_until(lambda: self._oldest_residue() > start or self.store.stats().position > latest)
         self.store.flush()
 
     def media(self) -> Iterator[bytes]:
