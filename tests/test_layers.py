@@ -25,7 +25,7 @@ LAYERS = (
     ("frontends", "sim", "testing", "report", "inspect"),
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs
     ("store",),
-    ("open_store", "opening", "opening_folder", "making", "probe", "folder", "recovery", "scrub"),
+    ("options", "open_store", "opening", "opening_folder", "making", "probe", "folder", "recovery", "scrub"),
     ("deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry"),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),
     ("engine", "engine_volume"),
@@ -41,9 +41,9 @@ ALLOWED_PACKAGES = {"numpy", "cffi"}
 # The clock, randomness, the environment and the network are passed in below the front ends.
 FORBIDDEN_MODULES = {"datetime", "random", "secrets", "socket", "time", "uuid", "numpy.random"}
 FORBIDDEN_NAMES = {"os.environ", "os.getenv", "os.urandom", "np.random", "numpy.random"}
-# Two modules are where they come from: the clock that reads the time, and the store, which chooses that clock
-# where it is given none, and draws the identity of a new drive.
-ALLOWED = {"seqstore.clock": {"time"}, "seqstore.store": {"os.urandom"}}
+# Two modules are where they come from: the clock that reads the time, and the options of a store, which draw
+# the identity of a new drive. The store chooses that clock where it is given none.
+ALLOWED = {"seqstore.clock": {"time"}, "seqstore.options": {"os.urandom"}}
 SYSTEM_CLOCK = "SystemClock"
 # Runs when the package is built, never when it is used.
 BUILD_SCRIPT = "seqstore._native.build"

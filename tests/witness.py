@@ -15,7 +15,8 @@ offset  size  meaning
 36      4     checksum of the record before
 40      2     entries
 42      2     blocks that follow
-44      2     entries whose request goes on in the next record; then two zeros
+44      2     entries whose request goes on in the next record
+46      2     class of the head that wrote it
 48      8     position of this block
 56      8     sequence of the newest record known to be on the medium
 64      12    sequence (8) and address (4) of the newest checkpoint
@@ -46,6 +47,7 @@ MAGIC = b"SEQSREC1"
 HEADER = struct.Struct("<8sHBBIQQIIHHHHQQQIIII8s")
 ENTRY = struct.Struct("<QQIBBH")
 CHECKSUM_OFFSET = 12
+MOST_CLASSES = 64
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
 
@@ -165,18 +167,21 @@ def parse_summary(block: bytes) -> Record | None:
         return None
     (
         _, version, shift, gap, checksum, drive, sequence, mba, previous,
-        entry_count, data_blocks, open_entries, hole, position, flushed,
+        entry_count, data_blocks, open_entries, head, position, flushed,
         checkpoint, checkpoint_mba, segment_blocks, block_count, window, reserved,
     ) = HEADER.unpack_from(block)  # fmt: skip
     expect(version == 1, f"version {version}")
     unsigned = block[:CHECKSUM_OFFSET] + bytes(4) + block[CHECKSUM_OFFSET + 4 :]
     expect(checksum == crc32c(unsigned), f"checksum 0x{checksum:08x}")
-    expect(gap == 0 and hole == 0 and not any(reserved), "reserved bytes of the head are not zero")
+    expect(gap == 0 and not any(reserved), "reserved bytes of the head are not zero")
+    expect(head < MOST_CLASSES, f"class {head}")
     expect(1 << shift == len(block), f"blocks of 2^{shift} bytes")
     place = mba % segment_blocks if segment_blocks else 0
     expect(mba < block_count, f"address {mba} of {block_count} blocks")
     expect(place + data_blocks < segment_blocks, f"{data_blocks} blocks from {place} of {segment_blocks}")
-    expect(position < sequence * segment_blocks, f"record {sequence} at position {position}")
+    # In memory every head may have a record open, which gets its number at its end.
+    most = sequence + (MOST_CLASSES - 1 if drive == 0 else 0)
+    expect(position < most * segment_blocks, f"record {sequence} at position {position}")
     expect(open_entries <= max(entry_count, 1), f"{open_entries} open entries of {entry_count}")
     expect(flushed < sequence, f"record {sequence} says that {flushed} is flushed")
     expect(checkpoint <= flushed and checkpoint_mba < block_count, f"checkpoint {checkpoint}")

@@ -32,6 +32,8 @@ CREATE TABLE store (
     reserve_ppm INTEGER NOT NULL,
     selection TEXT NOT NULL,
     placement TEXT NOT NULL,
+    classes INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
     access TEXT NOT NULL CHECK (access IN ('cached', 'direct', 'mapped'))
 );
 CREATE TABLE drives (
@@ -72,8 +74,8 @@ class Settings:
         When, in nanoseconds since 1970-01-01 UTC.
     reserve_ppm : int
         Share of the data capacity that is kept back for cleaning, in millionths.
-    selection, placement : str
-        The cleaning policy.
+    selection, placement, classes, seed
+        The cleaning policy; see `seqstore.cleaning.Policy`.
     access : {"cached", "direct", "mapped"}
         How the bytes of the drive's file are reached.
     """
@@ -82,6 +84,8 @@ class Settings:
     reserve_ppm: int
     selection: str
     placement: str
+    classes: int = 6
+    seed: int = 0
     access: Literal["cached", "direct", "mapped"] = "cached"
 
 
@@ -172,11 +176,13 @@ class Catalog:
                 for statement in _TABLES.split(";\n"):
                     database.run(statement)
                 database.run(
-                    "INSERT INTO store VALUES (1, ?, ?, ?, ?, ?)",
+                    "INSERT INTO store VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
                     settings.created_ns,
                     settings.reserve_ppm,
                     settings.selection,
                     settings.placement,
+                    settings.classes,
+                    settings.seed,
                     settings.access,
                 )
                 database.run(
@@ -230,8 +236,8 @@ class Catalog:
     @property
     def settings(self) -> Settings:
         """What the store was made with."""
-        names = ("created_ns", "reserve_ppm", "selection", "placement", "access")
-        return Settings(**next(self._rows("store", names, (int, int, str, str, str))))
+        names = ("created_ns", "reserve_ppm", "selection", "placement", "classes", "seed", "access")
+        return Settings(**next(self._rows("store", names, (int, int, str, str, int, int, str))))
 
     @property
     def drive(self) -> DriveRow:

@@ -18,10 +18,14 @@ from seqstore._native._core import ffi, lib
 from seqstore._native.convert import lend_array
 from seqstore._native.records import (
     DAMAGE_DTYPE,
+    LATENCY_BINS,
     LEDGER_DTYPE,
+    NOTED_DTYPE,
     REACH_DTYPE,
     SEGMENT_DTYPE,
+    VICTIM_BINS,
     VOLUME_DTYPE,
+    WORK_DTYPE,
     Scope,
     field_values,
 )
@@ -32,6 +36,7 @@ from seqstore.media.native import explain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from seqstore._native.policies import PolicyCalls
     from seqstore.media.native import NativeMedium
 
 _VOLUMES_AT_ONCE = 256
@@ -48,6 +53,8 @@ class Engine:
         Where the log lies, or is to lie; nobody else writes to it.
     recover : bool
         Whether there is a log on the medium already, which is to be opened. A new one needs a new medium.
+    policy : PolicyCalls, optional
+        Functions that choose what is cleaned, or where blocks go.
     **options : int
         The fields of ``struct sq_log_options``; 0 by default.
 
@@ -74,14 +81,24 @@ class Engine:
         If there is not enough memory.
     """
 
-    def __init__(self, medium: NativeMedium, *, recover: bool = False, **options: int) -> None:
+    def __init__(
+        self,
+        medium: NativeMedium,
+        *,
+        recover: bool = False,
+        policy: PolicyCalls | None = None,
+        **options: int,
+    ) -> None:
         self.medium = medium
+        self._policy = policy
         # A signal handler may close the store while this thread is closing it.
         self._closing = threading.RLock()
         self.closed = True
         self.disowned = False
         self.recovery: dict[str, int] | None = None
         native = ffi.new("struct sq_log_options *", options)
+        if policy is not None:
+            native.calls, native.context = policy.calls, policy.context
         log_out = ffi.new("sq_log **")
         if recover:
             recovery, fault = ffi.new("struct sq_recovery *"), ffi.new("struct sq_fault *")
@@ -95,7 +112,8 @@ class Engine:
                 raise ConfigError(
                     f"a log on {medium!r} has no room for data, beside what it keeps free and in reserve, or"
                     " the medium is not new; use a larger capacity (11 segments at least where it outlives"
-                    " the process, and up to 22 small ones), smaller segments, or a smaller reserve"
+                    " the process, and up to 22 small ones; more for placements with several classes, whose"
+                    " segments must not be tiny either), or a smaller reserve"
                 )
             if status:
                 raise explain(medium, status_error(status, f"making a log on {medium!r}"))
@@ -148,6 +166,12 @@ class Engine:
         """Raise `ClosedError` if the log was closed."""
         if self.closed:
             raise status_error(lib.SQ_E_CLOSED, "use of a store")
+
+    def require_outside(self) -> None:
+        """Raise `ConfigError` in a function that the log itself has called."""
+        status = lib.sq_log_stats(self.log, ffi.new("struct sq_stats *"))
+        if status == lib.SQ_E_REENTERED:
+            raise status_error(status, "closing a store")
 
     # ---- what is where, and what was done -----------------------------------------------------
 
@@ -226,6 +250,61 @@ class Engine:
         self.require(status, f"scrub of {count} blocks from mba {mba}")
         return int(read_out[0]), damaged[: damaged_out[0]]
 
+    def histograms(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
+        """Return what was counted since the log was made or opened.
+
+        Returns
+        -------
+        victims : uint64[101]
+            Segments cleaned, by utilization in hundredths.
+        deleted, moved : uint64[4096]
+            Blocks written over, by the blocks put on the medium since they had died, and since the cleaner
+            had moved their data away: in 32nds of a lap; the last bin holds all that took longer. Zero unless
+            the log was made with ``note_latencies``.
+        """
+        victims, latencies = np.zeros(VICTIM_BINS, np.uint64), np.zeros(2 * LATENCY_BINS, np.uint64)
+        targets = lend_array("uint64_t[]", victims), lend_array("uint64_t[]", latencies)
+        self.require(lib.sq_log_histograms(self.log, *targets), "histograms")
+        return victims, latencies[:LATENCY_BINS], latencies[LATENCY_BINS:]
+
+    def work(self) -> NDArray[np.void]:
+        """Return what was written for each tenant, deleted ones too: WORK_DTYPE[n]; 0 is the log itself."""
+        return self._list(WORK_DTYPE, "struct sq_work_entry[]", "work for tenants", lib.sq_log_work)
+
+    def batch(
+        self,
+        kinds: NDArray[np.uint8],
+        volumes: NDArray[np.uint32],
+        lbas: NDArray[np.uint64],
+        blocks: NDArray[np.uint32],
+        handles: NDArray[np.uint64],
+    ) -> None:
+        """Do many requests on a tags medium: write (0), count a read (1) or trim (2) runs of blocks.
+
+        Parameters
+        ----------
+        kinds, volumes, lbas, blocks : arrays of n
+            C-contiguous; what is done, to which of the handles, where, how many blocks.
+        handles : uint64[m]
+            Of volumes.
+        """
+        arrays = (
+            ("uint8_t[]", kinds), ("uint32_t[]", volumes), ("uint64_t[]", lbas), ("uint32_t[]", blocks),
+            ("uint64_t[]", handles),
+        )  # fmt: skip
+        calls = ffi.new("struct sq_batch_calls *", [*(lend_array(*array) for array in arrays), len(handles)])
+        done_out, fault = ffi.new("uint64_t *"), ffi.new("struct sq_fault *")
+        status = lib.sq_log_batch(self.log, calls, len(kinds), done_out, fault)
+        if status:
+            raise self.failure_with(status, fault, f"request {done_out[0]} of a batch")
+
+    def operations(self) -> NDArray[np.void]:
+        """Take what batches asked of the medium since the last call, as NOTED_DTYPE[n].
+
+        Only where the log was made with ``note_operations``.
+        """
+        return self._list(NOTED_DTYPE, "struct sq_operation[]", "list of operations", lib.sq_log_operations)
+
     # ---- volumes and snapshots ----------------------------------------------------------------
 
     def volumes(self) -> NDArray[np.void]:
@@ -295,6 +374,10 @@ class Engine:
             fault = ffi.new("struct sq_fault *")
             lib.sq_log_failure(self.log, fault)
             return self.failure_with(status, fault, doing)
+        if status == lib.SQ_E_POLICY and self._policy is not None:
+            raised = self._policy.take_error()
+            if raised is not None:
+                return raised
         if status != lib.SQ_E_INVARIANT:
             return status_error(status, doing)
         broken = ffi.new("struct sq_invariant *")

@@ -4,7 +4,8 @@ Arguments become what C takes, statuses become exceptions, and nothing else happ
 
 A call that reads goes out without room for details. If it fails it is repeated with a ``struct sq_fault``
 that says where; should the repeat succeed, because another thread made room or closed a gap meanwhile, then
-that is the result. A change is repeated too, unless the medium failed: half of it may be there. So each
+that is the result. A change is repeated too, unless the medium or a policy of the caller's failed: half of
+it may be there. So each
 volume has room for details that its changes share; of two that the medium fails at the same moment one may
 name the other's place. The usual case costs one call and allocates nothing.
 """
@@ -34,6 +35,7 @@ _NULL = ffi.NULL
 _CHARS = ffi.typeof("char[]")
 _from_buffer = ffi.from_buffer
 _MEDIUM_FAILED = lib.SQ_E_IO
+_POLICY_FAILED = lib.SQ_E_POLICY
 _write = lib.sq_volume_write
 _read = lib.sq_volume_read
 
@@ -179,6 +181,8 @@ class EngineView:
         what = f"{doing.format(*arguments)} of volume {self.name!r}"
         if status == _MEDIUM_FAILED and first_fault != _NULL:
             raise self._engine.failure_with(status, first_fault, what, self.number)
+        if status == _POLICY_FAILED:
+            raise self._engine.failure(status, what)
         self._engine.medium.take_error()  # the repetition says it again
         fault = ffi.new("struct sq_fault *")
         status = function(self._log, self._handle, *arguments, fault)
@@ -276,7 +280,7 @@ class EngineVolume(EngineView):
                 status = _write(self._log, self._handle, offset, buffer, length, self._fault)
                 if status == 0:
                     return length
-                if status == _MEDIUM_FAILED:
+                if status in {_MEDIUM_FAILED, _POLICY_FAILED}:
                     give_back(buffer)
                     doing = f"write of {length} bytes at offset {offset} of volume {self.name!r}"
                     raise self._engine.failure_with(status, self._fault, doing, self.number)
@@ -328,3 +332,15 @@ class EngineVolume(EngineView):
         else:
             lbas = lend_array("uint64_t[]", lba)
             self._change(lib.sq_volume_write_blocks, lbas, count, buffer, doing="write of {1} blocks")
+
+    def _write_fated(self, lbas: NDArray[np.uint64], deaths: NDArray[np.uint64]) -> None:
+        """Write tags of blocks of which it is known when they will be written next.
+
+        Parameters
+        ----------
+        lbas : uint64[n]
+        deaths : uint64[n]
+            In user time: blocks written on request since the log was made.
+        """
+        lent = lend_array("uint64_t[]", lbas), lend_array("uint64_t[]", deaths)
+        self._change(lib.sq_volume_write_fated, *lent, len(lbas), doing="write of {2} blocks")

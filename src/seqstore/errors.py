@@ -16,6 +16,8 @@
         CorruptionError                a block that is not the one that was written
         VersionError                   a format that this version of the library does not know
         LostWritesError                flushed writes that the drive does not hold any more
+        TraceError                     a line of a trace that is not of its format
+      SweepError                     some runs of a sweep failed
       InvariantError                 a bug in seqstore
 
 A message says what was found, what was expected and what to do; the numbers in it are attributes too.
@@ -25,7 +27,12 @@ Every error survives ``pickle`` and ``copy``. A process out of memory gets Pytho
 from __future__ import annotations
 
 from errno import EACCES, EIO, ENOSPC
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from seqstore.sim.table import Table
 
 
 class SeqstoreError(Exception):
@@ -217,6 +224,44 @@ class LostWritesError(FormatError):
         super().__init__(message)
         self.last_sequence = last_sequence
         self.flushed_sequence = flushed_sequence
+
+
+class TraceError(FormatError):
+    """A trace holds something that its format does not know.
+
+    Attributes
+    ----------
+    file : str
+        The trace.
+    line : int
+        Number of the line from 1, or of the record where the format is binary.
+    """
+
+    _details = ("file", "line")
+
+    def __init__(self, message: str, *, file: str, line: int) -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
+
+
+class SweepError(SeqstoreError):
+    """Some runs of a sweep failed; all others were run to their end.
+
+    Attributes
+    ----------
+    failures : mapping of int to Exception
+        What each failed run raised, or the reason that it has no result, by its number in the grid.
+    table : Table
+        Results of the other runs.
+    """
+
+    _details = ("failures", "table")
+
+    def __init__(self, message: str, *, failures: Mapping[int, Exception], table: Table) -> None:
+        super().__init__(message)
+        self.failures = failures
+        self.table = table
 
 
 class InvariantError(SeqstoreError):

@@ -108,6 +108,7 @@ class OpenStore:
         with self._closing:
             if self.closed:
                 return
+            self._engine.require_outside()
             scrubs = list(self._scrubs)
             for scrub in scrubs:
                 scrub.cancel()

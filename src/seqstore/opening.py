@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from seqstore import probe
 from seqstore._native.status import FORMAT_VERSION
 from seqstore.catalog import Catalog, DriveRow, Settings
+from seqstore.cleaning import CUSTOM, PlacementFunction, Policy, SelectionFunction
 from seqstore.engine import Engine
-from seqstore.errors import FormatError, LostWritesError, VersionError
+from seqstore.errors import ConfigError, FormatError, LostWritesError, VersionError
 from seqstore.recovery import Recovery, make_recovery, rebuild
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Options:
         For a log that is there already.
     opening : int
         Random number that names this opening on the drive.
+    policy : Policy, optional
+        Of a new log.
+    selection, placement : callable, optional
+        Those of an old log, if it was made with functions.
     """
 
     verify: bool
@@ -44,6 +49,34 @@ class Options:
     accept_loss: bool = False
     check_flushed: bool = False
     opening: int = 0
+    policy: Policy | None = None
+    selection: SelectionFunction | None = None
+    placement: PlacementFunction | None = None
+
+    def choose_policy(self, settings: Settings) -> Policy:
+        """Return the cleaning policy of this opening.
+
+        Raises
+        ------
+        ConfigError
+            If the store was made with a function and none is given now, or the other way round, or the
+            catalog names a policy that does not exist.
+        """
+        if self.policy is not None:
+            return self.policy
+        given = {"selection": self.selection, "placement": self.placement}
+        kept = {"selection": settings.selection, "placement": settings.placement}
+        for name, value in given.items():
+            if (value is None) != (kept[name] != CUSTOM):
+                # Recovery relies on the order in which a named policy frees segments.
+                wanted = f"open it with {name}=..." if value is None else "it keeps that"
+                raise ConfigError(f"the store was made with {name}={kept[name]!r}; {wanted}")
+        return Policy(
+            selection=self.selection or settings.selection,
+            placement=self.placement or settings.placement,
+            classes=settings.classes,
+            seed=settings.seed,
+        )
 
     def for_log(self, drive: DriveRow, settings: Settings) -> dict[str, Any]:
         """Return the fields of ``struct sq_log_options``."""
@@ -130,7 +163,8 @@ def make_parts(
 ) -> Parts:
     """Make a log on a new medium, and a catalog beside it."""
     drive = describe(medium, identity, options.opening)
-    engine = Engine(medium, **options.for_log(drive, settings))
+    policy = options.choose_policy(settings)
+    engine = Engine(medium, policy=policy.calls(), **options.for_log(drive, settings), **policy.for_log())
     try:
         tables = Catalog.create(catalog, settings, drive)
     except BaseException:
@@ -187,7 +221,9 @@ def open_log(medium: NativeMedium, drive: DriveRow, settings: Settings, options:
             f" blocks of a segment, {expected} are expected; use the medium that the store was made on"
         )
     try:
-        return Engine(medium, recover=True, **options.for_log(drive, settings))
+        policy = options.choose_policy(settings)
+        numbers = {**options.for_log(drive, settings), **policy.for_log()}
+        return Engine(medium, recover=True, policy=policy.calls(), **numbers)
     except LostWritesError as error:
         if options.check_flushed:
             error.args = (f"{error}; where opening without check_flushed=True succeeds, less is lost",)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
-from seqstore.catalog import Settings
-from seqstore.cleaning import check_policy
+from seqstore.cleaning import CLASSES, Placement, PlacementFunction, Selection, SelectionFunction
 from seqstore.clock import Clock, SystemClock
 from seqstore.errors import ConfigError
 from seqstore.folder import Folder, StrPath, parse_path
 from seqstore.making import make_folder
 from seqstore.media import MemoryMedium, TagsMedium
-from seqstore.media.native import NativeMedium
 from seqstore.open_store import OpenStore
-from seqstore.opening import Options, make_parts, open_medium
+from seqstore.opening import make_parts, open_medium
 from seqstore.opening_folder import open_folder
-from seqstore.units import parse_size
+from seqstore.options import (
+    check_flag,
+    check_medium,
+    draw_identity,
+    make_options,
+    make_policy,
+    make_settings,
+)
 
 if TYPE_CHECKING:
     from seqstore.media.file import Access
-
-_PPM = 1_000_000
+    from seqstore.media.native import NativeMedium
 
 
 class Store(OpenStore):
@@ -39,8 +43,10 @@ class Store(OpenStore):
         block_size: SupportsIndex | str = 4096,
         segment_size: SupportsIndex | str | None = None,
         reserve: float = 0.07,
-        selection: str = "fifo",
-        placement: str = "single",
+        selection: Selection = "fifo",
+        placement: Placement = "single",
+        classes: int = CLASSES,
+        seed: int = 0,
         verify: bool = True,
         clock: Clock | None = None,
     ) -> Store:
@@ -58,10 +64,13 @@ class Store(OpenStore):
             largest power of two that gives 16 segments.
         reserve : float
             Share of the data capacity that is kept back for cleaning, from 0 to below 1.
-        selection : {"fifo"}
-            Which segment is cleaned next: the oldest.
-        placement : {"single"}
-            Where the cleaner moves live blocks: to the one open segment.
+        selection, placement : str or callable
+            Which segment is cleaned next, and where blocks go: the names, and what functions get, are those
+            of `seqstore.cleaning.Policy`.
+        classes : int
+            Segments that are open at once, for placements that leave it open.
+        seed : int
+            For selections that draw.
         verify : bool
             Whether reads check the block's checksum. They check its owner in any case.
         clock : Clock, optional
@@ -74,8 +83,8 @@ class Store(OpenStore):
         MemoryError
             If there is not enough memory.
         """
-        clock, options = clock or SystemClock(), _options(verify)
-        settings = _settings(clock, reserve, selection, placement)
+        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
+        settings, options = make_settings(clock, reserve, policy), make_options(verify, policy=policy)
         medium = MemoryMedium(capacity, block_size=block_size, zone_size=segment_size)
         parts = make_parts(medium, None, identity=0, settings=settings, options=options)
         return cls(parts, clock, place="memory")
@@ -88,8 +97,10 @@ class Store(OpenStore):
         block_size: SupportsIndex | str = 4096,
         segment_size: SupportsIndex | str | None = None,
         reserve: float = 0.07,
-        selection: str = "fifo",
-        placement: str = "single",
+        selection: Selection = "fifo",
+        placement: Placement = "single",
+        classes: int = CLASSES,
+        seed: int = 0,
         verify: bool = True,
         clock: Clock | None = None,
     ) -> Store:
@@ -98,8 +109,8 @@ class Store(OpenStore):
         It is written with ``volume.write_blocks(lba, None)``. Options and errors are those of `memory`; there
         are no checksums to verify.
         """
-        clock, options = clock or SystemClock(), _options(verify)
-        settings = _settings(clock, reserve, selection, placement)
+        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
+        settings, options = make_settings(clock, reserve, policy), make_options(verify, policy=policy)
         medium = TagsMedium(capacity, block_size=block_size, zone_size=segment_size)
         parts = make_parts(medium, None, identity=0, settings=settings, options=options)
         return cls(parts, clock, place="simulated")
@@ -115,8 +126,10 @@ class Store(OpenStore):
         block_size: SupportsIndex | str = 4096,
         segment_size: SupportsIndex | str | None = None,
         reserve: float = 0.07,
-        selection: str = "fifo",
-        placement: str = "single",
+        selection: Selection = "fifo",
+        placement: Placement = "single",
+        classes: int = CLASSES,
+        seed: int = 0,
         verify: bool = True,
         checkpoint_interval: SupportsIndex | str | None = None,
         access: Access = "cached",
@@ -158,14 +171,15 @@ class Store(OpenStore):
         MemoryError
             If there is not enough memory.
         """
-        clock, options = clock or SystemClock(), _options(verify, checkpoint_interval)
-        settings = _settings(clock, reserve, selection, placement, access=access)
+        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
+        settings = make_settings(clock, reserve, policy, access=access)
+        options = make_options(verify, checkpoint_interval, policy=policy)
         parts = make_folder(
             Folder(path),
             capacity,
             None if device is None else parse_path(device, "device"),
-            overwrite_device=_check_flag(overwrite_device, "overwrite_device"),
-            identity=_draw_identity(),
+            overwrite_device=check_flag(overwrite_device, "overwrite_device"),
+            identity=draw_identity(),
             settings=settings,
             options=options,
             geometry={"block_size": block_size, "zone_size": segment_size},
@@ -184,6 +198,8 @@ class Store(OpenStore):
         accept_loss: bool = False,
         check_flushed: bool = False,
         rebuild_catalog: bool = False,
+        selection: SelectionFunction | None = None,
+        placement: PlacementFunction | None = None,
         checkpoint_interval: SupportsIndex | str | None = None,
         clock: Clock | None = None,
     ) -> Store:
@@ -209,6 +225,8 @@ class Store(OpenStore):
             Whether to make the catalog anew from the log, where it is gone, damaged or too old. Names that
             the old one does not hold become ``tenant-1``, ``volume-2``, ``snapshot-3`` by the numbers; it is
             kept as ``catalog.db.old-1``. Tenants without volumes are not in the log.
+        selection, placement : callable, optional
+            The functions, if the store was made with any; others are known.
 
         Raises
         ------
@@ -228,19 +246,21 @@ class Store(OpenStore):
         if read_only and rebuild_catalog:
             raise ConfigError("read_only and rebuild_catalog exclude each other; make the catalog anew first")
         clock = clock or SystemClock()
-        options = _options(
+        options = make_options(
             verify,
             checkpoint_interval,
             read_only=read_only,
             accept_loss=accept_loss,
             check_flushed=check_flushed,
+            selection=selection,
+            placement=placement,
         )
         parts = open_folder(
             Folder(path),
             options=options,
             access=access,
             rebuild_catalog=rebuild_catalog,
-            settings=_settings(clock),
+            settings=make_settings(clock),
         )
         return cls(parts, clock, place=repr(os.fsdecode(path)), read_only=read_only)
 
@@ -251,8 +271,10 @@ class Store(OpenStore):
         *,
         catalog: StrPath | None = None,
         reserve: float = 0.07,
-        selection: str = "fifo",
-        placement: str = "single",
+        selection: Selection = "fifo",
+        placement: Placement = "single",
+        classes: int = CLASSES,
+        seed: int = 0,
         verify: bool = True,
         checkpoint_interval: SupportsIndex | str | None = None,
         clock: Clock | None = None,
@@ -265,7 +287,7 @@ class Store(OpenStore):
             A new one; what is in it is lost.
         catalog : path-like, optional
             File for the names, not there yet. None keeps them in memory, and `open_on` makes up new ones.
-        reserve, selection, placement, verify, checkpoint_interval, clock
+        reserve, selection, placement, classes, seed, verify, checkpoint_interval, clock
             As in `create`.
 
         Raises
@@ -275,13 +297,13 @@ class Store(OpenStore):
         ConfigError, MediumError, AccessError, MemoryError
             As `create`.
         """
-        clock, options = clock or SystemClock(), _options(verify, checkpoint_interval)
+        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
         parts = make_parts(
-            _check_medium(medium),
+            check_medium(medium),
             None if catalog is None else parse_path(catalog, "catalog"),
-            identity=_draw_identity(),
-            settings=_settings(clock, reserve, selection, placement),
-            options=options,
+            identity=draw_identity(),
+            settings=make_settings(clock, reserve, policy),
+            options=make_options(verify, checkpoint_interval, policy=policy),
             is_own_medium=False,
         )
         return cls(parts, clock, place=repr(medium))
@@ -296,76 +318,22 @@ class Store(OpenStore):
         verify: bool = True,
         accept_loss: bool = False,
         check_flushed: bool = False,
+        selection: SelectionFunction | None = None,
+        placement: PlacementFunction | None = None,
         checkpoint_interval: SupportsIndex | str | None = None,
         clock: Clock | None = None,
     ) -> Store:
         """Open the store on a medium of the caller's; parameters and errors as in `open` and `create_on`."""
         clock = clock or SystemClock()
-        options = _options(
+        options = make_options(
             verify,
             checkpoint_interval,
             read_only=read_only,
             accept_loss=accept_loss,
             check_flushed=check_flushed,
+            selection=selection,
+            placement=placement,
         )
         path = None if catalog is None else parse_path(catalog, "catalog")
-        parts = open_medium(_check_medium(medium), path, options=options, settings=_settings(clock))
+        parts = open_medium(check_medium(medium), path, options=options, settings=make_settings(clock))
         return cls(parts, clock, place=repr(medium), read_only=read_only)
-
-
-def _check_medium(medium: Any) -> NativeMedium:
-    if not isinstance(medium, NativeMedium):
-        raise ConfigError(
-            f"medium is of type {type(medium).__name__}; a FileMedium or CallsMedium is expected, or another"
-            " medium; Store.create and Store.open take paths"
-        )
-    return medium
-
-
-def _draw_identity() -> int:
-    """Draw what tells a new drive from all others; 0 is that of drives in memory."""
-    return int.from_bytes(os.urandom(8), "little") or 1
-
-
-def _settings(
-    clock: Clock,
-    reserve: float = 0.07,
-    selection: str = "fifo",
-    placement: str = "single",
-    *,
-    access: Access = "cached",
-) -> Settings:
-    check_policy(selection, placement)
-    return Settings(
-        created_ns=clock.now_ns(),
-        reserve_ppm=_parse_reserve(reserve),
-        selection=selection,
-        placement=placement,
-        access=access,
-    )
-
-
-def _options(verify: bool, checkpoint_interval: SupportsIndex | str | None = None, **flags: bool) -> Options:
-    for name, flag in {"verify": verify, **flags}.items():
-        _check_flag(flag, name)
-    checkpoint_bytes = 0
-    if checkpoint_interval is not None:
-        checkpoint_bytes = parse_size(checkpoint_interval, "checkpoint_interval")
-        if not checkpoint_bytes:
-            raise ConfigError(
-                "checkpoint_interval is 0; a size is expected, or None to leave it to the store"
-            )
-    return Options(verify=verify, checkpoint_bytes=checkpoint_bytes, opening=_draw_identity(), **flags)
-
-
-def _check_flag(flag: object, name: str) -> bool:
-    if not isinstance(flag, bool):
-        raise ConfigError(f"{name} is {flag!r}; True or False is expected")
-    return flag
-
-
-def _parse_reserve(reserve: object) -> int:
-    """Check the share that is kept back for cleaning, and return it in millionths."""
-    if not isinstance(reserve, (int, float)) or not 0 <= reserve < 1:
-        raise ConfigError(f"reserve is {reserve!r}; a number from 0 to below 1 is expected, such as 0.07")
-    return min(round(reserve * _PPM), _PPM - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from typing import SupportsIndex
+from typing import SupportsFloat, SupportsIndex
 
 from seqstore.errors import ConfigError
 
@@ -18,6 +18,34 @@ _UNITS = {
 }
 _SIZE = re.compile(r"\s*([0-9]{1,30})(?:\.([0-9]{1,30}))?\s*([A-Za-z]*)\s*", re.ASCII)
 _UNIT_NAMES = "B, KB, MB, GB, TB, KiB, MiB, GiB or TiB"
+
+
+def integer(value: SupportsIndex, what: str) -> int:
+    """Check a number that has to be whole, of any sign and size.
+
+    Raises
+    ------
+    ConfigError
+        If it is no integer.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        # Not the value, which is data where arguments were swapped.
+        raise ConfigError(f"{what} is of type {type(value).__name__}; an integer is expected") from None
+
+
+def real(value: SupportsFloat, what: str) -> float:
+    """Check a number that need not be whole.
+
+    Raises
+    ------
+    ConfigError
+        If it is none; text is none, whatever stands in it.
+    """
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, SupportsFloat):
+        raise ConfigError(f"{what} is of type {type(value).__name__}; a number is expected")
+    return float(value)
 
 
 def unsigned(value: SupportsIndex, what: str) -> int:
@@ -39,11 +67,7 @@ def unsigned(value: SupportsIndex, what: str) -> int:
     ConfigError
         If it is no integer, negative, or beyond 64 bits.
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        # Not the value, which is data where arguments were swapped.
-        raise ConfigError(f"{what} is of type {type(value).__name__}; an integer is expected") from None
+    number = integer(value, what)
     if not 0 <= number <= MAX_UNSIGNED:
         raise ConfigError(f"{what} is {shorten(number)}; it must lie between 0 and 2**64 - 1")
     return number

@@ -65,6 +65,9 @@ class Core:
     reserve_ppm: int = 70_000
     accept_loss: int = 0
     expect_sequence: int = 0
+    selection: int = lib.SQ_SELECT_FIFO
+    placement: int = lib.SQ_PLACE_SINGLE
+    classes: int = 1
     drive: int = 0x1122334455667788
 
     def options(self) -> Any:

@@ -47,6 +47,8 @@ class Effort:
         Second cuts after each first one.
     depth : int
         Cuts one behind the other.
+    moments : int
+        Writes of the script at which the power goes; a sample of them if there are more.
     """
 
     subsets: int = 4
@@ -54,6 +56,7 @@ class Effort:
     sectors: int = 2
     again: int = 1
     depth: int = 2
+    moments: int = 1 << 30
 
 
 @dataclass(slots=True)
@@ -118,7 +121,10 @@ class Explorer:
         generator = Random(seed)
         recording = self._record_script()
         self.tally.writes, self.tally.refused = len(recording.drive.moments), recording.refused
-        for moment in recording.drive.moments:
+        moments = recording.drive.moments
+        if len(moments) > effort.moments:
+            moments = generator.sample(moments, effort.moments)
+        for moment in moments:
             for fates in _fates(moment, effort, generator):
                 self._descend(recording, moment, fates, (), effort, generator)
         self.tally.seconds += time.perf_counter() - began

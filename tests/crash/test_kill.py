@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,17 @@ Row = tuple[StoreOp | None, World]  # an operation and the world after it; none:
 
 MOST_OPERATIONS = 400
 KILLS = 40  # of a chain, in the quick suite
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "greedy, separate": {"selection": "greedy", "placement": "separate", "segments": 32},
+    "cost_benefit, sepbit": {
+        "selection": "cost_benefit",
+        "placement": "sepbit",
+        "classes": 4,
+        "segments": 40,
+    },
+    "greedy, by_tenant": {"selection": "greedy", "placement": "by_tenant", "classes": 3, "segments": 40},
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +94,7 @@ class Chain:
     victims: Victims
     path: Path
     seed: str
-    access: str = "cached"
-    preallocate: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the store, as in `Order`
     world: World = field(default_factory=dict)
     operations: int = 0
     unfinished: int = 0
@@ -97,8 +108,7 @@ class Chain:
                 child=child,
                 operations=generator.choice([30, MOST_OPERATIONS, MOST_OPERATIONS]),
                 make=child == 0,
-                access=self.access,
-                preallocate=self.preallocate,
+                **self.options,
             )
             self._expect(self._live(order, generator), generator)
 
@@ -163,14 +173,19 @@ def _brief(op: StoreOp | None) -> str:
 
 @pytest.mark.invariant("I2")
 @pytest.mark.invariant("I3")
-@pytest.mark.parametrize(
-    ("seed", "access", "preallocate"), [("a", "cached", True), ("b", "mapped", True), ("c", "cached", False)]
-)
-def test_everything_flushed_is_there(
-    victims: Victims, tmp_path: Path, seed: str, access: str, preallocate: bool
-) -> None:
-    chain = Chain(victims, tmp_path / "lab.store", seed, access, preallocate)
+@pytest.mark.parametrize("options", [{}, {"access": "mapped"}, {"preallocate": False}], ids=str)
+def test_everything_flushed_is_there(victims: Victims, tmp_path: Path, options: dict[str, Any]) -> None:
+    chain = Chain(victims, tmp_path / "lab.store", f"quick {options}", options)
     chain.run(KILLS)
+    assert chain.operations > KILLS
+
+
+@pytest.mark.invariant("I2")
+@pytest.mark.invariant("I3")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_everything_flushed_is_there_under_any_policy(victims: Victims, tmp_path: Path, policy: str) -> None:
+    chain = Chain(victims, tmp_path / "lab.store", f"quick {policy}", POLICIES[policy])
+    chain.run(KILLS // 2)
     assert chain.operations > KILLS
 
 
@@ -180,7 +195,9 @@ def test_hundreds_of_kills(
     victims: Victims, tmp_path: Path, request: pytest.FixtureRequest, number: int
 ) -> None:
     seed = f"{request.config.getoption('--hypothesis-seed')}/{number}"
-    chain = Chain(victims, tmp_path / "lab.store", seed, ("cached", "mapped")[number % 2], number % 4 > 1)
+    options = {"access": ("cached", "mapped")[number % 2], "preallocate": number % 4 > 1}
+    policy = [{}, *POLICIES.values()][number // 4 % (1 + len(POLICIES))]
+    chain = Chain(victims, tmp_path / "lab.store", seed, {**options, **policy})
     chain.run(400)
     assert chain.operations > 400
     assert chain.unfinished > 0  # some children had something to lose

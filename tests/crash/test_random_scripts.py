@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqstore._native._core import lib
 from tests.crash.core_store import Core
 from tests.crash.explore import Effort, Explorer
 from tests.crash.ops import BLOCK
@@ -39,20 +42,48 @@ CORES = st.builds(
 SHAPES = st.sampled_from([Shape(16, 8), Shape(14, 12), Shape(24, 6), Shape(18, 16)])
 SIZE = 14  # blocks of a volume, about
 
+PLACEMENTS = {
+    lib.SQ_PLACE_SINGLE: 1,
+    lib.SQ_PLACE_SEPARATE: 2,
+    lib.SQ_PLACE_DAC: 3,
+    lib.SQ_PLACE_SEPBIT: 4,
+    lib.SQ_PLACE_MULTILOG: 3,
+    lib.SQ_PLACE_BY_TENANT: 2,
+    lib.SQ_PLACE_BY_VOLUME: 4,
+}
+SELECTIONS = [
+    lib.SQ_SELECT_FIFO,
+    lib.SQ_SELECT_GREEDY,
+    lib.SQ_SELECT_COST_BENEFIT,
+    lib.SQ_SELECT_D_CHOICES,
+    lib.SQ_SELECT_WINDOWED_GREEDY,
+    lib.SQ_SELECT_RANDOM_GREEDY,
+]
+POLICIES = st.builds(
+    lambda placement, **options: Core(placement=placement, classes=PLACEMENTS[placement], **options),
+    st.sampled_from([*PLACEMENTS]),
+    selection=st.sampled_from(SELECTIONS),
+    checkpoint_blocks=st.sampled_from([16, 48]),
+    window_blocks=st.sampled_from([0, 16, 48]),
+)
+LARGE_SHAPES = st.sampled_from([Shape(28, 16), Shape(26, 18), Shape(30, 14)])
+LARGE_SIZE = 26
+
 
 class Author:
     """Turns any numbers into operations that make sense."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = SIZE) -> None:
+        self.size = size
         self.script = Script()
-        self.volumes = {self.script.create(SIZE): SIZE * BLOCK}
+        self.volumes = {self.script.create(size): size * BLOCK}
         self.snapshots: dict[int, tuple[int, int]] = {}  # to the volume and the size
 
     def step(self, verb: str, which: int, first: int, second: int) -> None:
         if verb in {"flush", "checkpoint"}:
             getattr(self.script, verb)()
         elif verb == "create" and len(self.volumes) < 3:
-            blocks, extra = 1 + first % SIZE, second % BLOCK
+            blocks, extra = 1 + first % self.size, second % BLOCK
             volume = self.script.create(blocks, extra=extra, tenant=1 + which % 2, strict=which % 3 == 0)
             self.volumes[volume] = blocks * BLOCK + extra
         elif verb in {"clone", "rollback"}:
@@ -74,8 +105,8 @@ class Author:
             steps = range(1, 2 + second % 6)
             self.script.scatter(volume, [(first * step + second) % blocks for step in steps])
         elif verb == "resize":
-            self.volumes[volume] = (1 + first % SIZE) * BLOCK + second % 3 * 100
-            self.script.resize(volume, 1 + first % SIZE, extra=second % 3 * 100)
+            self.volumes[volume] = (1 + first % self.size) * BLOCK + second % 3 * 100
+            self.script.resize(volume, 1 + first % self.size, extra=second % 3 * 100)
         elif verb == "snapshot" and len(self.snapshots) < 3:
             self.snapshots[self.script.snapshot(volume)] = (volume, size)
 
@@ -109,3 +140,25 @@ def test_the_store_comes_back(
     for step in steps:
         author.step(*step)
     Explorer(core, shape, author.script.ops).explore(Effort(subsets=2, tears=2, sectors=1), seed)
+
+
+@settings(max_examples=settings().max_examples // 10)
+@given(
+    steps=st.lists(STEP, min_size=5, max_size=40),
+    core=POLICIES,
+    shape=LARGE_SHAPES,
+    seed=NUMBER,
+    laps=st.sampled_from([0, 40, 120]),
+)
+def test_the_store_comes_back_under_any_policy(
+    steps: list[tuple[str, int, int, int]], core: Core, shape: Shape, seed: int, laps: int
+) -> None:
+    """The same on drives with several heads, after so many writes that segments were cleaned in any order."""
+    author, generator = Author(LARGE_SIZE), Random(seed)
+    for _ in range(laps):
+        verb = generator.choice(["write", "write", "write", "flush", "create"])
+        author.step(verb, *(generator.randrange(2**16) for _ in range(3)))
+    for step in steps:
+        author.step(*step)
+    effort = Effort(subsets=2, tears=2, sectors=1, moments=8)
+    Explorer(core, shape, author.script.ops).explore(effort, seed)

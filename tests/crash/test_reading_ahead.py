@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from seqstore import SeqstoreError
+from seqstore._native._core import lib
 from seqstore.engine import Engine
 from seqstore.engine_volume import EngineVolume
 from seqstore.media import CallsMedium, FileMedium
@@ -47,13 +48,14 @@ class Bytes:
 class Crashed:
     """What a crash left of a log: the bytes, and the blocks from where nothing had been flushed."""
 
-    def __init__(self, file: Path, seed: int) -> None:
+    def __init__(self, file: Path, seed: int, policy: dict[str, Any]) -> None:
+        self.policy = policy
         rng = np.random.default_rng(seed)
         with FileMedium(file, CAPACITY, create=True, block_size=BLOCK, zone_size=SEGMENT) as medium:
-            engine = Engine(medium, **OPTIONS, **UNSYNCED)
+            engine = Engine(medium, **OPTIONS, **UNSYNCED, **policy)
             volumes = []
             for number in (1, 2):
-                handle = engine.create_volume(number, 1, CAPACITY // 4, unwritten_error=False)
+                handle = engine.create_volume(number, number, CAPACITY // 4, unwritten_error=False)
                 volumes.append(EngineVolume(engine, handle, "volume"))
             self._write(volumes, rng, CAPACITY // 2)
             engine.checkpoint()
@@ -76,9 +78,13 @@ class Crashed:
             amount -= count * BLOCK
 
 
-@pytest.fixture(scope="module", params=range(3))
+SEPARATE = {"selection": lib.SQ_SELECT_GREEDY, "placement": lib.SQ_PLACE_SEPARATE, "classes": 2}
+BY_TENANT = {"selection": lib.SQ_SELECT_COST_BENEFIT, "placement": lib.SQ_PLACE_BY_TENANT, "classes": 2}
+
+
+@pytest.fixture(scope="module", params=[(0, {}), (1, {}), (2, {}), (3, SEPARATE), (4, BY_TENANT)], ids=str)
 def crashed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Crashed:
-    return Crashed(tmp_path_factory.mktemp("log") / "file", request.param)
+    return Crashed(tmp_path_factory.mktemp("log") / "file", *request.param)
 
 
 def state(medium: NativeMedium, options: dict[str, Any]) -> dict[str, Any]:
@@ -100,8 +106,8 @@ def state(medium: NativeMedium, options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def compare(folder: Path, data: bytes, options: dict[str, Any]) -> dict[str, Any]:
-    file = folder / "copy"
+def compare(folder: Path, crashed: Crashed, data: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    file, options = folder / "copy", {**options, **crashed.policy}
     file.write_bytes(data)
     with CallsMedium(Bytes(data), CAPACITY, block_size=BLOCK, zone_size=SEGMENT) as medium:
         expected = state(medium, options)
@@ -112,7 +118,7 @@ def compare(folder: Path, data: bytes, options: dict[str, Any]) -> dict[str, Any
 
 @pytest.mark.parametrize("check_flushed", [0, 1])
 def test_as_the_crash_left_it(crashed: Crashed, tmp_path: Path, check_flushed: int) -> None:
-    found = compare(tmp_path, crashed.data, {"check_flushed": check_flushed})
+    found = compare(tmp_path, crashed, crashed.data, {"check_flushed": check_flushed})
     assert found["recovery"]["verified_blocks"] > 70 * 14
 
 
@@ -127,7 +133,7 @@ def test_damaged(crashed: Crashed, tmp_path: Path, options: dict[str, Any]) -> N
             mba = int(rng.integers(crashed.start - 20 * 16, crashed.end))
             first, length = [(mba, 1), (mba // 16 * 16, 1), (mba // 16 * 16, 16)][int(rng.integers(3))]
             data[first * BLOCK : (first + length) * BLOCK] = rng.bytes(length * BLOCK)
-        found = compare(tmp_path, bytes(data), options)
+        found = compare(tmp_path, crashed, bytes(data), options)
         records.add(found["recovery"]["records"] if "recovery" in found else found["error"])
     assert len(records) > 3
 
@@ -138,7 +144,7 @@ def test_a_segment_from_long_ago_among_them(crashed: Crashed, tmp_path: Path) ->
     middle = (crashed.start + crashed.end) // 2 // 16 * 16
     for mba in (0, middle - 16, middle + 16):
         data[middle * BLOCK : middle * BLOCK + SEGMENT] = data[mba * BLOCK : mba * BLOCK + SEGMENT]
-        compare(tmp_path, bytes(data), {})
+        compare(tmp_path, crashed, bytes(data), {})
 
 
 def test_a_file_that_was_cut(crashed: Crashed, tmp_path: Path) -> None:
@@ -148,5 +154,5 @@ def test_a_file_that_was_cut(crashed: Crashed, tmp_path: Path) -> None:
     with FileMedium(file, CAPACITY, block_size=BLOCK, zone_size=SEGMENT, read_only=True) as medium:
         with file.open("r+b") as cut:
             cut.truncate((crashed.start + crashed.end) // 2 * BLOCK)
-        found = state(medium, {})
+        found = state(medium, crashed.policy)
     assert found["error"] == "BadBlockError"

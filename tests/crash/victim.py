@@ -37,7 +37,6 @@ from tests.small import BLOCK_SIZE
 
 TENANTS = ("contoso", "fabrikam", "northwind")
 SEGMENT_BLOCKS = 32
-DRIVE_BLOCKS = 24 * SEGMENT_BLOCKS
 PATIENCE_S = 120
 _VERSIONS = 1_000_000  # more than a child makes
 
@@ -55,6 +54,10 @@ class Order:
     make: bool = False
     access: str | None = None
     preallocate: bool = True
+    segments: int = 24
+    selection: str = "fifo"
+    placement: str = "single"
+    classes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +93,15 @@ def make_or_open(order: Order) -> Store:
         return Store.open(order.path, checkpoint_interval="48KiB")
     return Store.create(
         order.path,
-        DRIVE_BLOCKS * BLOCK_SIZE,
+        order.segments * SEGMENT_BLOCKS * BLOCK_SIZE,
         block_size=BLOCK_SIZE,
         segment_size=SEGMENT_BLOCKS * BLOCK_SIZE,
         checkpoint_interval="48KiB",
         access=order.access or "cached",  # type: ignore[arg-type]
         preallocate=order.preallocate,
+        selection=order.selection,
+        placement=order.placement,
+        classes=order.classes,
     )
 
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
+from seqstore._native._core import lib
 from tests.crash.core_store import Core
 from tests.crash.script import Script, Shape
 
 ROOMY = Shape(16, 16)
-TIGHT = Shape(16, 8)
-"""A lap is 128 blocks: the head comes round within a few dozen requests."""
+TIGHT = Shape(20, 8)
+"""A lap is 160 blocks: the head comes round within a few dozen requests."""
+
+GREEDY_SEPARATE = Core(selection=lib.SQ_SELECT_GREEDY, placement=lib.SQ_PLACE_SEPARATE, checkpoint_blocks=48)
+COST_BENEFIT_SEPBIT = Core(
+    selection=lib.SQ_SELECT_COST_BENEFIT, placement=lib.SQ_PLACE_SEPBIT, classes=4, checkpoint_blocks=90
+)
+GREEDY_BY_TENANT = Core(
+    selection=lib.SQ_SELECT_GREEDY, placement=lib.SQ_PLACE_BY_TENANT, classes=2, checkpoint_blocks=64
+)
+GREEDY_SINGLE = Core(selection=lib.SQ_SELECT_GREEDY, checkpoint_blocks=32)
+"""Policies that free segments in an order of their own; all but the last with several heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +133,34 @@ def _checkpoints(script: Script) -> None:
     script.checkpoint()
 
 
-def _laps(script: Script) -> None:
-    """The head goes round and round a drive that is three quarters full; the cleaner is always at work."""
+def _laps(script: Script, sizes: tuple[int, int] = (22, 12), steps: int = 110) -> None:
+    """The head goes round and round a drive that is nearly full; the cleaner is always at work."""
     generator = Random(1)
-    first, second = script.create(18), script.create(14, tenant=2)
-    script.write(first, 0, 18)
-    script.write(second, 0, 14)
+    first, second = script.create(sizes[0]), script.create(sizes[1], tenant=2)
+    script.write(first, 0, sizes[0])
+    script.write(second, 0, sizes[1])
     script.flush()
-    for step in range(70):
-        number, size = (first, 18) if step % 3 else (second, 14)
+    for step in range(steps):
+        number, size = (first, sizes[0]) if step % 3 else (second, sizes[1])
         count = generator.randrange(1, 5)
-        script.write(number, generator.randrange(size - count), count)
+        lba = generator.randrange(size - count) // (1 + step % 2)
+        script.write(number, lba, count)
         if step % 4 == 3:
             script.flush()
         if step % 10 == 9:
             script.trim(number, generator.randrange(size - 2), 2)
 
 
-def _laps_with_layers(script: Script) -> None:
+def _laps_with_layers(script: Script, size: int = 14, steps: int = 90) -> None:
     """The cleaner moves blocks that snapshots and clones share, while they come and go."""
     generator = Random(2)
-    first = script.create(12)
-    script.write(first, 0, 12)
+    first = script.create(size)
+    script.write(first, 0, size)
     frozen = script.snapshot(first)
     copy = script.clone(frozen, tenant=2)
-    for step in range(60):
+    for step in range(steps):
         number = copy if step % 3 == 0 else first
-        script.write(number, generator.randrange(10), generator.randrange(1, 3))
+        script.write(number, generator.randrange(size - 2) // (1 + step % 2), generator.randrange(1, 3))
         if step % 3 == 2:
             script.flush()
         if step % 12 == 7:
@@ -181,6 +194,19 @@ _MAKERS: dict[str, tuple[Callable[[Script], None], Shape, Core]] = {
     "laps-window": (_laps, TIGHT, Core(window_blocks=4, checkpoint_blocks=24)),
     "laps-layers": (_laps_with_layers, TIGHT, Core(checkpoint_blocks=32)),
     "large": (_large, ROOMY, Core(window_blocks=8)),
+    "laps-greedy": (partial(_laps, sizes=(27, 13)), TIGHT, GREEDY_SINGLE),
+    "laps-separate": (partial(_laps, sizes=(42, 20), steps=150), Shape(24, 12), GREEDY_SEPARATE),
+    "laps-sepbit": (partial(_laps, sizes=(90, 40), steps=220), Shape(32, 18), COST_BENEFIT_SEPBIT),
+    "laps-tenants": (partial(_laps, sizes=(44, 21), steps=150), Shape(24, 14), GREEDY_BY_TENANT),
+    "laps-tenants-window": (
+        partial(_laps, sizes=(44, 21), steps=150),
+        Shape(24, 14),
+        replace(GREEDY_BY_TENANT, window_blocks=56),
+    ),
+    "layers-separate": (partial(_laps_with_layers, size=27, steps=150), Shape(24, 12), GREEDY_SEPARATE),
+    "layers-tenants": (partial(_laps_with_layers, size=29, steps=150), Shape(24, 14), GREEDY_BY_TENANT),
+    "large-separate": (_large, Shape(22, 16), replace(GREEDY_SEPARATE, window_blocks=32)),
+    "checkpoints-tenants": (_checkpoints, Shape(22, 14), replace(GREEDY_BY_TENANT, checkpoint_blocks=24)),
 }
 NAMES = tuple(_MAKERS)
 

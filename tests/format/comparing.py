@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from seqstore.errors import CorruptionError
 from seqstore.format import BlockState, DriveImage, VolumeImage
+from tests.format.disks import Disk
 from tests.format.packing import FREE, LIVE
-from tests.format.writer import Disk, Writer
+from tests.format.writer import Writer
 
 
 def contents(image: DriveImage) -> dict[int, dict[int, bytes]]:

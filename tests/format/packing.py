@@ -9,7 +9,9 @@ import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-DATA, TRIM, DELETE, CREATE, RESIZE, SNAPSHOT, CLONE, ROLLBACK, CHECKPOINT, END, PAD, OPENED = range(1, 13)
+DATA, TRIM, DELETE, CREATE, RESIZE, SNAPSHOT, CLONE, ROLLBACK, CHECKPOINT, END, PAD, OPENED, FREED = range(
+    1, 14
+)
 WITH_BLOCK = {DATA, CHECKPOINT, PAD}
 FREE, LIVE, DEAD, MOVED, SUMMARY = range(5)
 
@@ -73,7 +75,7 @@ class Head:
     blocks: int | None = None
     checksum: int | None = None
     reserved_11: int = 0
-    reserved_46: int = 0
+    class_id: int = 0
     window: int = 1
     reserved_88: bytes = bytes(8)
 
@@ -96,7 +98,7 @@ def put_summary(head: Head, entries: list[Entry], *, block_size: int = 512, tail
         count,
         blocks,
         head.open,
-        head.reserved_46,
+        head.class_id,
         head.position,
         head.flushed,
         head.checkpoint,
@@ -134,13 +136,14 @@ class Stream:
     volumes: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
     layers: list[tuple[int, int, int, int, int]] = field(default_factory=lambda: [(0, 0, 0, 0, 0)])
     holes: list[tuple[int, int, bytes]] = field(default_factory=list)
+    heads: list[tuple[int, int, int, int]] = field(default_factory=list)
     free: list[tuple[int, int]] = field(default_factory=list)
     sealed: list[tuple[int, int]] = field(default_factory=list)
     tables: list[tuple[int, list[tuple[int, int]]]] = field(default_factory=list)
     magic: bytes = b"SEQSCKP1"
     version: int = 1
     opening: int = 0
-    reserved: int = 0
+    heads_count: int | None = None
     counts: tuple[int, ...] | None = None
     stream_bytes: int | None = None
 
@@ -150,6 +153,7 @@ def put_stream(stream: Stream) -> bytes:
     body = b"".join(struct.pack("<QQQQQI4x", *row) for row in stream.volumes)
     body += b"".join(struct.pack("<QQQQI4x", *row) for row in stream.layers)
     body += b"".join(struct.pack("<QQ64s", *row) for row in stream.holes)
+    body += b"".join(struct.pack("<IIII", *row) for row in stream.heads)
     body += b"".join(struct.pack("<II", *row) for row in (*stream.free, *stream.sealed))
     for segment, words in stream.tables:
         body += struct.pack("<I4x", segment) + b"".join(struct.pack("<QI", *word) for word in words)
@@ -159,7 +163,7 @@ def put_stream(stream: Stream) -> bytes:
         "<8sIIQQQQ6IIIQQ",
         stream.magic,
         stream.version,
-        stream.reserved,
+        len(stream.heads) if stream.heads_count is None else stream.heads_count,
         stream.drive,
         stream.sequence,
         stream.position,

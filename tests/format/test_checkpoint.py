@@ -9,9 +9,10 @@ import pytest
 
 from seqstore.errors import FormatError, VersionError
 from seqstore.format import BlockState, Checkpoint, Geometry, parse_checkpoint
+from seqstore.format.checkpoint import HeadRow
 from tests.format.packing import DEAD, LIVE, MOVED, SUMMARY, Stream, put_stream, word
 
-GEOMETRY = Geometry(block_size=512, segment_blocks=8, block_count=64)
+GEOMETRY = Geometry(block_size=512, segment_blocks=8, block_count=80)
 HOLE = (1 << 5 | 1 << 511).to_bytes(64, "little")
 WORDS = [
     (word(SUMMARY), 0),
@@ -32,6 +33,7 @@ STREAM = Stream(
     volumes=[(1, 1, 5000, 3, 0, 1), (3, 1, 4096, 1, 1, 3)],
     layers=[(0, 0, 0, 0, 0), (1, 1, 1, 0, 0), (2, 1, 2, 0, 1), (3, 1, 1, 1, 0)],
     holes=[(3, 0, HOLE), (3, 2**29 - 1, HOLE)],
+    heads=[(63, 8, 8, 0), (1, 9, 0, 0)],
     free=[(3, 3), (0, 1)],
     sealed=[(1, 1), (7, 1), (6, 1)],
     tables=[(1, WORDS), (7, WORDS)],
@@ -57,7 +59,11 @@ def test_everything_is_read() -> None:
         100,
         6,
     )
-    assert (checkpoint.open_segment, checkpoint.open_blocks, checkpoint.opening) == (2, 3, 2**64 - 1)
+    assert checkpoint.opening == 2**64 - 1
+    assert checkpoint.heads == tuple(
+        HeadRow(class_id=class_id, segment=segment, open_blocks=blocks)
+        for class_id, segment, blocks in ((0, 2, 3), (63, 8, 8), (1, 9, 0))
+    )
     first, second = checkpoint.volumes
     assert (first.number, first.tenant, first.size_bytes, first.layer, first.origin, first.flags) == (
         1, 1, 5000, 3, 0, 1,
@@ -77,7 +83,7 @@ def test_everything_is_read() -> None:
 
 def test_the_smallest_one() -> None:
     empty = Stream(
-        drive=0, sequence=1, position=0, last_number=0, open_segment=0, open_blocks=0, free=[(1, 7)]
+        drive=0, sequence=1, position=0, last_number=0, open_segment=0, open_blocks=0, free=[(1, 9)]
     )
     checkpoint = parse(empty)
     assert (checkpoint.volumes, checkpoint.stream_bytes) == ((), 96 + 40 + 8)
@@ -87,7 +93,17 @@ def test_the_smallest_one() -> None:
 LAYERS = STREAM.layers
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "magic": ({"magic": b"SEQSCKP2"}, "begins with"),
-    "reserved": ({"reserved": 1}, "reserved bytes 12 to 15"),
+    "a head too many": ({"heads_count": 3}, "its parts take"),
+    "heads beyond everything": ({"heads_count": 2**32 - 1}, "its parts take"),
+    "reserved bytes of a head": ({"heads": [(1, 8, 8, 1), (2, 9, 0, 0)]}, "reserved bytes 12 to 15"),
+    "a class": ({"heads": [(64, 8, 8, 0), (2, 9, 0, 0)]}, "of class 64"),
+    "two heads of a class": ({"heads": [(5, 8, 8, 0), (5, 9, 0, 0)]}, "two heads are of one class"),
+    "a second head of class 0": ({"heads": [(0, 8, 8, 0), (2, 9, 0, 0)]}, "two heads are of one class"),
+    "two heads in a segment": ({"heads": [(1, 8, 8, 0), (2, 8, 0, 0)]}, "open twice"),
+    "a head beyond": ({"heads": [(1, 8, 8, 0), (2, 10, 0, 0)]}, "segment 10 is open"),
+    "blocks of a head": ({"heads": [(1, 8, 9, 0), (2, 9, 0, 0)]}, "9 blocks of the open segment"),
+    "a head in a free segment": ({"heads": [(1, 8, 8, 0), (2, 3, 0, 0)]}, "two runs|longer"),
+    "a segment of no head": ({"heads": [(1, 8, 8, 0)]}, "knows 9 of the drive's 10 segments"),
     "a count too high": ({"counts": (3, 4, 2, 2, 2, 2)}, "its parts take"),
     "a count beyond everything": ({"counts": (2**32 - 1,) * 6}, "its parts take"),
     "a length too high": ({"stream_bytes": 2**64 - 1}, "its parts take"),
@@ -124,17 +140,17 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a volume on a dropped layer": ({"volumes": [(1, 1, 1, 2, 0, 0)]}, "names layer 2"),
     "a layer with two names": ({"volumes": [(1, 1, 1, 1, 0, 0), (2, 1, 1, 1, 0, 0)]}, "named by volume 2"),
     "origin": ({"volumes": [(1, 1, 1, 1, 2**32, 0)]}, "comes from"),
-    "the open segment": ({"open_segment": 8}, "segment 8 is open"),
+    "the open segment": ({"open_segment": 10}, "segment 10 is open"),
     "the open blocks": ({"open_blocks": 9}, "9 blocks of the open segment"),
     "a run of nothing": ({"free": [(3, 0)]}, "run of 0"),
-    "a run beyond": ({"free": [(3, 6)]}, "run of 6"),
+    "a run beyond": ({"free": [(3, 8)]}, "run of 8"),
     "a long run": ({"free": [(3, 2**32 - 1)]}, "run of"),
     "free and sealed": ({"sealed": [(3, 1)]}, "two runs|longer"),
     "free and open": ({"free": [(2, 1)], "sealed": []}, "two runs"),
-    "a segment that is nothing": ({"sealed": [(1, 1), (7, 1)]}, "knows 7 of the drive's 8 segments"),
+    "a segment that is nothing": ({"sealed": [(1, 1), (7, 1)]}, "knows 9 of the drive's 10 segments"),
     "live in a free segment": ({"tables": [(3, WORDS)]}, "in use in a free segment"),
     "tables out of order": ({"tables": [(7, WORDS), (1, WORDS)]}, "segment 1 behind one of segment 7"),
-    "a table beyond": ({"tables": [(8, WORDS)]}, "a table of segment 8"),
+    "a table beyond": ({"tables": [(10, WORDS)]}, "a table of segment 10"),
     "a table twice": ({"tables": [(1, WORDS), (1, WORDS)]}, "segment 1 behind one of segment 1"),
     "a state": ({"tables": [(1, [(word(5), 0), *WORDS[1:]])]}, "state 5"),
     "a layer index": ({"tables": [(1, [(word(DEAD, 4), 0), *WORDS[1:]])]}, "layer index 4"),

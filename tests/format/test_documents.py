@@ -13,7 +13,7 @@ from seqstore.format.summary import KINDS_WITH_BLOCK
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "reference" / "on-media-format.md").read_text("utf-8")
 NATIVE = ROOT / "src" / "seqstore" / "_native"
-HEADERS = "\n".join((NATIVE / name).read_text("utf-8") for name in ("record.h", "checkpoint.h", "internal.h"))
+HEADERS = "\n".join((NATIVE / name).read_text("utf-8") for name in ("record.h", "checkpoint.h", "entries.h"))
 
 LAYOUTS = {value.what: value for value in vars(layout).values() if isinstance(value, layout.Layout)}
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
@@ -72,6 +72,7 @@ def test_the_page_and_the_headers_agree_on_sizes() -> None:
         "SQ_CKP_VOLUME_BYTES": "volume",
         "SQ_CKP_LAYER_BYTES": "layer",
         "SQ_CKP_HOLES_BYTES": "hole leaf",
+        "SQ_CKP_OPEN_BYTES": "head",
         "SQ_CKP_RUN_BYTES": "run",
         "SQ_CKP_TABLE_HEAD_BYTES": "table",
         "SQ_CKP_BLOCK_BYTES": "table word",

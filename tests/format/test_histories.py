@@ -20,8 +20,8 @@ _BLOCKS = 12
 class History:
     """Takes steps as numbers, and turns each into the nearest one that is possible."""
 
-    def __init__(self) -> None:
-        self.writer = Writer(segments=24, segment_blocks=8)
+    def __init__(self, classes: int = 1) -> None:
+        self.writer = Writer(segments=24, segment_blocks=8, classes=classes)
         self.writer.checkpoint()
         self.serial = 0
 
@@ -36,7 +36,7 @@ class History:
     def step(self, what: int, which: int, lba: int, count: int) -> None:
         writer = self.writer
         while len(writer.free) < 8:
-            writer.clean()
+            writer.clean(which)
         live = sum(state == 1 for state, *_ in writer.ledger.values())
         volume = self.pick(which, snapshots=False)
         snapshot = self.pick(which, snapshots=True)
@@ -62,7 +62,7 @@ class History:
             actions.append(lambda: writer.delete(snapshot))
             if len(writer.disks) < 6:
                 actions.append(lambda: writer.clone(snapshot, 1 + which % 3))
-        actions += [writer.clean] if writer.sealed else []
+        actions += [lambda: writer.clean(which)] if writer.sealed else []
         actions += [writer.checkpoint, self.crash]
         actions[what % len(actions)]()
 
@@ -75,11 +75,12 @@ STEPS = st.lists(
     st.tuples(st.integers(0, 40), st.integers(0, 5), st.integers(0, _BLOCKS - 1), st.integers(1, 5)),
     max_size=45,
 )
+CLASSES = st.sampled_from([1, 2, 3])
 
 
-@given(STEPS)
-def test_the_reader_finds_what_was_written(steps: list[tuple[int, int, int, int]]) -> None:
-    history = History()
+@given(STEPS, CLASSES)
+def test_the_reader_finds_what_was_written(steps: list[tuple[int, int, int, int]], classes: int) -> None:
+    history = History(classes)
     for step in steps:
         history.step(*step)
     history.writer.close()
@@ -87,12 +88,12 @@ def test_the_reader_finds_what_was_written(steps: list[tuple[int, int, int, int]
         expect_all(image, history.writer)
 
 
-@given(STEPS, st.data())
+@given(STEPS, CLASSES, st.data())
 def test_a_cut_leaves_what_was_there_then(
-    steps: list[tuple[int, int, int, int]], data: st.DataObject
+    steps: list[tuple[int, int, int, int]], classes: int, data: st.DataObject
 ) -> None:
     """Stop anywhere; what was not written is missing, and what was is there."""
-    history = History()
+    history = History(classes)
     cut = data.draw(st.integers(0, len(steps)))
     for step in steps[:cut]:
         history.step(*step)

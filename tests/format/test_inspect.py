@@ -77,6 +77,28 @@ class TestJson:
             for mba, entry in written.ledger.items()
         }
 
+    def test_says_where_heads_are(self, path: Path, written: Writer, tmp_path: Path, capsys: Capture) -> None:
+        assert facts(path, capsys)["heads"] == [
+            {"class": 0, "segment": written.segment, "open_blocks": written.used}
+        ]
+        writer = Writer(classes=3)
+        writer.checkpoint()
+        disk = writer.create(1, 20 * 512)
+        writer.write(disk, 0, *(f"block {lba}".encode() for lba in range(9)))
+        writer.close()
+        other = tmp_path / "heads.img"
+        other.write_bytes(writer.image)
+        values = facts(other, capsys)
+        assert values["sound"]
+        assert {head["class"]: [head["segment"], head["open_blocks"]] for head in values["heads"]} == (
+            writer.places
+        )
+        open_segments = {segment["segment"] for segment in values["segments"] if segment["open"]}
+        assert open_segments == {segment for segment, _ in writer.places.values()}
+        assert main(["inspect", str(other)]) == 0
+        out = capsys.readouterr().out
+        assert f"\nheads\n  class   segment   blocks written\n      0   {writer.places[0][0]:>7}" in out
+
     def test_quick_leaves_the_data_alone(self, path: Path, written: Writer, capsys: Capture) -> None:
         live = next(mba for mba, entry in written.ledger.items() if entry[0] == 1)
         image = bytearray(written.image)

@@ -25,6 +25,7 @@ HEAD = Head(
     flushed=5,
     checkpoint=3,
     checkpoint_mba=11,
+    class_id=63,
 )
 ENTRIES = [
     Entry(packing.DATA, 9, 4, 0x12345678),
@@ -43,7 +44,7 @@ def test_everything_is_read() -> None:
     for name in ("drive", "sequence", "mba", "previous", "open", "position", "flushed", "checkpoint"):
         assert getattr(summary, name) == getattr(HEAD, name)
     assert (summary.checkpoint_mba, summary.blocks, summary.entry_count) == (11, 2, 3)
-    assert (summary.window, summary.ends_request) == (1, True)
+    assert (summary.window, summary.class_id, summary.ends_request) == (1, 63, True)
     assert (summary.segment, summary.end, summary.end_position) == (2, 20, 93)
     assert [(*entry,) for entry in ENTRIES] == [
         (e.kind, e.lba, e.volume, e.value, e.flags, 0) for e in summary.entries
@@ -72,7 +73,8 @@ def test_the_checksum_of_a_block_covers_its_owner() -> None:
         ({"checksum": 1}, "torn or damaged"),
         ({"block_shift": 10}, "block_shift is 10"),
         ({"reserved_11": 1}, "reserved bytes 11 to 11 are 01"),
-        ({"reserved_46": 256}, "reserved bytes 46 to 47"),
+        ({"class_id": 64}, "it is of class 64"),
+        ({"class_id": 65535}, "it is of class 65535"),
         ({"reserved_88": b"\0" * 7 + b"\1"}, "reserved bytes 88 to 95"),
         ({"sequence": 0, "flushed": 0, "checkpoint": 0, "checkpoint_mba": 0}, "sequence is 0"),
         ({"sequence": 1, "flushed": 0, "checkpoint": 0, "checkpoint_mba": 0}, "names one before it"),
@@ -131,7 +133,7 @@ def test_a_damaged_version_is_damage() -> None:
     "entry",
     [
         Entry(0),
-        Entry(13),
+        Entry(14),
         Entry(255),
         Entry(packing.DATA, 0, 0),
         Entry(packing.DATA, 0, 2**32),
@@ -167,6 +169,10 @@ def test_a_damaged_version_is_damage() -> None:
         Entry(packing.PAD, 0, 1),
         Entry(packing.OPENED, 0, 1),
         Entry(packing.OPENED, 0, 0, 1),
+        Entry(packing.FREED, 8),
+        Entry(packing.FREED, 1, 1),
+        Entry(packing.FREED, 1, 0, 1),
+        Entry(packing.FREED, 1, 0, 0, 1),
     ],
     ids=str,
 )
@@ -184,6 +190,7 @@ def test_each_kind_has_a_right_form(kind: Kind) -> None:
         Kind.CHECKPOINT: (1, 0, 1),
         Kind.PAD: (0, 0, 1),
         Kind.OPENED: (2**64 - 1, 0, 0),
+        Kind.FREED: (7, 0, 0),
     }
     lba, volume, value = forms.get(kind, (1, 1, 1))
     (entry,) = parse(replace(HEAD, open=0), [Entry(kind, lba, volume, value)]).entries

@@ -6,8 +6,9 @@ be, by brute force: after each request it looks through all volumes again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from tests.format.disks import Disk, Sheet
 from tests.format.packing import (
     CHECKPOINT,
     CLONE,
@@ -17,6 +18,7 @@ from tests.format.packing import (
     DELETE,
     END,
     FREE,
+    FREED,
     LIVE,
     MOVED,
     OPENED,
@@ -36,35 +38,23 @@ from tests.format.packing import (
 )
 
 
-@dataclass
-class Sheet:
-    """A layer."""
-
-    tenant: int
-    volume: int
-    parent: int
-    blocks: dict[int, int] = field(default_factory=dict)
-    holes: set[int] = field(default_factory=set)
-
-
-@dataclass
-class Disk:
-    """A volume or snapshot, and what it must show."""
-
-    tenant: int
-    size: int
-    layer: int
-    origin: int = 0
-    flags: int = 0
-    content: dict[int, bytes] = field(default_factory=dict)
-
-
 class Writer:
-    """A store in small that writes an image; one request after the other, the cleaner only when told."""
+    """A store in small that writes an image; one request after the other, the cleaner only when told.
+
+    With one class it is the circular log. With more, blocks go to heads of their own, and the cleaner says
+    what it frees.
+    """
 
     def __init__(
-        self, *, segments: int = 16, segment_blocks: int = 8, block_shift: int = 9, drive: int = 0xD81E
+        self,
+        *,
+        segments: int = 16,
+        segment_blocks: int = 8,
+        block_shift: int = 9,
+        drive: int = 0xD81E,
+        classes: int = 1,
     ) -> None:
+        self.classes = classes
         self.block_size = 1 << block_shift
         self.shift = block_shift
         self.segment_blocks = segment_blocks
@@ -76,7 +66,8 @@ class Writer:
         self.ledger: dict[int, tuple[int, int, int, int]] = {}  # mba: state, layer, value, checksum
         self.free = list(range(1, segments))
         self.sealed: list[int] = []
-        self.segment, self.used = 0, 0
+        self.places = {0: [0, 0]}  # of each class: segment, and blocks of it that are used
+        self.class_id = 0
         self.sequence = self.position = self.last_number = self.previous = 0
         self.flushed = self.checkpoint_sequence = self.checkpoint_mba = 0
         self.opening = 0
@@ -96,6 +87,25 @@ class Writer:
         return min(
             self.segment_blocks - self.used - 1 - len(self._blocks), self.max_entries - len(self._entries)
         )
+
+    @property
+    def segment(self) -> int:
+        """The segment that the head in use is in."""
+        return self.places[self.class_id][0]
+
+    @property
+    def used(self) -> int:
+        """Blocks of it that records take."""
+        return self.places[self.class_id][1]
+
+    def select(self, class_id: int, *, before: int = 0) -> None:
+        """Go on at the head of a class, in a request of which there are so many entries."""
+        if class_id == self.class_id:
+            return
+        self.close(open=min(before, len(self._entries)))
+        self.class_id = class_id
+        if class_id not in self.places:
+            self.places[class_id] = [self.free.pop(0), 0]
 
     def put(self, entry: Entry, block: bytes | None = None, *, before: int = 0) -> tuple[int, int]:
         """Add an entry, with so many of its request before it; returns its block's address, and the time."""
@@ -122,7 +132,7 @@ class Writer:
     def advance(self) -> None:
         """Go to the next segment."""
         self.sealed.append(self.segment)
-        self.segment, self.used = self.free.pop(0), 0
+        self.places[self.class_id] = [self.free.pop(0), 0]
 
     def close(self, *, open: int = 0, empty: bool = False, **changes: int) -> None:  # noqa: A002
         """Write the record under way, if there is one."""
@@ -143,6 +153,7 @@ class Writer:
             checkpoint=self.checkpoint_sequence,
             checkpoint_mba=self.checkpoint_mba,
             block_shift=self.shift,
+            class_id=self.class_id,
         )
         head = replace(head, **changes)  # type: ignore[arg-type]
         summary = put_summary(head, self._entries, block_size=self.block_size)
@@ -151,7 +162,7 @@ class Writer:
         self.ledger[mba] = (SUMMARY, 0, 0, 0)
         self.heads.append((head, self._entries))
         self.previous = int.from_bytes(summary[12:16], "little")
-        self.used += 1 + len(self._blocks)
+        self.places[self.class_id][1] += 1 + len(self._blocks)
         self.position += 1 + len(self._blocks)
         self._entries, self._blocks = [], []
 
@@ -176,6 +187,7 @@ class Writer:
             at = lba + before
             block = data.ljust(self.block_size, b"\0")
             checksum = tagged(disk.layer, at, block)
+            self.select(self._class_of(at), before=before)
             mba, position = self.put(Entry(DATA, at, disk.layer, checksum), block, before=before)
             disk.content[at] = block
             sheet = self.sheets[disk.layer]
@@ -224,26 +236,30 @@ class Writer:
         del self.disks[number]
         self.bury(position)
 
-    def clean(self) -> None:
-        """Move what is live in the oldest sealed segment to the head, and free the segment."""
+    def clean(self, which: int = 0) -> None:
+        """Move what is live in a sealed segment, the oldest of the circular log, and free the segment."""
         self.close()
-        victim = self.sealed.pop(0)
+        victim = self.sealed.pop(which % len(self.sealed) if self.classes > 1 else 0)
         for mba in range(victim * self.segment_blocks, (victim + 1) * self.segment_blocks):
             state, layer, lba, checksum = self.ledger.get(mba, (FREE, 0, 0, 0))
             if state == SUMMARY:
                 self.ledger[mba] = (DEAD, 0, self.position, 0)
             if state == LIVE:
                 block = bytes(self.image[mba * self.block_size : (mba + 1) * self.block_size])
+                self.select(self._class_of(lba + 1))
                 to, position = self.put(Entry(DATA, lba, layer, checksum, 1), block)
                 self.sheets[layer].blocks[lba] = to
                 self.ledger[to] = (LIVE, layer, lba, checksum)
                 self.ledger[mba] = (MOVED, layer, position, 0)
+        if self.classes > 1:
+            self.put(Entry(FREED, victim))
         self.close()
         self.free.append(victim)
 
     def checkpoint(self, *, clean: bool = False) -> None:
         """Write a checkpoint of what is now."""
         self.flush()
+        self.select(0)
         sequence = self.sequence + 1
         stream = put_stream(self.describe())
         if self.used == self.segment_blocks:
@@ -260,17 +276,30 @@ class Writer:
         self.checkpoint_sequence, self.checkpoint_mba = sequence, mba
 
     def open_again(self) -> None:
-        """Begin a new life after a crash: the rest of the open segment becomes zeros."""
-        was_full = self.used == self.segment_blocks
+        """Begin a new life after a crash: the rest of each open segment becomes zeros."""
         self.opening += 1
-        self.put(Entry(OPENED, self.opening))
+        opened: Entry | None = Entry(OPENED, self.opening)
+        for class_id in sorted(self.places):
+            self.select(class_id)
+            if self.used < self.segment_blocks:
+                self._pad(opened)
+                opened = None
+        self.select(0)
+        if opened is not None:
+            self.put(opened)
+        self.flush()
+
+    def _pad(self, opened: Entry | None) -> None:
+        """Fill the segment of the head in use with zeros, behind what says that the store was opened."""
         zeros = bytes(self.block_size)
-        while (
-            not was_full and self.used + bool(self._entries) * (1 + len(self._blocks)) < self.segment_blocks
-        ):
+        if opened is not None:
+            self.put(opened)
+        while self.used + bool(self._entries) * (1 + len(self._blocks)) < self.segment_blocks:
+            if self.used == self.segment_blocks - 1:
+                self.fill(open=0)
+                return
             at, _ = self.put(Entry(PAD, 0, 0, tagged(0, 0, zeros)), zeros)
             self.ledger.pop(at, None)
-        self.flush()
 
     def describe(self) -> Stream:
         """What a checkpoint says now."""
@@ -307,6 +336,11 @@ class Writer:
                 for n, s in sorted(self.sheets.items())
             ],
             holes=holes,
+            heads=[
+                (class_id, segment, used, 0)
+                for class_id, (segment, used) in self.places.items()
+                if class_id != self.class_id
+            ],
             free=[(segment, 1) for segment in self.free],
             sealed=[(segment, 1) for segment in self.sealed],
             tables=tables,
@@ -354,6 +388,9 @@ class Writer:
         )
         for lba in [lba for lba in disk.content if start <= lba < end]:
             del disk.content[lba]
+
+    def _class_of(self, lba: int) -> int:
+        return lba // 2 % self.classes
 
     def _number(self) -> int:
         self.last_number += 1

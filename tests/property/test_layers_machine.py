@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,9 @@ class Twin:
         self.blocks[lba] = Block(self.view.number, content)
 
     def trim(self, start: int, end: int) -> None:
-        """Forget whole blocks; zero the rest."""
+        """Forget whole blocks; zero the rest. A range of nothing touches no block, wherever it is."""
+        if start == end:
+            return
         for lba in range(start // BLOCK_SIZE, -(-end // BLOCK_SIZE)):
             if lba not in self.blocks:
                 continue
@@ -102,19 +105,31 @@ class LayersMachine(RuleBasedStateMachine):
         self.twins: list[Twin] = []
         self.version = 0
         self.names = 0
+        self.options: dict[str, Any] = {}  # of the store
+        self.functions: dict[str, Any] = {}  # of its policy, which an opening has to be given
 
     @initialize(reserve=st.sampled_from([0.07, 0.5, 0.8]))
     def begin(self, reserve: float) -> None:
+        self.start(reserve)
+
+    def start(self, reserve: float) -> None:
+        """Make a store with two tenants and a volume."""
         self.store = self.make_store(reserve)
         for name in ("contoso", "fabrikam"):
             self.store.create_tenant(name)
         self.usable = self.store.drives[0].usable_blocks
         self.add_volume(0, 0)
 
+    capacity, segment_blocks = CAPACITY, SEGMENT_BLOCKS
+
     def make_store(self, reserve: float) -> Store:
         """The store to be tried."""
         return Store.memory(
-            CAPACITY, block_size=BLOCK_SIZE, segment_size=SEGMENT_BLOCKS * BLOCK_SIZE, reserve=reserve
+            self.capacity,
+            block_size=BLOCK_SIZE,
+            segment_size=self.segment_blocks * BLOCK_SIZE,
+            reserve=reserve,
+            **self.options,
         )
 
     def teardown(self) -> None:
@@ -320,11 +335,12 @@ class DurableLayersMachine(LayersMachine):
         self.folder = Path(tempfile.mkdtemp())
         return Store.create(
             self.folder / "store",
-            CAPACITY,
+            capacity=self.capacity,
             block_size=BLOCK_SIZE,
-            segment_size=SEGMENT_BLOCKS * BLOCK_SIZE,
+            segment_size=self.segment_blocks * BLOCK_SIZE,
             reserve=reserve,
             preallocate=False,
+            **self.options,
         )
 
     def teardown(self) -> None:
@@ -350,7 +366,7 @@ class DurableLayersMachine(LayersMachine):
         self.open_store(read_only=False)
 
     def open_store(self, *, read_only: bool) -> None:
-        self.store = Store.open(self.folder / "store", read_only=read_only)
+        self.store = Store.open(self.folder / "store", read_only=read_only, **self.functions)
         views: dict[int, Volume | Snapshot] = {}
         for tenant in self.store.tenants:
             views |= {volume.number: volume for volume in tenant.volumes}

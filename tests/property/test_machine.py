@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from io import BufferedReader
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,10 +63,14 @@ class StoreMachine(RuleBasedStateMachine):
     def open_store(
         self, block_size: int, segments: int, segment_blocks: int, reserve: float, laps: int
     ) -> None:
+        self.make(block_size, segments, segment_blocks, laps, reserve=reserve)
+
+    def make(self, block_size: int, segments: int, segment_blocks: int, laps: int, **options: Any) -> None:
+        """Make a store with two volumes, and let its head go round."""
         self.block_size = block_size
         segment_size = block_size * segment_blocks
         self.store = Store.memory(
-            segments * segment_size, block_size=block_size, segment_size=segment_size, reserve=reserve
+            segments * segment_size, block_size=block_size, segment_size=segment_size, **options
         )
         self.drive = self.store.drives[0]
         self.oracle = Oracle(block_size, self.drive.usable_blocks)
@@ -320,13 +325,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.changed = False
         self.store.check()
         scan = Scan.take(self.store)
-        check_all(scan, self.oracle, self.before)
+        self.check_medium(scan)
         self.oracle.looked()
         self.before = scan
         self.figures_agree(scan)
         for volume, twin in self.volumes:
             extents_agree(volume, twin, scan)
             read_back(volume, twin)
+
+    def check_medium(self, scan: Scan) -> None:
+        """Medium, ledger, records and oracle agree."""
+        check_all(scan, self.oracle, self.before)
 
     def figures_agree(self, scan: Scan) -> None:
         """Counters and remanence are what the oracle and the ledger come to."""

@@ -238,11 +238,14 @@ class TestStoreOptions:
             {"reserve": float("inf")},
             {"reserve": "0.07"},
             {"reserve": None},
-            {"selection": "greedy"},
+            {"selection": "best"},
             {"selection": ""},
             {"selection": None},
-            {"placement": "sepbit"},
+            {"placement": "best"},
+            {"placement": "oracle"},
             {"placement": 5},
+            {"placement": "dac", "classes": 0},
+            {"placement": "sepbit", "classes": 3},
         ],
         ids=str,
     )
@@ -261,9 +264,9 @@ class TestStoreOptions:
 
     def test_policies_that_exist_are_named(self) -> None:
         with pytest.raises(ConfigError, match="fifo"):
-            Store.memory("1MiB", selection="greedy")
+            Store.memory("1MiB", selection="best")
         with pytest.raises(ConfigError, match="single"):
-            Store.memory("1MiB", placement="sepbit")
+            Store.memory("1MiB", placement="best")
 
     def test_more_memory_than_there_is(self) -> None:
         with pytest.raises((MemoryError, SeqstoreError)):

@@ -11,6 +11,7 @@ import pytest
 
 import seqstore
 from seqstore import errors
+from seqstore.sim import Table
 
 EXAMPLES = [
     errors.SeqstoreError("m"),
@@ -27,6 +28,8 @@ EXAMPLES = [
     errors.VersionError("m", found=2, expected=1),
     errors.LostWritesError("m", last_sequence=1, flushed_sequence=2),
     errors.CorruptionError("m", volume=1, lba=2, mba=3),
+    errors.TraceError("m", file="t.csv", line=7),
+    errors.SweepError("m", failures={}, table=Table({})),
     errors.InvariantError("m", file="f.c", line=7, condition="a == b"),
 ]
 
@@ -55,6 +58,8 @@ def test_every_class_has_an_example() -> None:
         (errors.CorruptionError, (errors.FormatError,)),
         (errors.VersionError, (errors.FormatError,)),
         (errors.LostWritesError, (errors.FormatError,)),
+        (errors.TraceError, (errors.FormatError,)),
+        (errors.SweepError, (errors.SeqstoreError,)),
         (errors.InvariantError, (errors.SeqstoreError,)),
     ],
 )

@@ -110,7 +110,7 @@ def test_the_reader_notices_every_field(store: Store, volume: Volume, offset: in
         (37, "follows"),
         (42, "blocks"),
         (45, "open"),
-        (46, "reserved"),
+        (46, "class"),
         (57, "flushed"),
         (64, "checkpoint"),
         (73, "checkpoint"),

@@ -67,11 +67,14 @@ static int clear_segment(struct sq_scan *scan, uint32_t segment)
  * the head would have gone on. */
 static int retire_empty(sq_log *log)
 {
-    while (log->sealed_ring.count > 0) {
-        uint32_t oldest = log->sealed_ring.items[log->sealed_ring.first];
+    /* Any other order is written down. */
+    if (!sq_is_circular(log))
+        return SQ_OK;
+    while (log->sealed.count > 0) {
+        uint32_t oldest = sq_list_first(&log->sealed, log->segment_count);
         if (log->segments[oldest].live_blocks != 0 || log->durable.newest[oldest] >= log->durable.checkpoint)
             return SQ_OK;
-        SQ_TRY(sq_clean_retire(log));
+        SQ_TRY(sq_clean_retire(log, oldest));
     }
     return SQ_OK;
 }
@@ -86,32 +89,64 @@ static int add_pad(struct sq_scan *scan)
     return sq_block_add_own(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_PAD, .value = checksum});
 }
 
-/* The record that makes void what was unfinished, and zeros up to the end of the segment. Where that is full
- * already the first request writes the record: opening again and again must not use up the drive. */
-static int close_segment(struct sq_scan *scan)
+/* Zeros up to the end of the head's segment; the first record of all says that the log was opened. */
+static int fill_segment(struct sq_scan *scan)
 {
     sq_log *log = scan->log;
-    if (log->open_blocks == log->segment_blocks)
+    if (log->head->open_blocks == log->segment_blocks)
         return SQ_OK;
     SQ_TRY(sq_record_open(log));
-    sq_record_note_opening(log);
+    if (!log->durable.begun)
+        sq_record_note_opening(log);
+    log->durable.begun = 1;
     for (;;) {
         while (sq_record_room(log) > 0)
             SQ_TRY(add_pad(scan));
         SQ_TRY(sq_record_close(log));
-        if (log->open_blocks == log->segment_blocks)
-            break;
+        if (log->head->open_blocks == log->segment_blocks)
+            return SQ_OK;
         SQ_TRY(sq_record_open(log));
     }
-    log->durable.begun = 1;
-    return sq_sync_now(log);
+}
+
+/* The record that makes void what was unfinished, and zeros where lost writes may lie. Where all segments are
+ * full already the first request writes the record: opening again and again must not use up the drive. */
+static int close_segments(struct sq_scan *scan)
+{
+    sq_log *log = scan->log;
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++) {
+        SQ_TRY(sq_head_select(log, class));
+        SQ_TRY(fill_segment(scan));
+    }
+    SQ_TRY(sq_head_select(log, 0));
+    return log->durable.begun ? sq_sync_now(log) : SQ_OK;
+}
+
+/* Is a segment open at a head that this opening has no use for? */
+static int has_idle_heads(const sq_log *log)
+{
+    for (uint32_t class = log->class_count; class < SQ_CLASSES_MAX; class++)
+        if (log->heads[class].segment != SQ_NO_SEGMENT)
+            return 1;
+    return 0;
+}
+
+/* Their segments, full by now, would never be cleaned: they are sealed, and a checkpoint says so. */
+static int seal_idle_heads(sq_log *log)
+{
+    if (!has_idle_heads(log))
+        return SQ_OK;
+    for (uint32_t class = log->class_count; class < SQ_CLASSES_MAX; class++)
+        sq_head_seal(log, &log->heads[class]);
+    return sq_checkpoint_write(log, 0);
 }
 
 int sq_recover_clear(struct sq_scan *scan)
 {
     sq_log *log = scan->log;
-    if (scan->report->clean)
+    if (scan->report->clean && !has_idle_heads(log))
         return retire_empty(log);
+    log->durable.clean = 0;
     /* What was recovered may be no safer than what was lost. */
     SQ_TRY(sq_sync_now(log));
     SQ_TRY(retire_empty(log));
@@ -125,11 +160,14 @@ int sq_recover_clear(struct sq_scan *scan)
     for (uint32_t i = 0; i < window; i++)
         SQ_TRY(clear_segment(scan, ring->items[((uint64_t)ring->first + i) % ring->capacity]));
     SQ_TRY(sq_sync_now(log));
-    if (scan->report->lost_records == 0)
-        return close_segment(scan);
+    if (scan->report->lost_records == 0) {
+        SQ_TRY(close_segments(scan));
+        return seal_idle_heads(log);
+    }
     /* Records behind what was lost may lie anywhere, also in segments that are still needed. The log goes
      * on with numbers above all of them, from a checkpoint of its own, and never meets them again. */
-    log->record.sequence = scan->highest;
-    SQ_TRY(close_segment(scan));
+    log->sequence = scan->highest;
+    SQ_TRY(close_segments(scan));
+    SQ_TRY(seal_idle_heads(log));
     return sq_checkpoint_write(log, 0);
 }

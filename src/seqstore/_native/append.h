@@ -10,6 +10,7 @@
 #define SEQSTORE_APPEND_H
 
 #include "layer.h"
+#include "select.h"
 
 /* The block at mba is about to be written over: what it held is gone. */
 static inline void sq_block_gone(sq_log *log, uint64_t old_entry)
@@ -27,7 +28,7 @@ static inline void sq_block_gone(sq_log *log, uint64_t old_entry)
 static inline void sq_block_dies(sq_log *log, uint32_t mba, struct sq_layer *layer, unsigned state)
 {
     *sq_entry_of(log, mba) = sq_entry(state, layer->slot, log->stats.position);
-    log->segments[sq_segment_of(log, mba)].live_blocks--;
+    sq_segment_loses(log, sq_segment_of(log, mba));
     if (state == SQ_DEAD) {
         layer->dead_blocks++;
         if (SQ_PLANTED(ledger_forgets_the_dead)) layer->dead_blocks--, *sq_entry_of(log, mba) = 0;
@@ -43,8 +44,11 @@ static inline int sq_block_settle(sq_log *log, uint64_t mba, uint64_t entry)
     uint64_t old = log->ledger[mba];
     SQ_CHECK(log, sq_entry_state(old) != SQ_LIVE && sq_entry_state(old) != SQ_SUMMARY);
     log->ledger[mba] = entry;
-    if (old != 0)
+    if (old != 0) {
+        if (log->cleaner.latencies != NULL)
+            sq_note_latency(log, old, log->stats.position);
         sq_block_gone(log, old);
+    }
     return SQ_OK;
 }
 
@@ -52,8 +56,8 @@ static inline int sq_block_settle(sq_log *log, uint64_t mba, uint64_t entry)
  * block. */
 static inline int sq_block_claim(sq_log *log, uint64_t mba, uint64_t entry)
 {
-    if (log->record.pending != NULL)
-        log->record.pending[mba - log->record.mba] = entry;
+    if (log->head->record.pending != NULL)
+        log->head->record.pending[mba - log->head->record.mba] = entry;
     else
         SQ_TRY(sq_block_settle(log, mba, entry));
     log->stats.position++;
@@ -68,14 +72,16 @@ static inline int sq_block_add(sq_log *log, const struct sq_layer *layer, uint64
     SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_LIVE, layer->slot, lba)));
     if (log->tags != NULL) {
         log->tags[mba] = sq_tag_data(layer->number, lba);
-        log->record.entry_count++;
+        log->head->record.entry_count++;
     } else {
         log->checksums[mba] = checksum;
         sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_DATA, .flags = flags, .lba = lba,
                                                       .volume = layer->number, .value = checksum});
     }
-    log->record.data_count++;
-    log->segments[log->open_segment].live_blocks++;
+    log->head->record.data_count++;
+    log->segments[log->head->segment].live_blocks++;
+    log->segments[log->head->segment].data_blocks++;
+    log->cleaner.data_blocks++;
     return SQ_OK;
 }
 
@@ -86,7 +92,7 @@ static inline int sq_block_add_own(sq_log *log, const struct sq_entry_fields *en
     uint64_t state = entry->kind == SQ_ENTRY_PAD ? 0 : sq_entry(SQ_SUMMARY, 0, 0);
     SQ_TRY(sq_block_claim(log, sq_record_next_mba(log), state));
     sq_record_note(log, entry);
-    log->record.data_count++;
+    log->head->record.data_count++;
     return SQ_OK;
 }
 

@@ -13,13 +13,18 @@ from pathlib import Path
 
 from cffi import FFI
 
-# What Python offers to C for media that are written in Python: the functions of struct sq_medium_calls.
+# What Python offers to C: the functions of struct sq_medium_calls, for media that are written in Python, and
+# of struct sq_policy_calls, for policies.
 CALLED_BY_C = """
 extern "Python" {
     int seqstore_append(void *context, uint64_t mba, uint64_t count, const uint8_t *data);
     int seqstore_read(void *context, uint64_t mba, uint64_t count, uint8_t *data_out);
     int seqstore_sync(void *context);
     int seqstore_reset(void *context, uint64_t zone);
+    int seqstore_select(void *context, const struct sq_policy_segment *segments, uint64_t count,
+                        uint64_t *index_out);
+    int seqstore_place(void *context, const struct sq_policy_block *blocks, uint64_t count,
+                       uint8_t *classes_out);
 }
 """
 

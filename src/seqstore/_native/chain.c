@@ -26,18 +26,70 @@ static int step_to(struct sq_scan *scan, uint64_t mba, struct sq_summary *summar
     return SQ_OK;
 }
 
-int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
+/* At the start of a segment. One that was left over from long ago may have the same number. */
+static int step_over(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
 {
-    const sq_log *log = scan->log;
-    uint64_t mba = (uint64_t)summary->mba + 1 + summary->blocks, sequence = summary->sequence + 1;
-    if (mba % log->segment_blocks != 0)
-        return step_to(scan, mba, summary, fault_out);
-    /* One that was left over from long ago may have the same number. */
+    uint64_t sequence = summary->sequence + 1;
     int status = SQ_E_NOT_FOUND;
     for (uint32_t i = sq_scan_header(scan, sequence); status == SQ_E_NOT_FOUND && i < scan->header_count &&
                                                   scan->headers[i].sequence == sequence; i++)
-        status = step_to(scan, (uint64_t)scan->headers[i].segment * log->segment_blocks, summary, fault_out);
+        status = step_to(scan, (uint64_t)scan->headers[i].segment * scan->log->segment_blocks, summary,
+                         fault_out);
     return status;
+}
+
+/* Where blocks have classes the log may go on where another head is. A place that cannot be read is the end
+ * of nothing, unless the log goes on elsewhere. */
+static int step_aside(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
+{
+    int failed = 0;
+    uint32_t own = summary->class;
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++) {
+        if (class == own || scan->places[class] == 0)
+            continue;
+        int status = step_to(scan, scan->places[class], summary, fault_out);
+        if (status != SQ_E_NOT_FOUND && status != SQ_E_IO)
+            return status;
+        failed = failed || status == SQ_E_IO;
+    }
+    return failed ? SQ_E_IO : SQ_E_NOT_FOUND;
+}
+
+int sq_chain_next(struct sq_scan *scan, struct sq_summary *summary, uint8_t *fault_out)
+{
+    const sq_log *log = scan->log;
+    uint64_t mba = (uint64_t)summary->mba + 1 + summary->blocks;
+    if (scan->class_count <= 1)
+        return mba % log->segment_blocks != 0 ? step_to(scan, mba, summary, fault_out)
+                                              : step_over(scan, summary, fault_out);
+    int here = SQ_E_NOT_FOUND;
+    if (mba % log->segment_blocks != 0)
+        here = step_to(scan, mba, summary, fault_out);
+    int status = here == SQ_OK ? SQ_OK : step_over(scan, summary, fault_out);
+    if (status == SQ_E_NOT_FOUND || status == SQ_E_IO)
+        status = step_aside(scan, summary, fault_out);
+    int failed = status == SQ_E_IO || (status == SQ_E_NOT_FOUND && here == SQ_E_IO);
+    return failed ? sq_scan_unreadable(scan) : status;
+}
+
+/* Where the heads are when the state of the checkpoint has been loaded. */
+static void find_places(struct sq_scan *scan)
+{
+    const sq_log *log = scan->log;
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++) {
+        const struct sq_head *head = &log->heads[class];
+        int is_open = head->segment != SQ_NO_SEGMENT && head->open_blocks < log->segment_blocks;
+        uint64_t mba = (uint64_t)head->segment * log->segment_blocks + head->open_blocks;
+        scan->places[class] = is_open ? mba : 0;
+        if (head->segment != SQ_NO_SEGMENT && scan->class_count <= class)
+            scan->class_count = class + 1;
+    }
+}
+
+static void move_place(struct sq_scan *scan, const struct sq_summary *summary)
+{
+    uint64_t end = (uint64_t)summary->mba + 1 + summary->blocks;
+    scan->places[summary->class] = end % scan->log->segment_blocks == 0 ? 0 : end;
 }
 
 /* ---- the list --------------------------------------------------------------------------------- */
@@ -108,15 +160,15 @@ static void hint_ahead(const struct sq_scan *scan, const struct sq_summary *summ
         hint_summaries(scan, header + i);
 }
 
-/* Records behind the end, in its own segment, may say that more than what was found had been safe. */
+/* Records behind the end, in the segments that were open, may say that more than what was found had been
+ * safe. */
 static void look_behind(struct sq_scan *scan)
 {
-    const struct sq_summary *last = &scan->links[scan->link_count - 1].summary;
-    uint64_t mba = (uint64_t)last->mba + 1 + last->blocks;
     struct sq_summary found;
     uint8_t fault;
-    for (; mba % scan->log->segment_blocks != 0; mba++)
-        (void)sq_scan_summary(scan, mba, &found, &fault);
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++)
+        for (uint64_t mba = scan->places[class]; mba % scan->log->segment_blocks != 0; mba++)
+            (void)sq_scan_summary(scan, mba, &found, &fault);
 }
 
 static int ends_segment(const struct sq_scan *scan)
@@ -125,6 +177,44 @@ static int ends_segment(const struct sq_scan *scan)
         return 0;
     const struct sq_summary *last = &scan->links[scan->link_count - 1].summary;
     return ((uint64_t)last->mba + 1 + last->blocks) % scan->log->segment_blocks == 0;
+}
+
+/* The segment that a head would have taken next: free ones are taken in the order in which they were freed,
+ * before the checkpoint and behind it. SQ_NO_SEGMENT if there is none. */
+static uint32_t next_segment(const struct sq_scan *scan)
+{
+    const sq_log *log = scan->log;
+    const struct sq_ring *ring = &log->free_ring;
+    uint64_t taken = 0, freed = ring->count;
+    for (uint64_t at = 0; at < scan->link_count; at++)
+        taken += scan->links[at].summary.mba % log->segment_blocks == 0;
+    /* The checkpoint of a new log begins in a segment that is open and empty. */
+    taken -= taken > 0 && log->heads[0].open_blocks == 0;
+    if (taken < ring->count)
+        return ring->items[((uint64_t)ring->first + taken) % ring->capacity];
+    for (uint64_t at = 0; at < scan->link_count; at++)
+        for (uint32_t i = 0; i < scan->links[at].summary.entries; i++) {
+            struct sq_entry_fields entry = sq_summary_entry(scan->links[at].image, i);
+            if (entry.kind == SQ_ENTRY_FREED && freed++ == taken)
+                return entry.lba < log->segment_count ? (uint32_t)entry.lba : SQ_NO_SEGMENT;
+        }
+    return SQ_NO_SEGMENT;
+}
+
+/* Where a segment's first block cannot be read, the chain may go on there: that is no end. With one head it
+ * can only do so from the end of a segment. */
+static int check_end(struct sq_scan *scan)
+{
+    struct sq_summary found;
+    if (scan->unreadable == 0 || scan->accept_loss)
+        return SQ_OK;
+    if (scan->class_count <= 1)
+        return ends_segment(scan) ? sq_scan_unreadable(scan) : SQ_OK;
+    uint32_t segment = next_segment(scan);
+    if (segment == SQ_NO_SEGMENT)
+        return SQ_OK;
+    int status = sq_scan_summary(scan, (uint64_t)segment * scan->log->segment_blocks, &found, NULL);
+    return status == SQ_E_IO ? sq_scan_unreadable(scan) : SQ_OK;
 }
 
 static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
@@ -140,13 +230,13 @@ static int walk(struct sq_scan *scan, const struct sq_candidate *candidate)
         start = 0;
         scan->report->verified_blocks += doubtful ? summary.blocks : 0;
         SQ_TRY(add_link(scan, &summary, fault));
+        move_place(scan, &summary);
         fault = SQ_LINK_WHOLE;
         doubtful = is_doubtful(scan, summary.sequence + 1);
         status = sq_chain_next(scan, &summary, doubtful ? &fault : NULL);
     }
-    /* Where a segment's first block cannot be read, the chain may go on there: that is no end. */
-    if (status == SQ_E_NOT_FOUND && scan->unreadable != 0 && !scan->accept_loss && ends_segment(scan))
-        return sq_scan_unreadable(scan);
+    if (status == SQ_E_NOT_FOUND)
+        SQ_TRY(check_end(scan));
     if (status == SQ_E_NOT_FOUND && scan->link_count > 0)
         look_behind(scan);
     return status == SQ_E_NOT_FOUND || (status == SQ_E_IO && scan->accept_loss) ? SQ_OK : status;
@@ -196,6 +286,7 @@ static void find_void(struct sq_scan *scan)
 
 int sq_chain_list(struct sq_scan *scan, const struct sq_candidate *candidate)
 {
+    find_places(scan);
     SQ_TRY(walk(scan, candidate));
     SQ_TRY(cut_torn(scan));
     if (scan->link_count == 0)

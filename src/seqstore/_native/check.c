@@ -112,26 +112,39 @@ static int check_entry(sq_log *log, uint64_t entry, struct residue *of_slot, uin
     return SQ_OK;
 }
 
+/* Blocks of a segment that were written since it was opened. */
+static uint32_t used_blocks(const sq_log *log, uint32_t segment)
+{
+    const struct sq_segment *here = &log->segments[segment];
+    if (here->state == SQ_SEGMENT_OPEN)
+        return (uint32_t)sq_head_blocks(log, &log->heads[here->class]);
+    return here->state == SQ_SEGMENT_SEALED ? log->segment_blocks : 0;
+}
+
+/* Live blocks and all that hold data are counted right, and the write pointer is where it should be. */
 static int check_segment(sq_log *log, uint32_t segment, struct residue *of_slot, uint64_t *live_total)
 {
-    const struct sq_record *record = &log->record;
-    uint32_t first = segment * log->segment_blocks, live = 0;
+    const struct sq_record *record = &log->head->record;
+    uint32_t first = segment * log->segment_blocks, live = 0, data = 0, used = used_blocks(log, segment);
     for (uint32_t mba = first; mba < first + log->segment_blocks; mba++) {
         uint64_t entry = log->ledger[mba];
+        data += mba - first < used && sq_entry_slot(*sq_entry_of(log, mba)) != 0;
         int in_use = sq_entry_state(entry) == SQ_LIVE || sq_entry_state(entry) == SQ_SUMMARY;
         SQ_TRY(check_entry(log, entry, of_slot, &live));
         SQ_CHECK(log, !in_use || log->segments[segment].state != SQ_SEGMENT_FREE);
         if (!sq_is_staged(log, mba))
             continue;
         /* What the medium still holds there counts as long as it does. */
-        SQ_CHECK(log, !in_use && segment == log->open_segment);
+        SQ_CHECK(log, !in_use && segment == log->head->segment);
         SQ_TRY(check_entry(log, record->pending[mba - record->mba], of_slot, &live));
     }
     SQ_CHECK(log, live == log->segments[segment].live_blocks);
+    SQ_CHECK(log, data == log->segments[segment].data_blocks);
     *live_total += live;
     uint32_t written = log->segments[segment].state == SQ_SEGMENT_FREE   ? 0
-                       : log->segments[segment].state == SQ_SEGMENT_OPEN ? log->open_blocks
-                                                                         : log->segment_blocks;
+                       : log->segments[segment].state == SQ_SEGMENT_OPEN
+                           ? log->heads[log->segments[segment].class].open_blocks
+                           : log->segment_blocks;
     uint64_t pointer = 0;
     SQ_CHECK(log, sq_medium_write_pointer(log->medium, segment, &pointer) == SQ_OK);
     /* A free zone of a medium that outlives the process may still stand at its end; see segment.c. */
@@ -168,23 +181,90 @@ static int check_ring(sq_log *log, const struct sq_ring *ring, uint32_t state)
     return SQ_OK;
 }
 
-/* The circular log: the head has been everywhere equally often. */
-static int check_head(sq_log *log)
+/* The sealed segments are those of the list, and the counts of garbage are theirs. */
+static int check_sealed(sq_log *log)
 {
-    const struct sq_record *record = &log->record;
+    const struct sq_cleaner *cleaner = &log->cleaner;
+    uint64_t count = 0, garbage = 0, data = 0;
+    uint32_t segment = sq_list_first(&log->sealed, log->segment_count);
+    for (; segment != log->segment_count; segment = log->sealed.next[segment]) {
+        SQ_CHECK(log, count < log->segment_count);
+        SQ_CHECK(log, log->segments[segment].state == SQ_SEGMENT_SEALED);
+        garbage += log->segments[segment].data_blocks - log->segments[segment].live_blocks;
+        count++;
+    }
+    for (uint32_t i = 0; i < log->segment_count; i++)
+        data += log->segments[i].state == SQ_SEGMENT_FREE ? 0 : log->segments[i].data_blocks;
+    SQ_CHECK(log, count == log->sealed.count);
+    SQ_CHECK(log, garbage == cleaner->garbage_blocks && data == cleaner->data_blocks);
+    return SQ_OK;
+}
+
+/* All sealed segments are candidates, or those that are in the window. */
+static int check_window(sq_log *log, uint32_t candidates)
+{
+    const struct sq_cleaner *cleaner = &log->cleaner;
+    if (cleaner->selection != SQ_SELECT_WINDOWED_GREEDY) {
+        SQ_CHECK(log, cleaner->candidates == NULL || candidates == log->sealed.count);
+        return SQ_OK;
+    }
+    uint32_t segment = log->segment_count;
+    for (uint32_t i = 0; i < cleaner->window_count; i++) {
+        segment = log->sealed.next[segment];
+        SQ_CHECK(log, segment != log->segment_count && log->segments[segment].rank < SQ_TAKEN);
+    }
+    SQ_CHECK(log, segment == cleaner->youngest && candidates == cleaner->window_count);
+    return SQ_OK;
+}
+
+/* Each candidate knows its place; sorted ones ascend. */
+static int check_candidates(sq_log *log)
+{
+    const struct sq_cleaner *cleaner = &log->cleaner;
+    uint32_t first = cleaner->starts == NULL ? 0 : cleaner->starts[0], before = 0;
+    for (uint32_t rank = first; rank < cleaner->candidate_end; rank++) {
+        const struct sq_segment *segment = &log->segments[cleaner->candidates[rank]];
+        SQ_CHECK(log, segment->rank == rank && segment->state == SQ_SEGMENT_SEALED);
+        if (cleaner->starts == NULL)
+            continue;
+        uint32_t live = segment->live_blocks;
+        SQ_CHECK(log, before <= live && cleaner->starts[live] <= rank && rank < cleaner->starts[live + 1]);
+        before = live;
+    }
+    return check_window(log, cleaner->candidate_end - first);
+}
+
+/* Every segment is a head's, or free, or sealed. */
+static int check_heads(sq_log *log)
+{
+    uint32_t open = 0;
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++) {
+        const struct sq_head *head = &log->heads[class];
+        SQ_CHECK(log, sq_head_blocks(log, head) <= log->segment_blocks);
+        if (head->segment == SQ_NO_SEGMENT)
+            continue;
+        SQ_CHECK(log, log->segments[head->segment].state == SQ_SEGMENT_OPEN);
+        SQ_CHECK(log, log->segments[head->segment].class == class);
+        open++;
+    }
+    SQ_CHECK(log, log->free_ring.count + log->sealed.count + open == log->segment_count);
+    SQ_TRY(check_ring(log, &log->free_ring, SQ_SEGMENT_FREE));
+    SQ_TRY(check_candidates(log));
+    return check_sealed(log);
+}
+
+/* The circular log: the head has been everywhere equally often. */
+static int check_position(sq_log *log)
+{
     const struct sq_stats *stats = &log->stats;
-    uint64_t open_blocks = log->open_blocks + (record->open ? 1 + (uint64_t)record->data_count : 0);
-    uint64_t head = (uint64_t)log->open_segment * log->segment_blocks + open_blocks;
-    SQ_CHECK(log, open_blocks <= log->segment_blocks);
     uint64_t put = stats->user_blocks + stats->relocated_blocks + stats->summary_blocks +
                    stats->checkpoint_blocks;
+    int is_circular = !log->durable.on && sq_is_circular(log);
+    uint64_t head = (uint64_t)log->head->segment * log->segment_blocks + sq_head_blocks(log, log->head);
     SQ_CHECK(log, stats->position == log->durable.opened_position + put);
-    SQ_CHECK(log, log->durable.on || stats->position % log->block_count == head % log->block_count);
+    SQ_CHECK(log, !is_circular || stats->position % log->block_count == head % log->block_count);
     SQ_CHECK(log, log->durable.on || stats->live_blocks <= stats->usable_blocks);
-    SQ_CHECK(log, log->free_ring.count + log->sealed_ring.count + 1 == log->segment_count);
-    SQ_CHECK(log, log->segments[log->open_segment].state == SQ_SEGMENT_OPEN);
-    SQ_TRY(check_ring(log, &log->free_ring, SQ_SEGMENT_FREE));
-    return check_ring(log, &log->sealed_ring, SQ_SEGMENT_SEALED);
+    return SQ_OK;
 }
 
 /* Nothing of a tenant's stays behind in the log's own memory. */
@@ -204,7 +284,9 @@ int sq_log_check(sq_log *log)
     if (status == SQ_OK)
         status = check_ledger(log, of_slot);
     if (status == SQ_OK)
-        status = check_head(log);
+        status = check_heads(log);
+    if (status == SQ_OK)
+        status = check_position(log);
     if (status == SQ_OK)
         status = check_scratch(log);
     free(of_slot);

@@ -15,6 +15,7 @@
 #include "bytes.h"
 
 #define MIB ((uint64_t)1 << 20)
+#define HEADS_BYTES ((uint64_t)SQ_CLASSES_MAX * SQ_CKP_OPEN_BYTES)
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
 
@@ -31,7 +32,8 @@ static uint64_t at_most(uint64_t value, uint64_t most)
 uint64_t sq_checkpoint_most_bytes(const sq_log *log)
 {
     uint64_t table = SQ_CKP_TABLE_HEAD_BYTES + (uint64_t)SQ_CKP_BLOCK_BYTES * log->segment_blocks;
-    return SQ_CKP_HEAD_BYTES + log->durable.tables_most_bytes +
+    uint64_t heads = (log->class_count - 1) * (uint64_t)SQ_CKP_OPEN_BYTES;
+    return SQ_CKP_HEAD_BYTES + heads + log->durable.tables_most_bytes +
            log->segment_count * (2 * (uint64_t)SQ_CKP_RUN_BYTES + table);
 }
 
@@ -50,8 +52,8 @@ int sq_checkpoint_plan(sq_log *log, const struct sq_log_options *options)
     durable->tables_most_bytes = at_least(capacity_bytes / 256, 4 * (uint64_t)log->block_bytes);
     uint64_t checkpoint = most_segments(log);
     durable->checkpoint_segments = (uint32_t)checkpoint;
-    /* One for the cleaner, one for the record that marks an opening. */
-    durable->kept_segments = (uint32_t)(2 + checkpoint);
+    /* Those of the cleaner, one for the record that marks an opening. */
+    durable->kept_segments = (uint32_t)(1 + log->cleaner.spare_segments + checkpoint);
     durable->batch_segments = (uint32_t)at_least(at_most(segments / 32, 64 * MIB / segment_bytes), 1);
     /* A request of a few blocks is whole even where segments are tiny. */
     uint64_t unit = at_least(at_most(segments / 64, 16 * MIB / segment_bytes), 1 + 16 / log->segment_data);
@@ -64,12 +66,16 @@ int sq_checkpoint_plan(sq_log *log, const struct sq_log_options *options)
         options->checkpoint_blocks != 0
             ? options->checkpoint_blocks
             : at_most(at_least(16 * pages, 64 * MIB >> log->block_shift), log->block_count / 4);
-    /* The open segment, one that is filled in part, what the newest checkpoint lies in, and what has to be
-     * free before a request. */
-    uint64_t other = 2 + (checkpoint + 1) + durable->kept_segments + (unit + 1) + durable->batch_segments;
-    if (segments <= other)
+    /* The open segments, one that is filled in part, what the newest checkpoint lies in, and what has to be
+     * free before a request. With classes each block of a request may need a summary of its own, and cleaning
+     * a segment leaves a record that is not full in each class. */
+    uint64_t classes = log->class_count, wasted = 2 * (classes - 1);
+    uint64_t other = 1 + classes + (checkpoint + 1) + durable->kept_segments +
+                     (classes > 1 ? 2 * unit + classes : unit + 1) + durable->batch_segments;
+    if (segments <= other || log->segment_data <= 2 * wasted)
         return SQ_E_INVALID;
-    log->stats.usable_blocks = at_most(log->stats.usable_blocks, (segments - other) * log->segment_data);
+    log->stats.usable_blocks = at_most(log->stats.usable_blocks,
+                                       (segments - other) * (log->segment_data - wasted));
     log->stats.atomic_blocks = durable->atomic_blocks;
     return SQ_OK;
 }
@@ -84,7 +90,7 @@ struct draft {
     uint32_t tables;
 };
 
-static void draft_free(struct draft *draft)
+static void discard(struct draft *draft)
 {
     free(draft->bytes);
     free(draft->index_of_slot);
@@ -164,22 +170,57 @@ static void draft_holes(const struct sq_layer *layer, struct draft *draft, uint3
     }
 }
 
-/* The segments of a ring, in its order, as runs of neighbours. */
-static uint32_t draft_ring(const struct sq_ring *ring, struct draft *draft)
+/* The open segments of all heads but the one in use. */
+static uint32_t draft_heads(const sq_log *log, struct draft *draft)
 {
-    uint32_t runs = 0;
-    for (uint32_t i = 0; i < ring->count;) {
-        uint32_t first = ring->items[((uint64_t)ring->first + i) % ring->capacity], count = 1;
-        while (i + count < ring->count &&
-               ring->items[((uint64_t)ring->first + i + count) % ring->capacity] == first + count)
-            count++;
-        uint8_t *at = take(draft, SQ_CKP_RUN_BYTES);
-        sq_put_u32(at, first);
-        sq_put_u32(at + 4, count);
-        i += count;
-        runs++;
+    uint32_t count = 0;
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++) {
+        const struct sq_head *head = &log->heads[class];
+        if (head->segment == SQ_NO_SEGMENT || head == log->head)
+            continue;
+        uint8_t *at = take(draft, SQ_CKP_OPEN_BYTES);
+        sq_put_u32(at, class);
+        sq_put_u32(at + 4, head->segment);
+        sq_put_u32(at + 8, head->open_blocks);
+        count++;
     }
-    return runs;
+    return count;
+}
+
+/* Segments one after the other, as runs of neighbours. */
+struct runs {
+    uint8_t *last;
+    uint32_t count;
+};
+
+static void draft_segment(struct runs *runs, struct draft *draft, uint32_t segment)
+{
+    if (runs->count > 0 && sq_get_u32(runs->last) + sq_get_u32(runs->last + 4) == segment) {
+        sq_put_u32(runs->last + 4, sq_get_u32(runs->last + 4) + 1);
+        return;
+    }
+    runs->last = take(draft, SQ_CKP_RUN_BYTES);
+    sq_put_u32(runs->last, segment);
+    sq_put_u32(runs->last + 4, 1);
+    runs->count++;
+}
+
+static uint32_t draft_free(const sq_log *log, struct draft *draft)
+{
+    const struct sq_ring *ring = &log->free_ring;
+    struct runs runs = {0};
+    for (uint32_t i = 0; i < ring->count; i++)
+        draft_segment(&runs, draft, ring->items[((uint64_t)ring->first + i) % ring->capacity]);
+    return runs.count;
+}
+
+static uint32_t draft_sealed(const sq_log *log, struct draft *draft)
+{
+    uint32_t segment = sq_list_first(&log->sealed, log->segment_count);
+    struct runs runs = {0};
+    for (; segment != log->segment_count; segment = log->sealed.next[segment])
+        draft_segment(&runs, draft, segment);
+    return runs.count;
 }
 
 static void find_tables(const sq_log *log, struct draft *draft)
@@ -195,7 +236,7 @@ static void find_tables(const sq_log *log, struct draft *draft)
 static int draft_state(const sq_log *log, struct draft *draft)
 {
     uint64_t rings = 2 * SQ_CKP_RUN_BYTES * (uint64_t)log->segment_count;
-    uint64_t most = SQ_CKP_HEAD_BYTES + sq_tables_bytes(log) + rings;
+    uint64_t most = SQ_CKP_HEAD_BYTES + sq_tables_bytes(log) + rings + HEADS_BYTES;
     draft->bytes = calloc(1, most);
     draft->index_of_slot = calloc(log->layer_count, sizeof *draft->index_of_slot);
     draft->has_table = calloc(log->segment_count, 1);
@@ -208,15 +249,17 @@ static int draft_state(const sq_log *log, struct draft *draft)
     for (uint32_t slot = 0; slot < log->layer_count; slot++)
         if (log->layers[slot] != NULL)
             draft_holes(log->layers[slot], draft, &leaves);
-    uint32_t free_runs = draft_ring(&log->free_ring, draft);
-    uint32_t sealed_runs = draft_ring(&log->sealed_ring, draft);
+    uint32_t heads = draft_heads(log, draft);
+    uint32_t free_runs = draft_free(log, draft);
+    uint32_t sealed_runs = draft_sealed(log, draft);
     find_tables(log, draft);
     uint64_t table = SQ_CKP_TABLE_HEAD_BYTES + (uint64_t)SQ_CKP_BLOCK_BYTES * log->segment_blocks;
     uint8_t *head = draft->bytes;
     memcpy(head + SQ_CKP_AT_MAGIC, SQ_CHECKPOINT_MAGIC, 8);
     sq_put_u32(head + SQ_CKP_AT_VERSION, SQ_CHECKPOINT_VERSION);
+    sq_put_u32(head + SQ_CKP_AT_HEADS, heads);
     sq_put_u64(head + SQ_CKP_AT_DRIVE, log->drive);
-    sq_put_u64(head + SQ_CKP_AT_SEQUENCE, log->record.sequence + 1);
+    sq_put_u64(head + SQ_CKP_AT_SEQUENCE, log->sequence + 1);
     sq_put_u64(head + SQ_CKP_AT_POSITION, log->stats.position);
     sq_put_u64(head + SQ_CKP_AT_LAST_NUMBER, log->last_number);
     sq_put_u32(head + SQ_CKP_AT_VOLUMES, volumes);
@@ -225,8 +268,8 @@ static int draft_state(const sq_log *log, struct draft *draft)
     sq_put_u32(head + SQ_CKP_AT_FREE_RUNS, free_runs);
     sq_put_u32(head + SQ_CKP_AT_SEALED_RUNS, sealed_runs);
     sq_put_u32(head + SQ_CKP_AT_TABLES, draft->tables);
-    sq_put_u32(head + SQ_CKP_AT_OPEN_SEGMENT, log->open_segment);
-    sq_put_u32(head + SQ_CKP_AT_OPEN_BLOCKS, log->open_blocks);
+    sq_put_u32(head + SQ_CKP_AT_OPEN_SEGMENT, log->head->segment);
+    sq_put_u32(head + SQ_CKP_AT_OPEN_BLOCKS, log->head->open_blocks);
     sq_put_u64(head + SQ_CKP_AT_OPENING, log->durable.opening);
     sq_put_u64(head + SQ_CKP_AT_STREAM_BYTES, draft->count + draft->tables * table);
     return SQ_OK;
@@ -279,7 +322,7 @@ static int is_own(const struct stream *stream, uint32_t segment, uint32_t offset
 {
     const sq_log *log = stream->log;
     /* The stream has not come so far yet: the old blocks still lie there. */
-    if (segment == log->open_segment && offset >= log->open_blocks)
+    if (segment == log->head->segment && offset >= log->head->open_blocks)
         return 0;
     if (segment == stream->start_segment)
         return offset >= stream->start_blocks;
@@ -317,7 +360,7 @@ static int write_stream(sq_log *log, struct stream *stream, const struct draft *
     struct sq_durability *durable = &log->durable;
     uint64_t position = log->stats.position;
     SQ_TRY(sq_head_advance(log, 1)); /* opens the first record, also where there is no room for a page */
-    uint32_t first_mba = log->record.mba;
+    uint32_t first_mba = log->head->record.mba;
     SQ_TRY(stream_all(stream, draft));
     SQ_TRY(sq_head_advance(log, 1));
     sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_CHECKPOINT_END,
@@ -339,15 +382,16 @@ int sq_checkpoint_write(sq_log *log, int clean)
     /* All records before are safe when the state is taken, since recovery from a checkpoint does not read
      * them. The stream begins a record. */
     SQ_TRY(sq_record_close(log));
+    SQ_TRY(sq_head_select(log, 0));
     if (sq_flushed(log) < log->durable.written && !SQ_PLANTED(checkpoint_before_the_data))
         SQ_TRY(sq_sync_now(log));
-    struct stream stream = {.log = log, .first_sequence = log->record.sequence + 1,
-                            .start_segment = log->open_segment, .start_blocks = log->open_blocks,
+    struct stream stream = {.log = log, .first_sequence = log->sequence + 1,
+                            .start_segment = log->head->segment, .start_blocks = log->head->open_blocks,
                             .page = calloc(1, log->block_bytes)};
     int status = stream.page == NULL ? SQ_E_NO_MEMORY : draft_state(log, &draft);
     if (status == SQ_OK)
         status = write_stream(log, &stream, &draft, clean);
-    draft_free(&draft);
+    discard(&draft);
     free(stream.page);
     return status;
 }

@@ -8,6 +8,7 @@
 
 #define SQ_CKP_AT_MAGIC 0         /* 8 bytes */
 #define SQ_CKP_AT_VERSION 8       /* u32 */
+#define SQ_CKP_AT_HEADS 12        /* u32: heads besides the one that the stream follows */
 #define SQ_CKP_AT_DRIVE 16        /* u64 */
 #define SQ_CKP_AT_SEQUENCE 24     /* u64: of its first record */
 #define SQ_CKP_AT_POSITION 32     /* u64: of its first record */
@@ -32,6 +33,9 @@
 /* number, tenant, volume, parent: u64; flags: u32 */
 #define SQ_CKP_LAYER_BYTES 40
 #define SQ_CKP_DROPPED 1u
+
+/* class, segment, open_blocks: u32, 4 bytes zero */
+#define SQ_CKP_OPEN_BYTES 16
 
 /* layer, leaf: u64; bitmap: 64 bytes */
 #define SQ_CKP_HOLES_BYTES 80

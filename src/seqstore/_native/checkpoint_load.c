@@ -130,8 +130,32 @@ static int load_holes(sq_log *log, struct source *source)
     return SQ_OK;
 }
 
-static int load_ring(sq_log *log, struct source *source, uint32_t runs, struct sq_ring *ring, uint32_t state,
-                     uint8_t *seen)
+static int load_head(sq_log *log, uint32_t class, uint32_t segment, uint32_t open_blocks, uint8_t *seen)
+{
+    if (class >= SQ_CLASSES_MAX || segment >= log->segment_count || open_blocks > log->segment_blocks ||
+        seen[segment] || log->heads[class].segment != SQ_NO_SEGMENT)
+        return SQ_E_FORMAT;
+    seen[segment] = 1;
+    log->heads[class].segment = segment;
+    log->heads[class].open_blocks = open_blocks;
+    sq_segment_begin(log, &log->heads[class]);
+    return SQ_OK;
+}
+
+static int load_heads(sq_log *log, struct source *source, uint32_t count, uint8_t *seen)
+{
+    SQ_TRY(load_head(log, 0, sq_get_u32(source->head + SQ_CKP_AT_OPEN_SEGMENT),
+                     sq_get_u32(source->head + SQ_CKP_AT_OPEN_BLOCKS), seen));
+    for (; count > 0; count--) {
+        const uint8_t *at = next(source, SQ_CKP_OPEN_BYTES);
+        if (at == NULL || !sq_is_zero(at + 12, 4))
+            return SQ_E_FORMAT;
+        SQ_TRY(load_head(log, sq_get_u32(at), sq_get_u32(at + 4), sq_get_u32(at + 8), seen));
+    }
+    return SQ_OK;
+}
+
+static int load_ring(sq_log *log, struct source *source, uint32_t runs, uint8_t state, uint8_t *seen)
 {
     for (; runs > 0; runs--) {
         const uint8_t *at = next(source, SQ_CKP_RUN_BYTES);
@@ -145,7 +169,10 @@ static int load_ring(sq_log *log, struct source *source, uint32_t runs, struct s
                 return SQ_E_FORMAT;
             seen[segment] = 1;
             log->segments[segment].state = state;
-            sq_ring_push(ring, segment);
+            if (state == SQ_SEGMENT_FREE)
+                sq_ring_push(&log->free_ring, segment);
+            else
+                sq_list_append(&log->sealed, log->segment_count, segment);
         }
     }
     return SQ_OK;
@@ -156,19 +183,15 @@ static int load_rings(sq_log *log, struct source *source)
     uint8_t *seen = calloc(log->segment_count, 1);
     if (seen == NULL)
         return SQ_E_NO_MEMORY;
-    log->open_segment = sq_get_u32(source->head + SQ_CKP_AT_OPEN_SEGMENT);
-    log->open_blocks = sq_get_u32(source->head + SQ_CKP_AT_OPEN_BLOCKS);
-    int status = SQ_E_FORMAT;
-    if (log->open_segment < log->segment_count && log->open_blocks <= log->segment_blocks) {
-        seen[log->open_segment] = 1;
-        log->segments[log->open_segment].state = SQ_SEGMENT_OPEN;
-        status = load_ring(log, source, sq_get_u32(source->head + SQ_CKP_AT_FREE_RUNS), &log->free_ring,
-                           SQ_SEGMENT_FREE, seen);
-    }
+    uint32_t heads = sq_get_u32(source->head + SQ_CKP_AT_HEADS);
+    int status = load_heads(log, source, heads, seen);
     if (status == SQ_OK)
-        status = load_ring(log, source, sq_get_u32(source->head + SQ_CKP_AT_SEALED_RUNS), &log->sealed_ring,
-                           SQ_SEGMENT_SEALED, seen);
-    if (status == SQ_OK && log->free_ring.count + log->sealed_ring.count + 1 != log->segment_count)
+        status = load_ring(log, source, sq_get_u32(source->head + SQ_CKP_AT_FREE_RUNS), SQ_SEGMENT_FREE,
+                           seen);
+    if (status == SQ_OK)
+        status = load_ring(log, source, sq_get_u32(source->head + SQ_CKP_AT_SEALED_RUNS), SQ_SEGMENT_SEALED,
+                           seen);
+    if (status == SQ_OK && log->free_ring.count + log->sealed.count + 1 + heads != log->segment_count)
         status = SQ_E_FORMAT;
     free(seen);
     return status;
@@ -213,7 +236,9 @@ static int load_live(sq_log *log, struct run *run, struct sq_layer *layer, uint6
 static int may_be_used(const sq_log *log, uint32_t segment, uint32_t offset)
 {
     uint32_t state = log->segments[segment].state;
-    return state == SQ_SEGMENT_OPEN ? offset < log->open_blocks : state == SQ_SEGMENT_SEALED;
+    if (state == SQ_SEGMENT_OPEN)
+        return offset < log->heads[log->segments[segment].class].open_blocks;
+    return state == SQ_SEGMENT_SEALED;
 }
 
 static int load_block(sq_log *log, const struct source *source, struct run *run, uint32_t segment,
@@ -226,6 +251,9 @@ static int load_block(sq_log *log, const struct source *source, struct run *run,
         return SQ_E_FORMAT;
     struct sq_layer *layer = log->layers[slot];
     log->ledger[mba] = entry;
+    /* Behind the head lies what was there a lap ago. */
+    if (slot != 0 && used)
+        log->segments[segment].data_blocks++;
     switch (sq_entry_state(entry)) {
     case SQ_LIVE:
         if (slot == 0 || layer->dropped || !used || sq_entry_value(entry) >= source->end_lba)
@@ -331,12 +359,12 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
     if (source.head == NULL || memcmp(source.head, SQ_CHECKPOINT_MAGIC, 8) != 0 ||
         sq_get_u32(source.head + SQ_CKP_AT_VERSION) != SQ_CHECKPOINT_VERSION ||
         sq_get_u64(source.head + SQ_CKP_AT_DRIVE) != log->drive ||
-        !sq_is_zero(source.head + SQ_CKP_AT_VERSION + 4, 4))
+        sq_get_u32(source.head + SQ_CKP_AT_HEADS) >= SQ_CLASSES_MAX)
         return SQ_E_FORMAT;
     source.layers = sq_get_u32(source.head + SQ_CKP_AT_LAYERS);
     log->last_number = sq_get_u64(source.head + SQ_CKP_AT_LAST_NUMBER);
     log->durable.opening = sq_get_u64(source.head + SQ_CKP_AT_OPENING);
-    log->record.sequence = sq_get_u64(source.head + SQ_CKP_AT_SEQUENCE) - 1;
+    log->sequence = sq_get_u64(source.head + SQ_CKP_AT_SEQUENCE) - 1;
     log->stats.position = sq_get_u64(source.head + SQ_CKP_AT_POSITION);
     /* Volumes name layers, which follow them. */
     const uint8_t *volumes =
@@ -351,6 +379,7 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
     SQ_TRY(load_tables(log, &source));
     SQ_TRY(check_layers(log));
     settle_layers(log);
+    sq_cleaner_settle(log);
     log->has_empty_layers = 1;
     sq_layer_tidy(log);
     return source.left == 0 ? SQ_OK : SQ_E_FORMAT;

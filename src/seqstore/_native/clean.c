@@ -1,7 +1,7 @@
-/* clean.c: the fifo cleaner of the circular log.
+/* clean.c: cleaning a segment that the policy chose: what is live moves to the heads.
  *
- * Relocated blocks go to the head like any others (placement single). The copy that stays behind is MOVED:
- * its bytes are there until the head comes round, and the ledger counts them.
+ * The copy that stays behind is MOVED: its bytes are there until a head comes round, and the ledger counts
+ * them.
  *
  * In memory checksums travel along unchecked: damage stays detectable, and is found on reading. Elsewhere a
  * block that is damaged, or cannot even be read and is replaced by zeros, is marked: its checksum in the
@@ -9,15 +9,28 @@
  * never fits.
  */
 #include "append.h"
+#include "place.h"
+#include "recorder.h"
+#include "tags.h"
 
-/* The live data blocks of the victim from *from on, at most SQ_BATCH; *from moves behind the last. */
-static uint32_t find_live(const sq_log *log, uint32_t *from, uint32_t end, uint32_t *live)
+/* A walk through the live data blocks of the victim: of all of them, or of those that go to one class. */
+struct walk {
+    uint32_t from;
+    uint32_t first;
+    uint32_t end;
+    const uint8_t *classes; /* of each block; NULL: all */
+    uint8_t class;
+};
+
+/* The next ones, at most SQ_BATCH. */
+static uint32_t find_live(const sq_log *log, struct walk *walk, uint32_t *live)
 {
-    uint32_t count = 0, mba = *from;
-    for (; mba < end && count < SQ_BATCH; mba++)
-        if (sq_entry_state(log->ledger[mba]) == SQ_LIVE)
+    uint32_t count = 0, mba = walk->from;
+    for (; mba < walk->end && count < SQ_BATCH; mba++)
+        if (sq_entry_state(log->ledger[mba]) == SQ_LIVE &&
+            (walk->classes == NULL || walk->classes[mba - walk->first] == walk->class))
             live[count++] = mba;
-    *from = mba;
+    walk->from = mba;
     return count;
 }
 
@@ -52,7 +65,7 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
     struct sq_layer *layer = log->layers[sq_entry_slot(entry)];
     if (SQ_PLANTED(cleaner_writes_to_wrong_owner)) layer = log->layers[sq_entry_slot(log->ledger[mba ^ 1])];
     SQ_CHECK(log, layer != NULL && lba / SQ_LEAF_BLOCKS < layer->map.leaf_count);
-    /* There is the rest of the open segment and the one kept for this. */
+    /* There is the rest of the open segment and those kept for this. */
     SQ_TRY(sq_head_advance(log, 0));
     uint32_t to = sq_record_next_mba(log), checksum = log->tags != NULL ? 0 : log->checksums[mba];
     uint8_t flags = SQ_FLAG_RELOCATED;
@@ -70,7 +83,11 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
         log->checksums[to] = ~checksum;
     uint32_t old = sq_map_put(&layer->map, lba, to);
     SQ_CHECK(log, old == mba);
+    sq_times_move(log, mba, to);
     sq_block_dies(log, mba, layer, SQ_MOVED);
+    layer->work->relocated_blocks++;
+    if (log->class_count > 1)
+        SQ_TRY(sq_head_finish(log));
     if (SQ_PLANTED(ledger_forgets_the_cleaners_copy)) layer->moved_blocks--, log->ledger[mba] = 0;
     log->stats.relocated_blocks++;
     return SQ_OK;
@@ -82,9 +99,9 @@ struct batch {
     uint32_t live[SQ_BATCH];
 };
 
-static void find_batch(const sq_log *log, uint32_t *from, uint32_t end, struct batch *batch)
+static void find_batch(const sq_log *log, struct walk *walk, struct batch *batch)
 {
-    batch->count = find_live(log, from, end, batch->live);
+    batch->count = find_live(log, walk, batch->live);
     for (uint32_t i = 0; i < batch->count; i++)
         sq_map_prefetch_word(map_of(log, batch->live[i]), sq_entry_value(log->ledger[batch->live[i]]));
 }
@@ -128,22 +145,42 @@ static int relocate_from_medium(sq_log *log, const struct batch *batch)
     return SQ_OK;
 }
 
+static int classify(sq_log *log, const struct batch *batch, uint8_t *classes)
+{
+    if (log->cleaner.placement == SQ_PLACE_CUSTOM)
+        return sq_place_victim_by_call(log, batch->live, batch->count, classes);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const struct sq_layer *layer = log->layers[sq_entry_slot(log->ledger[batch->live[i]])];
+        classes[i] = (uint8_t)sq_place_relocated(log, layer, batch->live[i]);
+    }
+    return SQ_OK;
+}
+
 /* Relocates a batch while the leaves that the next one needs come into the cache. */
 static int relocate_batch(sq_log *log, const struct batch *batch, const struct batch *next)
 {
+    uint8_t classes[SQ_BATCH];
     if (log->durable.on)
         return relocate_from_medium(log, batch);
+    if (log->tags != NULL && log->class_count == 1 && log->cleaner.births == NULL)
+        return sq_tags_move(log, batch->live, batch->count, next->live, next->count);
+    int is_mixed = log->class_count > 1 && log->cleaner.victim_classes == NULL;
+    if (is_mixed)
+        SQ_TRY(classify(log, batch, classes));
     for (uint32_t i = 0; i < batch->count; i++) {
         if (i < next->count)
             fetch_leaf(log, next->live[i]);
+        if (is_mixed)
+            SQ_TRY(sq_head_select(log, classes[i]));
         SQ_TRY(relocate(log, batch->live[i], batch->live[i + 1 < batch->count ? i + 1 : i], NULL));
     }
     return SQ_OK;
 }
 
-int sq_clean_retire(sq_log *log)
+int sq_clean_retire(sq_log *log, uint32_t victim)
 {
-    uint32_t victim = sq_ring_pop(&log->sealed_ring), first = victim * log->segment_blocks;
+    uint32_t first = victim * log->segment_blocks;
+    SQ_CHECK(log, log->segments[victim].state == SQ_SEGMENT_SEALED);
     SQ_CHECK(log, log->segments[victim].live_blocks == 0);
     for (uint32_t mba = first; mba < first + log->segment_blocks; mba++)
         if (sq_entry_state(log->ledger[mba]) == SQ_SUMMARY) {
@@ -153,11 +190,11 @@ int sq_clean_retire(sq_log *log)
     /* A zone that holds what may still be needed after a crash begins anew when it is written again. */
     if (log->medium->ops == NULL)
         SQ_CHECK(log, sq_medium_restart(log->medium, victim) == SQ_OK);
-    log->segments[victim].state = SQ_SEGMENT_FREE;
+    sq_segment_free(log, victim);
     sq_ring_push(&log->free_ring, victim);
     /* What died or moved here did so in records up to the open one. */
     if (log->durable.freed != NULL)
-        log->durable.freed[victim] = log->record.sequence;
+        log->durable.freed[victim] = log->sequence + log->head->record.open;
     return SQ_OK;
 }
 
@@ -165,33 +202,107 @@ int sq_clean_retire(sq_log *log)
 static void look_ahead(const sq_log *log)
 {
     struct batch batch;
-    if (log->sealed_ring.count == 0)
+    /* Where the choice depends on what happens until then, looking would take longer than it saves. */
+    if (log->sealed.count == 0 || log->cleaner.selection != SQ_SELECT_FIFO)
         return;
-    uint32_t from = log->sealed_ring.items[log->sealed_ring.first] * log->segment_blocks;
-    find_batch(log, &from, from + log->segment_blocks, &batch);
+    uint32_t from = sq_list_first(&log->sealed, log->segment_count) * log->segment_blocks;
+    struct walk walk = {.from = from, .end = from + log->segment_blocks};
+    find_batch(log, &walk, &batch);
     fetch_leaves(log, &batch);
 }
 
-int sq_clean_oldest(sq_log *log)
+static int relocate_all(sq_log *log, struct walk *walk)
 {
     struct batch batches[2];
-    SQ_CHECK(log, log->sealed_ring.count > 0);
-    uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
+    find_batch(log, walk, &batches[0]);
+    fetch_leaves(log, &batches[0]);
+    for (unsigned turn = 0; batches[turn & 1].count > 0; turn++) {
+        find_batch(log, walk, &batches[~turn & 1]);
+        SQ_TRY(relocate_batch(log, &batches[turn & 1], &batches[~turn & 1]));
+    }
+    return SQ_OK;
+}
+
+/* Finds the classes of all live blocks of the victim; has_out: which there are. */
+static int classify_all(sq_log *log, uint32_t first, uint32_t end, uint8_t *has_out)
+{
+    uint8_t *classes = log->cleaner.victim_classes, found[SQ_BATCH];
+    struct walk walk = {.from = first, .end = end};
+    struct batch batch;
+    for (find_batch(log, &walk, &batch); batch.count > 0; find_batch(log, &walk, &batch)) {
+        SQ_TRY(classify(log, &batch, found));
+        for (uint32_t i = 0; i < batch.count; i++) {
+            classes[batch.live[i] - first] = found[i];
+            has_out[found[i]] = 1;
+        }
+    }
+    return SQ_OK;
+}
+
+/* Where all records are one sequence each change of the class ends one: a class at a time. */
+static int relocate_by_class(sq_log *log, uint32_t first, uint32_t end, const uint8_t *has)
+{
+    for (uint32_t class = 0; class < log->class_count; class++) {
+        if (!has[class])
+            continue;
+        SQ_TRY(sq_head_select(log, class));
+        struct walk walk = {.from = first, .first = first, .end = end,
+                            .classes = log->cleaner.victim_classes, .class = (uint8_t)class};
+        SQ_TRY(relocate_all(log, &walk));
+    }
+    return SQ_OK;
+}
+
+/* Recovery finds the order of the circular log by itself; any other is written down. */
+static int free_victim(sq_log *log, uint32_t victim)
+{
+    if (!log->durable.on || sq_is_circular(log))
+        return sq_clean_retire(log, victim);
+    SQ_TRY(sq_head_advance(log, 1));
+    SQ_TRY(sq_clean_retire(log, victim));
+    sq_record_note(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_FREED, .lba = victim});
+    return SQ_OK;
+}
+
+/* Moves what is live, and frees the segment. classes: which there are; NULL if each block goes its way. */
+static int empty_victim(sq_log *log, uint32_t victim, const uint8_t *classes)
+{
+    uint32_t first = victim * log->segment_blocks;
+    struct walk walk = {.from = first, .end = first + log->segment_blocks};
+    if (log->recorder != NULL)
+        sq_recorder_clean(log, walk.from, walk.end);
+    SQ_TRY(classes == NULL ? relocate_all(log, &walk) : relocate_by_class(log, first, walk.end, classes));
+    return free_victim(log, victim);
+}
+
+int sq_clean_segment(sq_log *log, uint32_t victim)
+{
     uint32_t live = log->segments[victim].live_blocks;
+    SQ_CHECK(log, log->segments[victim].state == SQ_SEGMENT_SEALED);
     SQ_CHECK(log, !log->durable.in_request);
-    /* All the memory first: a victim half moved would leave the cleaner without its spare segment. Moving
+    /* All the memory first: a victim half moved would leave the cleaner without its spare segments. Moving
      * blocks may change the form of a leaf, once. */
     uint32_t changes = live < log->leaves.leaf_count ? live : log->leaves.leaf_count;
     if (sq_leaf_pool_reserve(&log->leaves, changes) != 0)
         return SQ_E_NO_MEMORY;
-    uint32_t from = victim * log->segment_blocks, end = from + log->segment_blocks;
-    find_batch(log, &from, end, &batches[0]);
-    fetch_leaves(log, &batches[0]);
-    for (unsigned turn = 0; batches[turn & 1].count > 0; turn++) {
-        find_batch(log, &from, end, &batches[~turn & 1]);
-        SQ_TRY(relocate_batch(log, &batches[turn & 1], &batches[~turn & 1]));
+    uint32_t first = victim * log->segment_blocks, end = first + log->segment_blocks;
+    uint8_t has[SQ_CLASSES_MAX] = {0};
+    int is_custom = log->cleaner.placement == SQ_PLACE_CUSTOM, is_apart = log->cleaner.victim_classes != NULL;
+    /* A function of the caller's may fail, and is asked for everything first, too. Other placements learn
+     * from the victim before they are asked. */
+    if (is_apart && is_custom)
+        SQ_TRY(classify_all(log, first, end, has));
+    sq_segment_take(log, victim);
+    if (is_apart && !is_custom)
+        SQ_TRY(classify_all(log, first, end, has));
+    int status = empty_victim(log, victim, is_apart ? has : NULL);
+    if (status != SQ_OK) {
+        /* The medium failed: what is left is for another time. */
+        sq_segment_give_back(log, victim);
+        return status;
     }
-    SQ_TRY(sq_clean_retire(log));
+    if (log->recorder != NULL)
+        sq_recorder_cleaned(log, first);
     log->stats.cleaned_segments++;
     look_ahead(log);
     return SQ_OK;

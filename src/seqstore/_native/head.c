@@ -1,8 +1,9 @@
 /* head.c: room at the head: the next record, the next segment, or a segment to be cleaned first.
  *
- * In memory: one free segment is kept for the cleaner, which needs at most that one: what is live in a
- * segment fits into an empty one. The head takes a free segment only while there are two, and cleans in the
- * middle of a request when it must.
+ * In memory: free segments are kept for the cleaner, one for each head that it fills: what is live in a
+ * segment fits into an empty one. A head takes a free segment only while there are more, and cleans in the
+ * middle of a request when it must. Where the cleaner has taken some itself, the room that this left in its
+ * heads is not for users: it goes on until they are free again.
  *
  * On media that outlive the process a request is whole after a crash, or has not happened. So all the
  * cleaning comes before it: then nothing that the request replaces can be written over before the request
@@ -10,17 +11,56 @@
  */
 #include "append.h"
 
+int sq_head_select(sq_log *log, uint32_t class)
+{
+    struct sq_head *head = &log->heads[class];
+    if (head == log->head)
+        return SQ_OK;
+    if (log->durable.on)
+        SQ_TRY(sq_record_close(log));
+    log->head = head;
+    return SQ_OK;
+}
+
+static int has_room(const sq_log *log, int only_entry)
+{
+    const struct sq_record *record = &log->head->record;
+    return only_entry ? record->open && record->entry_count < log->record_entries : sq_record_room(log) > 0;
+}
+
 int sq_head_advance(sq_log *log, int only_entry)
 {
     for (;;) {
-        if (only_entry ? log->record.open && log->record.entry_count < log->record_entries
-                       : sq_record_room(log) > 0)
+        if (has_room(log, only_entry))
             return SQ_OK;
         SQ_TRY(sq_record_close(log));
-        if (log->open_blocks == log->segment_blocks)
+        if (log->head->open_blocks == log->segment_blocks)
             SQ_TRY(sq_segment_next(log));
         SQ_TRY(sq_record_open(log));
     }
+}
+
+int sq_head_finish(sq_log *log)
+{
+    if (log->durable.on || sq_record_room(log) > 0)
+        return SQ_OK;
+    SQ_TRY(sq_record_close(log));
+    if (log->head->open_blocks == log->segment_blocks)
+        sq_head_seal(log, log->head);
+    return SQ_OK;
+}
+
+/* Cleans a segment and goes on at the same head. */
+static int clean_for_room(sq_log *log, int by_policy)
+{
+    struct sq_head *head = log->head;
+    uint32_t victim;
+    int status = by_policy ? sq_clean_next(log, 0, &victim) : sq_clean_emptiest(log, &victim);
+    SQ_CHECK(log, status != SQ_E_NOT_FOUND);
+    if (status == SQ_OK)
+        status = sq_clean_segment(log, victim);
+    log->head = head;
+    return status;
 }
 
 int sq_head_make_room(sq_log *log, int only_entry)
@@ -28,18 +68,18 @@ int sq_head_make_room(sq_log *log, int only_entry)
     if (log->durable.on)
         return sq_head_advance(log, only_entry);
     /* Each turn seals a record or cleans a segment; live blocks leave a whole segment free, so a lap of
-     * cleaning finds room. */
+     * cleaning finds room. A policy may choose so badly that it does not: then the emptiest are taken. */
     for (uint64_t turn = 0; turn < 4 * (uint64_t)log->segment_count + 4; turn++) {
-        if (only_entry ? log->record.open && log->record.entry_count < log->record_entries
-                       : sq_record_room(log) > 0)
+        int is_short = log->free_ring.count < log->cleaner.spare_segments;
+        if (!is_short && has_room(log, only_entry))
             return SQ_OK;
         SQ_TRY(sq_record_close(log));
-        if (log->open_blocks < log->segment_blocks)
+        if (!is_short && log->head->open_blocks < log->segment_blocks)
             SQ_TRY(sq_record_open(log));
-        else if (log->free_ring.count > 1)
+        else if (log->free_ring.count > log->cleaner.spare_segments)
             SQ_TRY(sq_segment_next(log));
         else
-            SQ_TRY(sq_clean_oldest(log));
+            SQ_TRY(clean_for_room(log, turn < log->segment_count || log->cleaner.candidates == NULL));
     }
     SQ_CHECK(log, !"room after a lap of cleaning");
     return SQ_OK;
@@ -54,7 +94,7 @@ static int begin_use(sq_log *log)
     if (log->durable.begun)
         return SQ_OK;
     SQ_TRY(sq_head_advance(log, 1));
-    if (log->record.entry_count == 0)
+    if (log->head->record.entry_count == 0)
         sq_record_note_opening(log);
     SQ_TRY(sq_record_close(log));
     SQ_TRY(sq_sync_now(log));
@@ -66,25 +106,31 @@ static int begin_use(sq_log *log)
 /* Segments that so many blocks and entries take at most, the rest of the open one not counted. */
 static uint32_t segments_for(const sq_log *log, uint64_t blocks, uint64_t entries)
 {
-    uint64_t per_segment = log->segment_data;
+    uint64_t per_segment = log->segment_data, classes = log->class_count;
     uint64_t records = entries / log->record_entries + 2; /* of entries alone, a block each */
-    return (uint32_t)((blocks + records + per_segment - 1) / per_segment);
+    if (classes == 1)
+        return (uint32_t)((blocks + records + per_segment - 1) / per_segment);
+    /* At worst each block has a record of its own, and all segments are full. */
+    return (uint32_t)((2 * blocks + records + per_segment - 1) / per_segment + classes);
 }
 
 /* Cleans a segment, after the checkpoint that its records may be needed for. */
 static int clean_one(sq_log *log)
 {
     const struct sq_durability *durable = &log->durable;
-    SQ_CHECK(log, log->sealed_ring.count > 0);
-    uint32_t victim = log->sealed_ring.items[log->sealed_ring.first];
-    if (durable->newest[victim] >= durable->checkpoint) {
+    uint32_t victim;
+    int status = sq_clean_next(log, 0, &victim);
+    if (status == SQ_E_NOT_FOUND || (status == SQ_OK && durable->newest[victim] >= durable->checkpoint)) {
         /* Only crash after crash in the middle of checkpoints can have left so little. */
         if (log->free_ring.count <= durable->checkpoint_segments)
             return SQ_E_OUT_OF_SPACE;
         SQ_TRY(sq_checkpoint_write(log, 0));
+        status = sq_clean_next(log, 0, &victim);
     }
+    SQ_CHECK(log, status != SQ_E_NOT_FOUND);
+    SQ_TRY(status);
     SQ_CHECK(log, durable->newest[victim] < durable->checkpoint);
-    return sq_clean_oldest(log);
+    return sq_clean_segment(log, victim);
 }
 
 static int free_segments(sq_log *log, uint32_t needed)
@@ -115,8 +161,8 @@ int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
         SQ_TRY(sq_checkpoint_write(log, 0));
     SQ_TRY(free_segments(log, segments_for(log, blocks, entries)));
     durable->in_request = 1;
-    durable->request_noted = log->record.noted;
-    log->record.request_entry = log->record.entry_count;
+    durable->request_noted = log->noted;
+    log->head->record.request_entry = log->head->record.entry_count;
     return SQ_OK;
 }
 
@@ -125,8 +171,8 @@ int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
 int sq_request_end(sq_log *log, int status)
 {
     struct sq_durability *durable = &log->durable;
-    int is_half = durable->in_request && log->record.noted != durable->request_noted;
-    if (is_half && (status == SQ_E_IO || status == SQ_E_NO_MEMORY))
+    int is_half = durable->in_request && log->noted != durable->request_noted;
+    if (is_half && (status == SQ_E_IO || status == SQ_E_NO_MEMORY || status == SQ_E_POLICY))
         __atomic_store_n(&durable->failed, 1, __ATOMIC_RELEASE);
     durable->in_request = 0;
     return status;

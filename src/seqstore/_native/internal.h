@@ -7,6 +7,7 @@
  *   log.c      creation, closing, statistics      append.h   what happens to each block, inline
  *   check.c    the deep check                     sync.c     what is safe on the medium
  *   lock.c     the lock and the latch             checkpoint.c recover.c   how a log is opened again
+ *   recorder.c what is asked of the medium
  *
  * Lock: log->lock guards everything here. Requests that change hold it alone; reads share it.
  */
@@ -16,6 +17,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "cleaner.h"
+#include "entries.h"
 #include "extent_map.h"
 #include "kernels.h"
 #include "medium.h"
@@ -30,6 +33,13 @@
 #define SQ_CLEAN_SPAN 128u
 #define SQ_CLEAN_GAP 8u
 
+/* What was written for a tenant since the log was made or opened; kept when the tenant has gone. */
+struct sq_work {
+    uint64_t tenant;
+    uint64_t user_blocks;
+    uint64_t relocated_blocks;
+};
+
 /* What owns media blocks: the writes of one volume between two snapshots. The media name layers, and a read
  * that finds nothing in one goes on in its parent, unless a hole says that the block was trimmed there.
  * Slot 0 is the log itself. See layer_tree.c. */
@@ -39,6 +49,7 @@ struct sq_layer {
     uint64_t volume; /* number of the volume in whose life it was written */
     uint64_t dead_blocks;
     uint64_t moved_blocks;
+    struct sq_work *work; /* of the tenant */
     uint32_t slot;
     uint8_t dropped;          /* nobody reads it any more; its bytes still lie on the medium */
     struct sq_volume *reader; /* the volume or snapshot whose head it is, or NULL */
@@ -63,7 +74,10 @@ struct sq_volume {
 
 struct sq_segment {
     uint32_t live_blocks;
-    uint32_t state; /* enum sq_segment_state */
+    uint32_t data_blocks; /* dead ones included; what the log keeps for itself is not */
+    uint32_t rank;        /* place among the candidates for cleaning, or SQ_NO_RANK */
+    uint16_t class;       /* of the head that fills or filled it */
+    uint8_t state;        /* enum sq_segment_state */
 };
 
 /* Segments in first-in, first-out order. */
@@ -74,22 +88,36 @@ struct sq_ring {
     uint32_t count;
 };
 
+/* Segments in the order in which they were sealed. Any can be taken out. */
+struct sq_list {
+    uint32_t *next; /* by segment; the last place is the list itself: its first and its last */
+    uint32_t *previous;
+    uint32_t count;
+};
+
 /* The record that is being filled. On media in memory its data already lie in their place; on others all of
  * it gathers in image, summary first, and the ledger still says what the medium holds. */
 struct sq_record {
     uint8_t *image;
     uint64_t *pending; /* entries of summary and data blocks, for the ledger; NULL on media in memory */
-    uint64_t sequence; /* of the open record, or of the last one */
     uint64_t position;
-    uint64_t noted; /* entries, in all records so far */
-    uint32_t mba;   /* of the summary */
+    uint32_t mba; /* of the summary */
     uint32_t data_room;
     uint32_t data_count;
     uint32_t entry_count;
     uint32_t request_entry; /* where the request under way began, 0 if in an earlier record */
-    uint32_t previous;      /* checksum of the summary before */
     uint8_t open;
 };
+
+/* Where blocks of a class go: an open segment, with the record that is being filled there. */
+struct sq_head {
+    struct sq_record record;
+    uint32_t segment;     /* SQ_NO_SEGMENT until the first block comes */
+    uint32_t open_blocks; /* of the segment, in finished records */
+    uint64_t since;       /* user time when the segment before was sealed */
+};
+
+#define SQ_NO_SEGMENT 0xFFFFFFFFu
 
 /* What a log on a medium that outlives the process knows about what is safe. */
 struct sq_durability {
@@ -103,7 +131,7 @@ struct sq_durability {
     int ended;      /* nothing may change any more: the log is being closed */
     int begun;      /* the record that marks this opening is on the medium */
     int in_request; /* records that close now end in the middle of a request */
-    uint64_t request_noted; /* record.noted when it began */
+    uint64_t request_noted; /* log.noted when it began */
     int os_error;   /* of the last SQ_E_IO, with its place */
     uint64_t error_mba;
 
@@ -149,15 +177,20 @@ struct sq_log {
     uint32_t block_shift;
     uint32_t segment_blocks;
     uint32_t segment_count;
+    uint32_t summary_size;   /* blocks that a summary takes: 1, or 0 where it is only counted */
     uint32_t record_entries; /* that a summary holds */
     uint32_t record_blocks;  /* data blocks of a record, at most */
     uint32_t segment_data;   /* data blocks of a segment that is filled with full records */
 
     struct sq_ring free_ring;
-    struct sq_ring sealed_ring;
-    uint32_t open_segment;
-    uint32_t open_blocks; /* of the open segment, in finished records */
-    struct sq_record record;
+    struct sq_list sealed;
+    struct sq_head *heads; /* by class */
+    struct sq_head *head;  /* the one that takes the next block */
+    uint32_t class_count;
+    uint64_t sequence; /* of the last record that was closed */
+    uint64_t noted;    /* entries, in all records so far */
+    uint32_t previous; /* checksum of the last summary */
+    struct sq_cleaner cleaner;
     struct sq_durability durable;
 
     struct sq_layer **layers; /* by slot */
@@ -165,6 +198,9 @@ struct sq_log {
     uint32_t layer_capacity;
     uint32_t *free_slots;
     uint32_t free_slot_count;
+    struct sq_work **works; /* in ascending order of tenants */
+    uint32_t work_count;
+    uint32_t work_capacity;
     struct sq_volume **volumes; /* by index */
     uint32_t volume_count;      /* indexes in use or free */
     uint32_t volume_capacity;
@@ -179,6 +215,7 @@ struct sq_log {
     uint64_t drive;
     uint32_t verify;
     uint8_t *scratch; /* two blocks for parts of blocks; zero between requests */
+    struct sq_recorder *recorder; /* NULL unless operations are noted */
 
     int closed;
     int latched;
@@ -225,7 +262,7 @@ static inline uint8_t *sq_payload_at(const sq_log *log, uint64_t mba)
 /* Does the block belong to the open record, and is it not on the medium yet? */
 static inline int sq_is_staged(const sq_log *log, uint64_t mba)
 {
-    const struct sq_record *record = &log->record;
+    const struct sq_record *record = &log->head->record;
     return record->pending != NULL && record->open && mba - record->mba <= record->data_count;
 }
 
@@ -234,78 +271,22 @@ static inline uint8_t *sq_place_at(const sq_log *log, uint64_t mba)
 {
     if (log->payload != NULL)
         return sq_payload_at(log, mba);
-    return log->record.image + ((mba - log->record.mba) << log->block_shift);
+    return log->head->record.image + ((mba - log->head->record.mba) << log->block_shift);
 }
 
 /* What the block is to the log, also while the medium does not hold it yet. */
 static inline uint64_t *sq_entry_of(const sq_log *log, uint64_t mba)
 {
-    return sq_is_staged(log, mba) ? &log->record.pending[mba - log->record.mba] : &log->ledger[mba];
-}
-
-/* ---- ledger: state (3 bits), slot of the volume (23), lba or position of death (38) ---------- */
-
-#define SQ_SLOT_BITS 23
-#define SQ_VALUE_BITS 38
-#define SQ_VALUE_MASK (((uint64_t)1 << SQ_VALUE_BITS) - 1)
-#define SQ_SLOTS_MAX ((uint32_t)1 << SQ_SLOT_BITS)
-
-static inline uint64_t sq_entry(unsigned state, uint32_t slot, uint64_t value)
-{
-    return (uint64_t)state << (SQ_SLOT_BITS + SQ_VALUE_BITS) | (uint64_t)slot << SQ_VALUE_BITS |
-           (value & SQ_VALUE_MASK);
-}
-
-static inline unsigned sq_entry_state(uint64_t entry)
-{
-    return (unsigned)(entry >> (SQ_SLOT_BITS + SQ_VALUE_BITS));
-}
-
-static inline uint32_t sq_entry_slot(uint64_t entry)
-{
-    return (uint32_t)(entry >> SQ_VALUE_BITS) & (SQ_SLOTS_MAX - 1);
-}
-
-static inline uint64_t sq_entry_value(uint64_t entry)
-{
-    return entry & SQ_VALUE_MASK;
+    const struct sq_record *record = &log->head->record;
+    return sq_is_staged(log, mba) ? &record->pending[mba - record->mba] : &log->ledger[mba];
 }
 
 /* ---- record.c ------------------------------------------------------------------------------- */
 
-enum sq_entry_kind {
-    SQ_ENTRY_DATA = 1,
-    SQ_ENTRY_TRIM = 2,
-    SQ_ENTRY_DELETE = 3,
-    SQ_ENTRY_CREATE = 4,
-    SQ_ENTRY_RESIZE = 5,
-    SQ_ENTRY_SNAPSHOT = 6,
-    SQ_ENTRY_CLONE = 7,
-    SQ_ENTRY_ROLLBACK = 8,
-    SQ_ENTRY_CHECKPOINT = 9,
-    SQ_ENTRY_CHECKPOINT_END = 10,
-    SQ_ENTRY_PAD = 11,
-    SQ_ENTRY_OPENED = 12
-};
-
-#define SQ_FLAG_RELOCATED 1u       /* of DATA: the cleaner's copy */
-#define SQ_FLAG_DAMAGED 2u         /* of DATA: it was damaged before; value fits the bytes, which are wrong */
-#define SQ_FLAG_UNWRITTEN_ERROR 1u /* of CREATE and CLONE */
-#define SQ_FLAG_CLEAN 1u           /* of CHECKPOINT_END: the log was closed */
-
-/* An entry of a summary; the fields mean what docs/reference/on-media-format.md says for the kind. */
-struct sq_entry_fields {
-    uint64_t lba;
-    uint64_t volume;
-    uint32_t value;
-    uint8_t kind;
-    uint8_t flags;
-};
-
 /* Data blocks that the open record still takes; 0 also when none is open. */
 static inline uint32_t sq_record_room(const sq_log *log)
 {
-    const struct sq_record *record = &log->record;
+    const struct sq_record *record = &log->head->record;
     uint32_t blocks = record->data_room - record->data_count;
     uint32_t entries = log->record_entries - record->entry_count;
     return !record->open ? 0 : blocks < entries ? blocks : entries;
@@ -313,7 +294,14 @@ static inline uint32_t sq_record_room(const sq_log *log)
 
 static inline uint32_t sq_record_next_mba(const sq_log *log)
 {
-    return log->record.mba + 1 + log->record.data_count;
+    return log->head->record.mba + 1 + log->head->record.data_count;
+}
+
+/* Blocks of the head's segment that are in use, those of the open record included. */
+static inline uint64_t sq_head_blocks(const sq_log *log, const struct sq_head *head)
+{
+    uint64_t staged = head->record.open ? log->summary_size + (uint64_t)head->record.data_count : 0;
+    return head->open_blocks + staged;
 }
 
 /* Opens a record at the head; the segment has room for a block at least. */
@@ -333,19 +321,78 @@ void sq_record_note_opening(sq_log *log);
 uint32_t sq_ring_pop(struct sq_ring *ring);
 void sq_ring_push(struct sq_ring *ring, uint32_t item);
 
-/* Seals the open segment when it is full and takes the next free one. */
+int sq_list_init(struct sq_list *list, uint32_t capacity);
+void sq_list_free(struct sq_list *list);
+void sq_list_append(struct sq_list *list, uint32_t capacity, uint32_t segment);
+void sq_list_remove(struct sq_list *list, uint32_t segment);
+
+/* The first of the list, or the one behind a segment; capacity at the end. */
+static inline uint32_t sq_list_first(const struct sq_list *list, uint32_t capacity)
+{
+    return list->next[capacity];
+}
+
+/* One head, and the oldest segment cleaned first: the log goes round the medium. */
+static inline int sq_is_circular(const sq_log *log)
+{
+    return log->class_count == 1 && log->cleaner.selection == SQ_SELECT_FIFO && log->cleaner.garbage_ppm == 0;
+}
+
+/* candidates.c */
+int sq_cleaner_init(sq_log *log, const struct sq_log_options *options);
+void sq_cleaner_free(struct sq_cleaner *cleaner);
+
+/* Recovery has filled the segments: what is to be known of them is counted. */
+void sq_cleaner_settle(sq_log *log);
+
+/* A random number below 1. */
+double sq_cleaner_draw(struct sq_cleaner *cleaner);
+
+/* Cleans a segment if there is more garbage than the policy allows. */
+int sq_clean_garbage(sq_log *log);
+
+/* place.c: how many heads; what they need to know. */
+int sq_place_plan(sq_log *log, const struct sq_log_options *options);
+int sq_place_init(sq_log *log);
+void sq_place_free(sq_log *log);
+
+/* candidates.c: the segment's life as the cleaner sees it: it is filled by that head from now on; it is
+ * full and may be cleaned; it is being cleaned; it is free. */
+void sq_segment_begin(sq_log *log, const struct sq_head *head);
+void sq_segment_seal(sq_log *log, uint32_t segment);
+void sq_segment_take(sq_log *log, uint32_t segment);
+void sq_segment_give_back(sq_log *log, uint32_t segment);
+void sq_segment_free(sq_log *log, uint32_t segment);
+
+/* The head's segment, if it has one, may be cleaned from now on. */
+void sq_head_seal(sq_log *log, struct sq_head *head);
+
+/* Seals the head's segment, which is full, and takes the next free one. */
 int sq_segment_next(sq_log *log);
 
 /* ---- clean.c -------------------------------------------------------------------------------- */
 
-/* Moves what is live in the oldest sealed segment to the head and frees the segment. */
-int sq_clean_oldest(sq_log *log);
+/* Moves what is live in a sealed segment to the heads and frees the segment. */
+int sq_clean_segment(sq_log *log, uint32_t victim);
 
-/* Nothing of the oldest sealed segment is in use any more: its summaries die, its zone may be written
- * again. */
-int sq_clean_retire(sq_log *log);
+/* The segment that the policy takes next, of those with at least so large a share of garbage; SQ_E_NOT_FOUND
+ * if there is none. */
+int sq_clean_next(sq_log *log, uint32_t least_ppm, uint32_t *victim_out);
+
+/* The one that gains most, whatever the policy, which keeps candidates. */
+int sq_clean_emptiest(sq_log *log, uint32_t *victim_out);
+
+/* Nothing of a sealed segment is in use any more: its summaries die, its zone may be written again. */
+int sq_clean_retire(sq_log *log, uint32_t victim);
 
 /* ---- head.c --------------------------------------------------------------------------------- */
+
+/* Blocks go to the head of that class from now on. Where all records are one sequence, the open one is closed
+ * first. */
+int sq_head_select(sq_log *log, uint32_t class);
+
+/* In memory: seals the head's segment as soon as it is full, so that the cleaner can have it. */
+int sq_head_finish(sq_log *log);
 
 /* A record with room for a data block (for an entry, when only_entry) at the head. On media in memory it
  * cleans as needed; on others it has to stay within what sq_request_begin made free. */
@@ -397,6 +444,9 @@ int sq_checkpoint_load(sq_log *log, const uint8_t *stream, uint64_t stream_bytes
 
 /* ---- log.c ---------------------------------------------------------------------------------- */
 
+/* From now on records gather before they are written, as on media that outlive the process. */
+int sq_log_gather(sq_log *log);
+
 /* A log without state on a medium that is its own from now on; it was new, unless is_old. */
 int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_old, sq_log **log_out);
 
@@ -421,6 +471,11 @@ int sq_block_is_right(const sq_log *log, const struct sq_layer *layer, uint64_t 
  * tags medium. */
 int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count,
                  const uint8_t *data);
+
+/* Requests of their own, on media in memory, with the lock held: tags of a run of whole blocks; a trim. */
+int sq_write_run_alone(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count,
+                       struct sq_fault *fault_out);
+int sq_trim_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count);
 
 /* The raw CRC-32C state after the tag of a block: layer number and lba, 8 bytes each. */
 uint32_t sq_tag_crc(const sq_log *log, uint64_t layer_number, uint64_t lba);

@@ -56,6 +56,40 @@ void sq_layer_unlink(struct sq_layer *layer)
     sq_layer_link(layer, NULL);
 }
 
+/* The tenant's, made if it has none. */
+static int find_work(sq_log *log, uint64_t tenant, struct sq_work **work_out)
+{
+    uint32_t first = 0, end = log->work_count;
+    while (first < end) {
+        uint32_t middle = first + (end - first) / 2;
+        if (log->works[middle]->tenant < tenant)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    if (first < log->work_count && log->works[first]->tenant == tenant) {
+        *work_out = log->works[first];
+        return SQ_OK;
+    }
+    if (log->work_count == log->work_capacity) {
+        uint32_t capacity = log->work_capacity == 0 ? 16 : 2 * log->work_capacity;
+        struct sq_work **works = realloc(log->works, capacity * sizeof(struct sq_work *));
+        if (works == NULL)
+            return SQ_E_NO_MEMORY;
+        log->works = works;
+        log->work_capacity = capacity;
+    }
+    struct sq_work *work = calloc(1, sizeof *work);
+    if (work == NULL)
+        return SQ_E_NO_MEMORY;
+    work->tenant = tenant;
+    memmove(&log->works[first + 1], &log->works[first], (log->work_count - first) * sizeof(struct sq_work *));
+    log->works[first] = work;
+    log->work_count++;
+    *work_out = work;
+    return SQ_OK;
+}
+
 int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume, struct sq_layer *parent,
                  struct sq_layer **layer_out)
 {
@@ -64,9 +98,12 @@ int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume,
             return SQ_E_LIMIT;
         SQ_TRY(grow_slots(log));
     }
+    struct sq_work *work;
+    SQ_TRY(find_work(log, tenant, &work));
     struct sq_layer *layer = calloc(1, sizeof *layer);
     if (layer == NULL)
         return SQ_E_NO_MEMORY;
+    layer->work = work;
     layer->number = number;
     layer->tenant = tenant;
     layer->volume = volume;

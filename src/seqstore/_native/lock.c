@@ -1,6 +1,8 @@
 /* lock.c: the lock of a log, and the latch: a log that has failed a check of its own refuses every call. */
 #include "internal.h"
 
+#include <errno.h>
+
 int sq_latch(sq_log *log, const char *file, int line, const char *condition)
 {
     int expected = 0;
@@ -22,15 +24,18 @@ static int refuse(sq_log *log)
     return status;
 }
 
+/* A policy or a medium of the caller's is called with the lock held, and must not come back. */
 int sq_lock_shared(sq_log *log)
 {
-    pthread_rwlock_rdlock(&log->lock);
+    if (pthread_rwlock_rdlock(&log->lock) == EDEADLK)
+        return SQ_E_REENTERED;
     return refuse(log);
 }
 
 int sq_lock_alone(sq_log *log)
 {
-    pthread_rwlock_wrlock(&log->lock);
+    if (pthread_rwlock_wrlock(&log->lock) == EDEADLK)
+        return SQ_E_REENTERED;
     return refuse(log);
 }
 

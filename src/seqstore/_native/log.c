@@ -4,6 +4,7 @@
 #include "layer.h"
 #include "pages.h"
 #include "record.h"
+#include "recorder.h"
 
 static int init_lock(pthread_rwlock_t *lock)
 {
@@ -43,10 +44,18 @@ static void measure(sq_log *log, const struct sq_log_options *options)
     log->record_blocks =
         log->record_entries < log->segment_blocks - 1 ? log->record_entries : log->segment_blocks - 1;
     log->segment_data = data_blocks(log->segment_blocks, log->record_entries);
+    log->summary_size = 1;
+    if (options->summaries_apart) {
+        log->summary_size = 0;
+        log->record_entries = UINT32_MAX;
+        log->record_blocks = log->segment_data = log->segment_blocks;
+    }
     uint64_t capacity = (uint64_t)log->segment_count * log->segment_data;
     uint64_t usable = (uint64_t)((unsigned __int128)capacity * (1000000 - options->reserve_ppm) / 1000000);
-    /* One segment is open and one is the cleaner's: less than the rest could leave it nothing to gain. */
-    uint64_t most = (uint64_t)(log->segment_count - 2) * log->segment_data;
+    /* The heads' segments are open, and some are the cleaner's: less than the rest could leave it nothing to
+     * gain. */
+    uint64_t kept = (uint64_t)log->class_count + log->cleaner.spare_segments;
+    uint64_t most = log->segment_count <= kept ? 0 : (log->segment_count - kept) * log->segment_data;
     log->stats.data_capacity_blocks = capacity;
     log->stats.usable_blocks = usable < most ? usable : most;
     log->stats.block_count = log->block_count;
@@ -88,6 +97,53 @@ static size_t image_bytes(const sq_log *log)
     return (log->medium->ops == NULL ? 1 : (size_t)log->record_blocks + 1) << log->block_shift;
 }
 
+/* Where the records of all heads are one sequence they share the buffer: one is open at a time. */
+static int allocate_heads(sq_log *log)
+{
+    log->heads = calloc(SQ_CLASSES_MAX, sizeof *log->heads);
+    if (log->heads == NULL)
+        return SQ_E_NO_MEMORY;
+    log->head = log->heads;
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++) {
+        struct sq_head *head = &log->heads[class];
+        head->segment = SQ_NO_SEGMENT;
+        head->open_blocks = log->segment_blocks;
+        int is_shared = class > 0 && log->medium->ops != NULL;
+        if (log->tags != NULL || (!is_shared && class >= log->class_count))
+            continue;
+        head->record.image = is_shared ? log->heads[0].record.image : sq_buffer(image_bytes(log));
+        if (head->record.image == NULL)
+            return SQ_E_NO_MEMORY;
+    }
+    return SQ_OK;
+}
+
+/* From now on records gather before they are written. */
+int sq_log_gather(sq_log *log)
+{
+    uint64_t *pending = calloc((size_t)log->record_blocks + 1, sizeof *pending);
+    if (pending == NULL)
+        return SQ_E_NO_MEMORY;
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++)
+        log->heads[class].record.pending = pending;
+    return SQ_OK;
+}
+
+static void release_heads(sq_log *log)
+{
+    uint32_t images = log->medium->ops != NULL ? 1 : log->class_count;
+    if (log->heads == NULL)
+        return;
+    free(log->heads[0].record.pending);
+    for (uint32_t class = 0; class < images; class++) {
+        if (log->heads[class].record.image != NULL)
+            sq_wipe(log->heads[class].record.image, image_bytes(log));
+        free(log->heads[class].record.image);
+    }
+    free(log->heads);
+    log->heads = log->head = NULL;
+}
+
 static int allocate(sq_log *log, const struct sq_log_options *options)
 {
     log->ledger = sq_pages_array(log->block_count * sizeof *log->ledger);
@@ -95,16 +151,24 @@ static int allocate(sq_log *log, const struct sq_log_options *options)
     log->scratch = sq_buffer(2 * (size_t)log->block_bytes);
     if (log->ledger == NULL || log->segments == NULL || log->scratch == NULL)
         return SQ_E_NO_MEMORY;
+    SQ_TRY(allocate_heads(log));
     if (log->tags == NULL) {
-        log->record.image = sq_buffer(image_bytes(log));
         log->checksums = sq_pages_array(log->block_count * sizeof *log->checksums);
-        if (log->record.image == NULL || log->checksums == NULL)
+        if (log->checksums == NULL)
             return SQ_E_NO_MEMORY;
     }
     if (log->medium->ops != NULL)
         SQ_TRY(allocate_durable(log, options));
     SQ_TRY(init_ring(&log->free_ring, log->segment_count));
-    SQ_TRY(init_ring(&log->sealed_ring, log->segment_count));
+    SQ_TRY(sq_list_init(&log->sealed, log->segment_count));
+    int is_by_class = log->medium->ops != NULL || log->cleaner.placement == SQ_PLACE_CUSTOM;
+    if (is_by_class && log->class_count > 1 &&
+        (log->cleaner.victim_classes = calloc(log->segment_blocks, 1)) == NULL)
+        return SQ_E_NO_MEMORY;
+    SQ_TRY(sq_cleaner_init(log, options));
+    SQ_TRY(sq_place_init(log));
+    if (options->note_operations)
+        SQ_TRY(sq_recorder_init(log));
     struct sq_layer *self;
     return sq_layer_add(log, 0, 0, 0, NULL, &self);
 }
@@ -127,12 +191,10 @@ static void release_durable(sq_log *log)
     free(durable->freed);
     free(durable->window);
     free(durable->clean_buffer);
-    free(log->record.pending);
     durable->newest = NULL;
     durable->freed = NULL;
     durable->window = NULL;
     durable->clean_buffer = NULL;
-    log->record.pending = NULL;
 }
 
 static void release_tables(sq_log *log)
@@ -146,12 +208,17 @@ static void release_tables(sq_log *log)
     }
     for (uint32_t index = 0; index < log->volume_count; index++)
         free(log->volumes[index]);
+    for (uint32_t i = 0; i < log->work_count; i++)
+        free(log->works[i]);
+    free(log->works);
     free(log->layers);
     free(log->free_slots);
     free(log->volumes);
     free(log->free_indexes);
     log->layer_count = 0;
     log->volume_count = 0;
+    log->work_count = 0;
+    log->works = NULL;
     log->layers = NULL;
     log->free_slots = NULL;
     log->volumes = NULL;
@@ -161,9 +228,11 @@ static void release_tables(sq_log *log)
 /* Everything but the locks and the reasons for refusing. */
 static void release(sq_log *log)
 {
-    if (log->record.image != NULL)
-        sq_wipe(log->record.image, image_bytes(log));
+    release_heads(log);
     release_durable(log);
+    sq_place_free(log);
+    sq_recorder_free(log);
+    sq_cleaner_free(&log->cleaner);
     release_tables(log);
     sq_medium_release(log->medium);
     sq_leaf_pool_free(&log->leaves);
@@ -171,15 +240,12 @@ static void release(sq_log *log)
     sq_pages_unmap(log->checksums, log->block_count * sizeof *log->checksums);
     free(log->segments);
     free(log->free_ring.items);
-    free(log->sealed_ring.items);
-    free(log->record.image);
+    sq_list_free(&log->sealed);
     free(log->scratch);
     log->ledger = NULL;
     log->checksums = NULL;
     log->segments = NULL;
     log->free_ring.items = NULL;
-    log->sealed_ring.items = NULL;
-    log->record.image = NULL;
     log->scratch = NULL;
 }
 
@@ -217,8 +283,15 @@ int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_
     log->kernels = sq_kernels_at(0);
     log->drive = options->drive;
     log->verify = options->verify;
-    measure(log, options);
-    int status = medium->ops == NULL ? SQ_OK : sq_checkpoint_plan(log, options);
+    int status = sq_place_plan(log, options);
+    if (status == SQ_OK && (options->selection > SQ_SELECT_CUSTOM ||
+                            (options->summaries_apart && medium->tags == NULL) ||
+                            (options->note_operations && !options->summaries_apart)))
+        status = SQ_E_INVALID;
+    if (status == SQ_OK)
+        measure(log, options);
+    if (status == SQ_OK && medium->ops != NULL)
+        status = sq_checkpoint_plan(log, options);
     if (status == SQ_OK && log->stats.usable_blocks == 0)
         status = SQ_E_INVALID;
     if (status == SQ_OK)
@@ -240,9 +313,7 @@ int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_
 /* An empty log is on the medium, and safe there. */
 static int begin_durable(sq_log *log)
 {
-    log->record.pending = calloc((size_t)log->record_blocks + 1, sizeof *log->record.pending);
-    if (log->record.pending == NULL)
-        return SQ_E_NO_MEMORY;
+    SQ_TRY(sq_log_gather(log));
     log->durable.on = 1;
     log->durable.begun = 1;
     log->durable.opening = log->durable.next_opening;
@@ -253,9 +324,11 @@ int sq_log_create(sq_medium *medium, const struct sq_log_options *options, sq_lo
 {
     sq_log *log;
     SQ_TRY(sq_log_make(medium, options, 0, &log));
-    log->segments[0].state = SQ_SEGMENT_OPEN;
     for (uint32_t segment = 1; segment < log->segment_count; segment++)
         sq_ring_push(&log->free_ring, segment);
+    log->head->segment = 0;
+    log->head->open_blocks = 0;
+    sq_segment_begin(log, log->head);
     int status = medium->ops == NULL ? SQ_OK : begin_durable(log);
     if (status != SQ_OK) {
         sq_log_destroy(log);
@@ -309,7 +382,9 @@ int sq_log_finish(sq_log *log, struct sq_fault *fault_out)
 
 void sq_log_close(sq_log *log)
 {
-    pthread_rwlock_wrlock(&log->lock);
+    /* A function that the log has called cannot end it. */
+    if (pthread_rwlock_wrlock(&log->lock) != 0)
+        return;
     if (!log->closed) {
         sq_sync_drain(log);
         release(log);
@@ -333,15 +408,40 @@ int sq_log_stats(sq_log *log, struct sq_stats *stats_out)
 {
     SQ_TRY(sq_lock_shared(log));
     *stats_out = log->stats;
-    stats_out->head_mba = log->record.open ? sq_record_next_mba(log)
-                                           : (uint64_t)log->open_segment * log->segment_blocks +
-                                                 log->open_blocks;
+    const struct sq_head *head = log->head->segment != SQ_NO_SEGMENT ? log->head : &log->heads[0];
+    stats_out->head_mba = (uint64_t)head->segment * log->segment_blocks + sq_head_blocks(log, head);
     if (stats_out->head_mba == log->block_count)
         stats_out->head_mba = 0;
     stats_out->map_bytes = log->leaves.used_bytes + log->leaves.directory_bytes;
     stats_out->last_sequence = log->durable.written;
     stats_out->last_number = log->last_number;
     stats_out->flushed_sequence = sq_flushed(log);
+    stats_out->garbage_blocks = log->cleaner.garbage_blocks;
+    stats_out->free_segments = log->free_ring.count;
+    sq_unlock(log);
+    return SQ_OK;
+}
+
+int sq_log_work(sq_log *log, uint64_t capacity, struct sq_work_entry *entries_out, uint64_t *count_out)
+{
+    SQ_TRY(sq_lock_shared(log));
+    for (uint32_t i = 0; i < log->work_count && i < capacity; i++)
+        entries_out[i] = (struct sq_work_entry){.tenant = log->works[i]->tenant,
+                                                .user_blocks = log->works[i]->user_blocks,
+                                                .relocated_blocks = log->works[i]->relocated_blocks};
+    *count_out = log->work_count;
+    sq_unlock(log);
+    return SQ_OK;
+}
+
+int sq_log_histograms(sq_log *log, uint64_t *victims_out, uint64_t *latencies_out)
+{
+    SQ_TRY(sq_lock_shared(log));
+    const struct sq_cleaner *cleaner = &log->cleaner;
+    memcpy(victims_out, cleaner->victims, SQ_VICTIM_BINS * sizeof *victims_out);
+    memset(latencies_out, 0, 2 * SQ_LATENCY_BINS * sizeof *latencies_out);
+    if (cleaner->latencies != NULL)
+        memcpy(latencies_out, cleaner->latencies, 2 * SQ_LATENCY_BINS * sizeof *latencies_out);
     sq_unlock(log);
     return SQ_OK;
 }
@@ -362,7 +462,7 @@ int sq_log_segments(sq_log *log, uint64_t first, uint64_t count, struct sq_segme
         const struct sq_segment *segment = &log->segments[first + i];
         uint64_t written = segment->state == SQ_SEGMENT_FREE ? 0 : log->segment_blocks;
         if (segment->state == SQ_SEGMENT_OPEN)
-            written = log->open_blocks + (log->record.open ? 1 + (uint64_t)log->record.data_count : 0);
+            written = sq_head_blocks(log, &log->heads[segment->class]);
         out[i] = (struct sq_segment_info){
             .first_mba = (first + i) * log->segment_blocks,
             .live_blocks = segment->live_blocks,

@@ -16,6 +16,7 @@
 #define SQ_AT_ENTRIES 40        /* u16 */
 #define SQ_AT_BLOCKS 42         /* u16: data blocks that follow */
 #define SQ_AT_OPEN 44           /* u16: entries of a request that goes on in the next record */
+#define SQ_AT_CLASS 46          /* u16: of the head whose segment it lies in */
 #define SQ_AT_POSITION 48       /* u64: the log's time at the summary */
 #define SQ_AT_FLUSHED 56        /* u64: sequence known to be on the medium */
 #define SQ_AT_CHECKPOINT 64     /* u64: sequence where the newest checkpoint begins; 0: none */

@@ -69,6 +69,33 @@ DAMAGE_DTYPE = struct_dtype("struct sq_damage", volume="u8", lba="u8", mba="u8",
 """A damaged block: whose, where, and what the operating system said (0: the content is wrong)."""
 
 
+SEGMENT_TABLE_DTYPE = struct_dtype(
+    "struct sq_policy_segment",
+    segment="u8", live_blocks="u8", data_blocks="u8", age="u8", lifespan="u8", class_id="u2",
+)  # fmt: skip
+"""A segment that may be cleaned: its number, blocks that live and all that hold data, blocks written on
+request since it was sealed and since it was opened, class."""
+
+PLACING_DTYPE = struct_dtype(
+    "struct sq_policy_block", tenant="u8", volume="u8", lba="u8", age="u8", class_id="u2", relocated="u1"
+)
+"""A block that is to be placed: whose, blocks written on request since it was last (`NO_ADDRESS`: never),
+class where it lies now (65535: none), and whether the cleaner moves it."""
+
+WORK_DTYPE = struct_dtype("struct sq_work_entry", tenant="u8", user_blocks="u8", relocated_blocks="u8")
+"""Blocks written for a tenant (0: the log itself) on request, and by the cleaner."""
+
+NOTED_DTYPE = struct_dtype(
+    "struct sq_operation", mba="u8", request="u8", count="u4", kind="u1", by_cleaner="?"
+)
+"""What a log asked of its medium: where, which request of the batch caused it, blocks, what (an ``enum
+sq_operation_kind``), and whether it was the cleaner's work."""
+
+VICTIM_BINS: int = lib.SQ_VICTIM_BINS
+LATENCY_BINS: int = lib.SQ_LATENCY_BINS
+LATENCY_BINS_A_LAP: int = lib.SQ_LATENCY_BINS_A_LAP
+
+
 class BlockState(IntEnum):
     """What a media block is to the log.
 

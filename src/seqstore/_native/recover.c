@@ -64,8 +64,11 @@ static void settle(struct sq_scan *scan, const struct sq_candidate *taken)
     if (log->stats.live_blocks > log->stats.usable_blocks)
         log->stats.usable_blocks = log->stats.live_blocks;
     for (uint32_t segment = 0; segment < log->segment_count; segment++) {
-        uint32_t written = log->segments[segment].state == SQ_SEGMENT_SEALED ? log->segment_blocks : 0;
-        sq_medium_place(log->medium, segment, segment == log->open_segment ? log->open_blocks : written);
+        const struct sq_segment *here = &log->segments[segment];
+        uint32_t written = here->state == SQ_SEGMENT_SEALED ? log->segment_blocks
+                           : here->state == SQ_SEGMENT_OPEN ? log->heads[here->class].open_blocks
+                                                            : 0;
+        sq_medium_place(log->medium, segment, written);
     }
     durable->checkpoint = taken->sequence;
     durable->checkpoint_mba = taken->mba;
@@ -135,9 +138,7 @@ static int begin(struct sq_scan *scan)
     log->durable.on = 1;
     if (log->durable.read_only)
         return SQ_OK;
-    log->record.pending = calloc((size_t)log->record_blocks + 1, sizeof *log->record.pending);
-    if (log->record.pending == NULL)
-        return SQ_E_NO_MEMORY;
+    SQ_TRY(sq_log_gather(log));
     log->durable.clean = scan->report->clean != 0;
     SQ_TRY(sq_recover_clear(scan));
     log->durable.opened_position = log->stats.position;

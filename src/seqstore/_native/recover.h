@@ -29,6 +29,7 @@ struct sq_summary {
     uint32_t entries;
     uint32_t blocks;
     uint32_t open;
+    uint32_t class;
     uint32_t window;
 };
 
@@ -56,6 +57,7 @@ struct sq_link {
 struct sq_header {
     uint64_t sequence;
     uint32_t segment;
+    uint32_t class; /* of its head */
 };
 
 struct sq_candidate {
@@ -98,6 +100,8 @@ struct sq_scan {
     struct sq_link *links;
     uint64_t link_count;
     uint64_t link_capacity;
+    uint64_t *places;       /* by class: where its head would go on; 0: at a segment's end, or none */
+    uint32_t class_count;   /* one more than the highest class met */
     uint64_t verified;      /* records up to this one were read as a whole, with their checkpoint */
     int accept_loss;        /* what cannot be read counts as not there */
     int check_flushed;      /* the medium's syncs are not believed */

@@ -34,13 +34,13 @@ static struct sq_volume *find_volume(const sq_log *log, uint64_t number)
 /* The log went on in this segment: it had been freed by then, if the state does not show it free yet. */
 static int open_segment(sq_log *log, uint32_t segment)
 {
-    if (log->open_blocks != log->segment_blocks)
+    if (log->head->open_blocks != log->segment_blocks)
         return SQ_E_FORMAT;
     while (log->free_ring.count == 0) {
-        const struct sq_ring *sealed = &log->sealed_ring;
-        if (sealed->count == 0 || log->segments[sealed->items[sealed->first]].live_blocks != 0)
+        uint32_t oldest = sq_list_first(&log->sealed, log->segment_count);
+        if (log->sealed.count == 0 || log->segments[oldest].live_blocks != 0)
             return SQ_E_FORMAT;
-        SQ_TRY(sq_clean_retire(log));
+        SQ_TRY(sq_clean_retire(log, oldest));
     }
     if (log->free_ring.items[log->free_ring.first] != segment)
         return SQ_E_FORMAT;
@@ -50,10 +50,11 @@ static int open_segment(sq_log *log, uint32_t segment)
 static int take_place(sq_log *log, const struct sq_summary *summary)
 {
     uint32_t segment = sq_segment_of(log, summary->mba), offset = summary->mba % log->segment_blocks;
-    if (segment != log->open_segment || offset != log->open_blocks)
+    log->head = &log->heads[summary->class];
+    if (segment != log->head->segment || offset != log->head->open_blocks)
         SQ_TRY(open_segment(log, segment));
-    if (offset != log->open_blocks || segment != log->open_segment ||
-        summary->position != log->stats.position || summary->sequence != log->record.sequence + 1)
+    if (offset != log->head->open_blocks || segment != log->head->segment ||
+        summary->position != log->stats.position || summary->sequence != log->sequence + 1)
         return SQ_E_FORMAT;
     return sq_block_claim(log, summary->mba, sq_entry(SQ_SUMMARY, 0, 0));
 }
@@ -72,10 +73,13 @@ static int may_write(const sq_log *log, const struct sq_layer *layer, uint64_t l
 static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_t mba, int is_void)
 {
     struct sq_layer *layer = find_layer(log, entry->volume);
+    struct sq_segment *segment = &log->segments[sq_segment_of(log, mba)];
     int relocated = (entry->flags & SQ_FLAG_RELOCATED) != 0;
     if (relocated ? layer == NULL || sq_map_get(&layer->map, entry->lba) == SQ_UNMAPPED
                   : !may_write(log, layer, entry->lba, 1))
         return SQ_E_FORMAT;
+    segment->data_blocks++;
+    log->cleaner.data_blocks++;
     if (is_void) {
         SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_DEAD, layer->slot, log->stats.position)));
         layer->dead_blocks++;
@@ -83,7 +87,7 @@ static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_
     }
     SQ_TRY(sq_block_claim(log, mba, sq_entry(SQ_LIVE, layer->slot, entry->lba)));
     log->checksums[mba] = (entry->flags & SQ_FLAG_DAMAGED) != 0 ? ~entry->value : entry->value;
-    log->segments[sq_segment_of(log, mba)].live_blocks++;
+    segment->live_blocks++;
     if (!relocated) {
         log->stats.live_blocks++;
         SQ_TRY(sq_layer_reserve(log, layer, entry->lba + 1, (uint64_t)1 << SQ_VALUE_BITS));
@@ -129,6 +133,8 @@ static int replay_run(sq_log *log, const struct sq_link *link, uint32_t index, u
         log->checksums[mba + i] = sq_summary_entry(link->image, index + i).value;
     }
     log->segments[sq_segment_of(log, mba)].live_blocks += count;
+    log->segments[sq_segment_of(log, mba)].data_blocks += count;
+    log->cleaner.data_blocks += count;
     log->stats.live_blocks += count;
     sq_map_put_run(&layer->map, first.lba, count, mba, old);
     for (uint32_t i = 0; i < count; i++)
@@ -147,6 +153,14 @@ static int replay_trim(sq_log *log, const struct sq_entry_fields *entry)
     if (!may_write(log, layer, entry->lba, entry->value))
         return SQ_E_FORMAT;
     return sq_layer_clear(log, layer, entry->lba, entry->lba + entry->value, &changed);
+}
+
+static int replay_freed(sq_log *log, uint64_t segment)
+{
+    if (segment >= log->segment_count || log->segments[segment].state != SQ_SEGMENT_SEALED ||
+        log->segments[segment].live_blocks != 0)
+        return SQ_E_FORMAT;
+    return sq_clean_retire(log, (uint32_t)segment);
 }
 
 static int take_number(sq_log *log, uint64_t number)
@@ -222,6 +236,8 @@ static int replay_entry(sq_log *log, const struct sq_entry_fields *entry, uint32
     case SQ_ENTRY_OPENED:
         log->durable.opening = entry->lba;
         return SQ_OK;
+    case SQ_ENTRY_FREED:
+        return replay_freed(log, entry->lba);
     case SQ_ENTRY_TRIM:
         if (SQ_PLANTED(replays_a_write_but_not_its_trim)) return SQ_OK;
         return is_void ? SQ_OK : replay_trim(log, entry);
@@ -248,9 +264,9 @@ int sq_replay(sq_log *log, const struct sq_link *link)
         mba += (uint32_t)sq_kind_has_block(entry.kind);
         i++;
     }
-    log->open_blocks += 1 + summary->blocks;
-    log->record.sequence = summary->sequence;
-    log->record.previous = summary->checksum;
-    log->durable.newest[log->open_segment] = summary->sequence;
+    log->head->open_blocks += 1 + summary->blocks;
+    log->sequence = summary->sequence;
+    log->previous = summary->checksum;
+    log->durable.newest[log->head->segment] = summary->sequence;
     return SQ_OK;
 }

@@ -20,7 +20,8 @@ int sq_scan_init(struct sq_scan *scan, sq_log *log, struct sq_recovery *report)
     scan->headers = calloc(log->segment_count, sizeof *scan->headers);
     SQ_TRY(sq_reader_init(&scan->reader, log, log->record_blocks + 1));
     scan->record = scan->reader.memory;
-    return scan->headers == NULL ? SQ_E_NO_MEMORY : SQ_OK;
+    scan->places = calloc(SQ_CLASSES_MAX, sizeof *scan->places);
+    return scan->headers == NULL || scan->places == NULL ? SQ_E_NO_MEMORY : SQ_OK;
 }
 
 void sq_scan_free(struct sq_scan *scan)
@@ -29,6 +30,7 @@ void sq_scan_free(struct sq_scan *scan)
     scan->report->read_blocks += scan->reader.read_blocks;
     sq_reader_free(&scan->reader);
     free(scan->headers);
+    free(scan->places);
     free(scan->candidates);
     free(scan->links);
 }
@@ -121,11 +123,11 @@ static void add_candidate(struct sq_scan *scan, uint64_t sequence, uint64_t mba)
             (struct sq_candidate){.sequence = sequence, .mba = (uint32_t)mba};
 }
 
-/* The records of the newest segment may name checkpoints that no header does yet. */
-static void walk_newest(struct sq_scan *scan)
+/* The records of a head's newest segment may name checkpoints that no header does yet. */
+static void walk_segment(struct sq_scan *scan, uint32_t segment)
 {
     const sq_log *log = scan->log;
-    uint64_t first = (uint64_t)scan->headers[scan->header_count - 1].segment * log->segment_blocks;
+    uint64_t first = (uint64_t)segment * log->segment_blocks;
     struct sq_summary summary;
     for (uint64_t mba = first; mba < first + log->segment_blocks; mba = summary.mba + 1 + summary.blocks) {
         if (sq_scan_summary(scan, mba, &summary, NULL) != SQ_OK)
@@ -140,6 +142,19 @@ static void walk_newest(struct sq_scan *scan)
                 break; /* a record ends one at most */
             }
         }
+    }
+}
+
+static void walk_newest(struct sq_scan *scan)
+{
+    uint8_t seen[SQ_CLASSES_MAX] = {0};
+    for (uint32_t i = scan->header_count; i-- > 0;) {
+        uint32_t class = scan->headers[i].class;
+        if (scan->class_count <= class)
+            scan->class_count = class + 1;
+        if (!seen[class])
+            walk_segment(scan, scan->headers[i].segment);
+        seen[class] = 1;
     }
 }
 
@@ -186,7 +201,8 @@ static void read_header(struct sq_scan *part, const struct headers *headers, uin
         look_closer(part, mba);
     if (status != SQ_OK)
         return;
-    headers->scan->headers[segment] = (struct sq_header){.sequence = summary.sequence, .segment = segment};
+    headers->scan->headers[segment] =
+        (struct sq_header){.sequence = summary.sequence, .segment = segment, .class = summary.class};
     headers->candidates[segment] =
         (struct sq_candidate){.sequence = summary.checkpoint, .mba = summary.checkpoint_mba};
 }
@@ -233,7 +249,7 @@ static int gather_headers(struct sq_scan *scan, struct sq_candidate *candidates)
 int sq_scan_headers(struct sq_scan *scan)
 {
     uint32_t segments = scan->log->segment_count;
-    uint64_t most = segments + 2 * (uint64_t)scan->log->segment_blocks;
+    uint64_t most = segments + 2 * (uint64_t)SQ_CLASSES_MAX * scan->log->segment_blocks;
     scan->candidates = calloc(most, sizeof *scan->candidates);
     if (scan->candidates == NULL)
         return SQ_E_NO_MEMORY;

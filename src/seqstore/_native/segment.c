@@ -1,13 +1,15 @@
-/* segment.c: the ring of segments: one open, the others sealed or free.
+/* segment.c: the life of segments: free, open, sealed.
  *
- * The head takes free segments in the order in which they were freed, the cleaner sealed ones in the order
- * in which they were sealed: a circle over the drive.
+ * A head takes free segments in the order in which they were freed. The circular log, with one head and the
+ * cleaner taking sealed ones in the order in which they were sealed, goes round the drive.
  *
- * Invariants: a segment is open, or in exactly one of the two rings; a free one has nothing live.
+ * Invariants: a segment is some head's, or free, or sealed; a free one has nothing live.
  * On media that outlive the process a free segment is not written again before the medium safely holds all
  * that made it free (durable.freed), nor while the newest checkpoint needs its records (durable.newest).
  */
-#include "internal.h"
+#include "recorder.h"
+
+#include <stdlib.h>
 
 void sq_ring_push(struct sq_ring *ring, uint32_t item)
 {
@@ -22,6 +24,41 @@ uint32_t sq_ring_pop(struct sq_ring *ring)
     ring->first = ring->first + 1 == ring->capacity ? 0 : ring->first + 1;
     ring->count--;
     return item;
+}
+
+int sq_list_init(struct sq_list *list, uint32_t capacity)
+{
+    list->next = calloc((size_t)capacity + 1, sizeof *list->next);
+    list->previous = calloc((size_t)capacity + 1, sizeof *list->previous);
+    if (list->next == NULL || list->previous == NULL)
+        return SQ_E_NO_MEMORY;
+    list->next[capacity] = list->previous[capacity] = capacity;
+    list->count = 0;
+    return SQ_OK;
+}
+
+void sq_list_free(struct sq_list *list)
+{
+    free(list->next);
+    free(list->previous);
+    *list = (struct sq_list){0};
+}
+
+void sq_list_append(struct sq_list *list, uint32_t capacity, uint32_t segment)
+{
+    uint32_t last = list->previous[capacity];
+    list->next[last] = segment;
+    list->previous[segment] = last;
+    list->next[segment] = capacity;
+    list->previous[capacity] = segment;
+    list->count++;
+}
+
+void sq_list_remove(struct sq_list *list, uint32_t segment)
+{
+    list->next[list->previous[segment]] = list->next[segment];
+    list->previous[list->next[segment]] = list->previous[segment];
+    list->count--;
 }
 
 /* The segment may be written again, and lost writes cannot reach further than the window: the segment that
@@ -41,20 +78,31 @@ static int make_safe(sq_log *log, uint32_t segment)
     return SQ_OK;
 }
 
+void sq_head_seal(sq_log *log, struct sq_head *head)
+{
+    if (head->segment == SQ_NO_SEGMENT)
+        return;
+    if (log->recorder != NULL)
+        sq_recorder_seal(log, head);
+    sq_segment_seal(log, head->segment);
+    head->segment = SQ_NO_SEGMENT;
+    head->since = log->stats.user_blocks;
+}
+
 int sq_segment_next(sq_log *log)
 {
-    SQ_CHECK(log, !log->record.open && log->open_blocks == log->segment_blocks);
+    struct sq_head *head = log->head;
+    SQ_CHECK(log, !head->record.open && head->open_blocks == log->segment_blocks);
     /* Where an older checkpoint had to do, all that was freed since is still needed. */
     if (log->durable.on && log->free_ring.count == 0)
         return SQ_E_OUT_OF_SPACE;
     SQ_CHECK(log, log->free_ring.count > 0);
     if (log->durable.on)
         SQ_TRY(make_safe(log, log->free_ring.items[log->free_ring.first]));
-    log->segments[log->open_segment].state = SQ_SEGMENT_SEALED;
-    sq_ring_push(&log->sealed_ring, log->open_segment);
-    log->open_segment = sq_ring_pop(&log->free_ring);
-    if (SQ_PLANTED(segment_taken_twice)) sq_ring_push(&log->free_ring, log->open_segment);
-    log->open_blocks = 0;
-    log->segments[log->open_segment].state = SQ_SEGMENT_OPEN;
+    sq_head_seal(log, head);
+    head->segment = sq_ring_pop(&log->free_ring);
+    if (SQ_PLANTED(segment_taken_twice)) sq_ring_push(&log->free_ring, head->segment);
+    head->open_blocks = 0;
+    sq_segment_begin(log, head);
     return SQ_OK;
 }

@@ -35,6 +35,8 @@
 #define SQ_E_FAILED -19      /* a sync or half a change failed: no more of them until it is opened again */
 #define SQ_E_STALE -20       /* the medium is of another moment, or copy. fault: count: its last opening */
 #define SQ_E_DISOWNED -21    /* the process was forked from the one that opened the log */
+#define SQ_E_POLICY -22      /* the caller's policy failed, or chose what is not there */
+#define SQ_E_REENTERED -23   /* called by a function that the log itself had called */
 
 /* ---- values -------------------------------------------------------------------------------- */
 
@@ -48,6 +50,50 @@ enum sq_medium_kind { SQ_MEDIUM_MEMORY = 0, SQ_MEDIUM_TAGS = 1, SQ_MEDIUM_FILE =
 enum sq_block_state { SQ_FREE = 0, SQ_LIVE = 1, SQ_DEAD = 2, SQ_MOVED = 3, SQ_SUMMARY = 4 };
 
 enum sq_segment_state { SQ_SEGMENT_FREE = 0, SQ_SEGMENT_OPEN = 1, SQ_SEGMENT_SEALED = 2 };
+
+/* Which segment is cleaned next, and which head takes a block: select.c, place.c. */
+enum sq_selection {
+    SQ_SELECT_FIFO = 0, SQ_SELECT_GREEDY = 1, SQ_SELECT_COST_BENEFIT = 2, SQ_SELECT_COST_BENEFIT_SQRT = 3,
+    SQ_SELECT_D_CHOICES = 4, SQ_SELECT_WINDOWED_GREEDY = 5, SQ_SELECT_RANDOM_GREEDY = 6, SQ_SELECT_CUSTOM = 7
+};
+enum sq_placement {
+    SQ_PLACE_SINGLE = 0, SQ_PLACE_SEPARATE = 1, SQ_PLACE_DAC = 2, SQ_PLACE_SEPBIT = 3, SQ_PLACE_MULTILOG = 4,
+    SQ_PLACE_BY_TENANT = 5, SQ_PLACE_BY_VOLUME = 6, SQ_PLACE_ORACLE = 7, SQ_PLACE_CUSTOM = 8
+};
+
+/* Bins of histograms: utilization of victims in hundredths; deletion latency in 32nds of a lap, and more. */
+#define SQ_VICTIM_BINS 101
+#define SQ_LATENCY_BINS 4096
+#define SQ_LATENCY_BINS_A_LAP 32
+#define SQ_NO_CLASS 65535
+
+/* A segment that may be cleaned, for a policy of the caller's. Times are in blocks written on request. */
+struct sq_policy_segment {
+    uint64_t segment;
+    uint64_t live_blocks;
+    uint64_t data_blocks;    /* live and dead */
+    uint64_t age;            /* since it was sealed */
+    uint64_t lifespan;       /* since it was opened */
+    uint64_t class_id;
+};
+
+/* A block that is to be placed, for a policy of the caller's. */
+struct sq_policy_block {
+    uint64_t tenant;
+    uint64_t volume;
+    uint64_t lba;
+    uint64_t age;            /* since it was last written on request, modulo 2^32; SQ_NO_ADDRESS: never */
+    uint64_t class_id;       /* where it lies now, or SQ_NO_CLASS */
+    uint64_t relocated;      /* by the cleaner */
+};
+
+/* A caller's policies. Each returns 0, or anything else if it failed. Called with the log's lock held: they
+ * must not call the log. */
+struct sq_policy_calls {
+    int (*select)(void *context, const struct sq_policy_segment *segments, uint64_t count,
+                  uint64_t *index_out);
+    int (*place)(void *context, const struct sq_policy_block *blocks, uint64_t count, uint8_t *classes_out);
+};
 
 enum sq_scope { SQ_SCOPE_ALL = 0, SQ_SCOPE_TENANT = 1, SQ_SCOPE_VOLUME = 2 };
 
@@ -70,6 +116,20 @@ struct sq_log_options {
     uint64_t expect_sequence;   /* of a record that is known to have been flushed; 0: unknown */
     uint64_t opening;           /* random, names this opening on the medium */
     uint64_t expect_openings[4]; /* the last opening must have been one of them; all 0: any */
+    /* Cleaning: */
+    uint32_t selection;      /* enum sq_selection */
+    uint32_t placement;      /* enum sq_placement */
+    uint32_t classes;        /* heads; what single and separate need is known */
+    uint32_t choices;        /* of SQ_SELECT_D_CHOICES; 0: 10 */
+    uint32_t window_ppm;     /* of SQ_SELECT_WINDOWED_GREEDY; 0: 900000 */
+    uint32_t spare_segments; /* free ones that start the cleaner; at least as many as it may need */
+    uint32_t garbage_ppm;    /* share of garbage that starts it instead, and that a victim has; 0: none */
+    uint32_t note_latencies; /* count how long dead blocks lie before they are written over */
+    uint32_t summaries_apart; /* on a tags medium: summaries are counted, and take no block's place */
+    uint32_t note_operations; /* with summaries_apart: for sq_log_operations */
+    uint64_t seed;
+    const struct sq_policy_calls *calls;
+    void *context;
 };
 
 /* What opening a log found and did. */
@@ -149,7 +209,10 @@ struct sq_stats {
     uint64_t last_number;      /* highest number given to a volume, snapshot or layer so far */
     uint64_t last_sequence;    /* of a record on the medium */
     uint64_t flushed_sequence; /* of a record that is safe there */
+    uint64_t read_blocks;      /* counted by sq_log_batch */
     uint64_t syncs;
+    uint64_t garbage_blocks;   /* dead ones in sealed segments */
+    uint64_t free_segments;
     uint64_t checkpoints;
     uint64_t checkpoint_blocks; /* written, their summaries not counted */
     uint64_t atomic_blocks;     /* of a request that a crash does not cut in two; 0: none outlives one */
@@ -160,6 +223,12 @@ struct sq_remanence {
     uint64_t moved_blocks;   /* the MOVED ones among them */
     uint64_t oldest;         /* position of the oldest death, SQ_NO_ADDRESS if there is no residue */
     uint64_t position;       /* of the log at the time of the count */
+};
+
+struct sq_work_entry {
+    uint64_t tenant;
+    uint64_t user_blocks;
+    uint64_t relocated_blocks;
 };
 
 struct sq_volume_info {
@@ -293,6 +362,48 @@ void sq_log_close(sq_log *log);
 void sq_log_destroy(sq_log *log);
 
 int sq_log_stats(sq_log *log, struct sq_stats *stats_out);
+
+/* What was written for each tenant, deleted ones too (tenant 0: the log itself); all are counted, capacity of
+ * them listed. */
+int sq_log_work(sq_log *log, uint64_t capacity, struct sq_work_entry *entries_out, uint64_t *count_out);
+
+/* Utilization of victims in hundredths, SQ_VICTIM_BINS; how long blocks lay until they were written over,
+ * since they were DEAD, then since they were MOVED: SQ_LATENCY_BINS each, of which SQ_LATENCY_BINS_A_LAP make
+ * a lap; zero without note_latencies. */
+int sq_log_histograms(sq_log *log, uint64_t *victims_out, uint64_t *latencies_out);
+
+/* Many requests in one call, on a tags medium: writes, reads (which are counted, no more) and trims of runs
+ * of blocks. Stops at the first that fails; done_out: how many came before it. */
+enum sq_batch_kind { SQ_BATCH_WRITE = 0, SQ_BATCH_READ = 1, SQ_BATCH_TRIM = 2 };
+struct sq_batch_calls {
+    const uint8_t *kinds;     /* enum sq_batch_kind */
+    const uint32_t *volumes;  /* index of a handle */
+    const uint64_t *lbas;
+    const uint32_t *blocks;   /* 0: nothing is done */
+    const uint64_t *handles;
+    uint64_t handle_count;
+};
+int sq_log_batch(sq_log *log, const struct sq_batch_calls *calls, uint64_t count, uint64_t *done_out,
+                 struct sq_fault *fault_out);
+
+/* What requests of batches, and the cleaner in their course, asked of the medium since the last call. If more
+ * than capacity of them are there (count_out), nothing is handed out. SQ_E_NO_MEMORY: some were not noted. */
+enum sq_operation_kind { SQ_OPERATION_APPEND = 0, SQ_OPERATION_READ = 1, SQ_OPERATION_RESET = 2 };
+struct sq_operation {
+    uint64_t mba;
+    uint64_t request;         /* that caused it: its place in its batch */
+    uint32_t count;
+    uint16_t kind;            /* enum sq_operation_kind; a reset is of a whole segment */
+    uint16_t by_cleaner;
+};
+int sq_log_operations(sq_log *log, uint64_t capacity, struct sq_operation *operations_out,
+                      uint64_t *count_out);
+
+/* sq_volume_write_blocks on a tags medium, where it is known when each block will be written next: user time,
+ * blocks written on request since the log was made. */
+int sq_volume_write_fated(sq_log *log, uint64_t handle, const uint64_t *lbas, const uint64_t *deaths,
+                          uint64_t count, struct sq_fault *fault_out);
+
 int sq_log_invariant(sq_log *log, struct sq_invariant *invariant_out);
 
 /* Walks every structure and compares them; SQ_E_INVARIANT at the first disagreement. */

@@ -38,6 +38,11 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_BOUNDS: (ConfigError, "the range reaches beyond the end"),
     lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),
     lib.SQ_E_OWNED: (MediumError, "the medium belongs to a store, which alone appends and resets"),
+    lib.SQ_E_POLICY: (ConfigError, "the cleaning policy failed"),
+    lib.SQ_E_REENTERED: (
+        ConfigError,
+        "a policy or a medium that the store calls may not call the store; it gets what it may know",
+    ),
     lib.SQ_E_IO: (MediumError, "the medium failed"),
     lib.SQ_E_READ_ONLY: (AccessError, "it is open for reading alone"),
     lib.SQ_E_FAILED: (

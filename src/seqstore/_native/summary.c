@@ -39,7 +39,7 @@ static int entries_fit(const uint8_t *block, const struct sq_summary *summary)
         const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)i * SQ_ENTRY_BYTES;
         uint8_t kind = at[SQ_ENTRY_AT_KIND];
         uint8_t most_flags = kind == SQ_ENTRY_DATA ? SQ_FLAG_RELOCATED | SQ_FLAG_DAMAGED : 1;
-        if (kind < SQ_ENTRY_DATA || kind > SQ_ENTRY_OPENED || at[SQ_ENTRY_AT_FLAGS] > most_flags ||
+        if (kind < SQ_ENTRY_DATA || kind > SQ_ENTRY_FREED || at[SQ_ENTRY_AT_FLAGS] > most_flags ||
             sq_get_u16(at + SQ_ENTRY_AT_FLAGS + 1) != 0)
             return 0;
         blocks += (uint32_t)sq_kind_has_block(kind);
@@ -64,13 +64,14 @@ int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, stru
         .entries = sq_get_u16(block + SQ_AT_ENTRIES),
         .blocks = sq_get_u16(block + SQ_AT_BLOCKS),
         .open = sq_get_u16(block + SQ_AT_OPEN),
+        .class = sq_get_u16(block + SQ_AT_CLASS),
         .window = sq_get_u32(block + SQ_AT_WINDOW),
     };
     if (sq_get_u16(block + SQ_AT_VERSION) != SQ_RECORD_VERSION ||
         block[SQ_AT_BLOCK_SHIFT] != log->block_shift || block[SQ_AT_BLOCK_SHIFT + 1] != 0 ||
         sq_get_u64(block + SQ_AT_DRIVE) != log->drive || found.mba != mba || found.sequence == 0 ||
         found.sequence > SEQUENCE_MOST ||
-        sq_get_u16(block + SQ_AT_OPEN + 2) != 0 || !sq_is_zero(block + SQ_AT_WINDOW + 4, 8) ||
+        found.class >= SQ_CLASSES_MAX || !sq_is_zero(block + SQ_AT_WINDOW + 4, 8) ||
         sq_get_u32(block + SQ_AT_SEGMENT_BLOCKS) != log->segment_blocks ||
         sq_get_u32(block + SQ_AT_BLOCK_COUNT) != log->block_count ||
         found.entries > log->record_entries || found.open > (found.entries == 0 ? 1 : found.entries) ||

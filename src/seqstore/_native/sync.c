@@ -50,7 +50,7 @@ int sq_sync_now(sq_log *log)
 {
     struct sq_durability *durable = &log->durable;
     int os_error = 0;
-    SQ_CHECK(log, !log->record.open);
+    SQ_CHECK(log, !log->head->record.open);
     pthread_mutex_lock(&durable->mutex);
     /* One at a time: the operating system reports an error to one of them only. */
     while (durable->syncing)

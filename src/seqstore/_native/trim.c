@@ -70,6 +70,14 @@ static int trim_blocks(sq_log *log, struct sq_volume *volume, uint64_t lba, uint
     return SQ_OK;
 }
 
+int sq_trim_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count)
+{
+    uint64_t end = volume->size_bytes >> log->block_shift;
+    if (volume->is_snapshot)
+        return SQ_E_READ_ONLY;
+    return lba > end || count > end - lba ? SQ_E_BOUNDS : trim_blocks(log, volume, lba, lba + count);
+}
+
 /* Reads the block into the scratch and zeroes the part. */
 static int load_zeroed(sq_log *log, const struct part *part, uint8_t *scratch, struct sq_fault *fault_out)
 {

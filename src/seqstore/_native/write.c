@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "append.h"
+#include "place.h"
+#include "tags.h"
 
 /* The blocks of a request: a run, or a list of addresses. */
 struct blocks {
@@ -17,6 +19,7 @@ struct blocks {
     const uint8_t *data;  /* of all blocks but those below; NULL on a tags medium */
     const uint8_t *start; /* the first block of a run, when it lies apart, else NULL */
     const uint8_t *end;   /* the same for the last */
+    const uint64_t *deaths; /* user time when each block will be written next; or NULL */
 };
 
 /* ---- space ---------------------------------------------------------------------------------- */
@@ -41,23 +44,50 @@ static uint64_t count_new_in_run(const struct sq_layer *layer, uint64_t lba, uin
     return added;
 }
 
-/* How many blocks the request would add; only asked when the drive is nearly full. */
-static int count_new(const struct sq_layer *layer, const struct blocks *blocks, uint64_t *new_out)
+/* How many of the list are not there yet, those that come twice counted twice; the first most of them go to
+ * added_out. The caller's list may change from one call to the next. */
+static uint64_t find_new(const struct sq_layer *layer, const struct blocks *blocks, uint64_t *added_out,
+                         uint64_t most)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < blocks->count; i++) {
+        if (i + 2 * SQ_AHEAD < blocks->count)
+            sq_map_prefetch_word(&layer->map, blocks->lbas[i + 2 * SQ_AHEAD]);
+        if (i + SQ_AHEAD < blocks->count)
+            sq_map_prefetch_leaf(&layer->map, blocks->lbas[i + SQ_AHEAD]);
+        uint64_t lba = __atomic_load_n(&blocks->lbas[i], __ATOMIC_RELAXED);
+        if (!sq_layer_adds(layer, lba))
+            continue;
+        if (count < most)
+            added_out[count] = lba;
+        count++;
+    }
+    return count;
+}
+
+/* How many blocks the request would add; only asked when the drive is nearly full. An overwrite adds none,
+ * so that only what is left of the list has to be sorted for those that come twice. */
+static int count_new(const struct sq_layer *layer, const struct blocks *blocks, uint64_t available,
+                     uint64_t *new_out)
 {
     if (blocks->lbas == NULL) {
         *new_out = count_new_in_run(layer, blocks->first, blocks->first + blocks->count);
         return SQ_OK;
     }
-    uint64_t *sorted = malloc(blocks->count * sizeof *sorted), added = 0;
-    if (sorted == NULL)
+    uint64_t most = find_new(layer, blocks, NULL, 0), distinct = 0;
+    *new_out = most;
+    if (most <= available)
+        return SQ_OK;
+    uint64_t *added = malloc(most * sizeof *added);
+    if (added == NULL)
         return SQ_E_NO_MEMORY;
-    memcpy(sorted, blocks->lbas, blocks->count * sizeof *sorted);
-    qsort(sorted, blocks->count, sizeof *sorted, compare_lbas);
-    for (uint64_t i = 0; i < blocks->count; i++)
-        if (i == 0 || sorted[i] != sorted[i - 1])
-            added += (uint64_t)sq_layer_adds(layer, sorted[i]);
-    free(sorted);
-    *new_out = added;
+    uint64_t count = find_new(layer, blocks, added, most);
+    count = count < most ? count : most;
+    qsort(added, count, sizeof *added, compare_lbas);
+    for (uint64_t i = 0; i < count; i++)
+        distinct += i == 0 || added[i] != added[i - 1];
+    free(added);
+    *new_out = distinct;
     return SQ_OK;
 }
 
@@ -86,7 +116,7 @@ static int check_space(const sq_log *log, const struct sq_volume *volume, const 
     uint64_t needed;
     if (blocks->count <= available_blocks(log))
         return SQ_OK;
-    SQ_TRY(count_new(volume->head, blocks, &needed));
+    SQ_TRY(count_new(volume->head, blocks, available_blocks(log), &needed));
     return sq_check_space(log, needed, fault_out);
 }
 
@@ -107,36 +137,17 @@ static uint32_t place(sq_log *log, const struct sq_layer *layer, uint64_t lba, c
     return ~log->kernels->crc(state, to, log->block_bytes);
 }
 
-/* Look-ups ahead of the block that is written: far enough for a memory access each. */
-#define AHEAD 24u
-
-static void fetch_old(const sq_log *log, const struct sq_map *map, uint64_t lba)
-{
-    uint32_t old = sq_map_get(map, lba);
-    if (old != SQ_UNMAPPED)
-        sq_fetch(&log->ledger[old]);
-}
-
-/* Before block i of the list is written: steps of the look-ups of later ones. */
-static void fetch_ahead(const sq_log *log, const struct sq_map *map, const struct blocks *blocks, uint64_t i)
-{
-    if (i + 3 * AHEAD < blocks->count)
-        sq_map_prefetch_word(map, blocks->lbas[i + 3 * AHEAD]);
-    if (i + 2 * AHEAD < blocks->count)
-        sq_map_prefetch_leaf(map, blocks->lbas[i + 2 * AHEAD]);
-    if (i + AHEAD < blocks->count)
-        fetch_old(log, map, blocks->lbas[i + AHEAD]);
-}
-
 /* lbas: those of the blocks from done on, read once from the caller's list, which may change meanwhile. */
 static int write_scattered(sq_log *log, struct sq_layer *layer, const struct blocks *blocks, uint64_t done,
                            const uint64_t *lbas, uint32_t count)
 {
     const uint8_t *data = blocks->data;
+    if (sq_is_plain(log, layer) && log->stats.live_blocks + count <= log->stats.usable_blocks)
+        return sq_tags_write(log, layer, lbas, count, blocks->lbas, done, blocks->count);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t mba = sq_record_next_mba(log);
         const uint8_t *block = data == NULL ? NULL : data + ((done + i) << log->block_shift);
-        fetch_ahead(log, &layer->map, blocks, done + i);
+        sq_fetch_ahead(log, &layer->map, blocks->lbas, done + i, blocks->count);
         /* Only if the list is no longer the one for which there was space. */
         if (log->stats.live_blocks >= log->stats.usable_blocks && sq_layer_adds(layer, lbas[i]))
             return SQ_E_OUT_OF_SPACE;
@@ -144,6 +155,47 @@ static int write_scattered(sq_log *log, struct sq_layer *layer, const struct blo
         log->stats.user_blocks++;
         log->stats.live_blocks++;
         sq_layer_put(log, layer, lbas[i], mba);
+    }
+    layer->work->user_blocks += count;
+    return SQ_OK;
+}
+
+/* Blocks of a batch, each to the head of its class; room is found, and garbage cleaned, block by block. */
+static int write_classed(sq_log *log, struct sq_layer *layer, const struct blocks *blocks, uint64_t done,
+                         const uint64_t *lbas, uint32_t count, const uint8_t *data)
+{
+    uint8_t classes[SQ_BATCH];
+    uint64_t cleaned = log->stats.cleaned_segments;
+    int is_custom = log->cleaner.placement == SQ_PLACE_CUSTOM;
+    if (is_custom)
+        SQ_TRY(sq_place_by_call(log, layer, lbas, count, classes));
+    for (uint32_t i = 0; i < count; i++) {
+        if (blocks->lbas != NULL)
+            sq_fetch_ahead(log, &layer->map, blocks->lbas, done + i, blocks->count);
+        if (log->stats.live_blocks >= log->stats.usable_blocks && sq_layer_adds(layer, lbas[i]))
+            return SQ_E_OUT_OF_SPACE;
+        uint64_t death = blocks->deaths == NULL ? SQ_NO_ADDRESS : blocks->deaths[done + i];
+        uint32_t class = is_custom ? classes[i]
+                                   : sq_place_user(log, layer, sq_map_get(&layer->map, lbas[i]), death);
+        SQ_TRY(sq_head_select(log, class));
+        SQ_TRY(sq_head_make_room(log, 0));
+        /* The cleaner may have used the memory for leaves that was reserved for the batch. */
+        if (log->stats.cleaned_segments != cleaned)
+            SQ_TRY(sq_layer_reserve(log, layer, 0, 0));
+        cleaned = log->stats.cleaned_segments;
+        uint32_t mba = sq_record_next_mba(log);
+        SQ_TRY(sq_block_add(log, layer, lbas[i], place(log, layer, lbas[i], data), 0));
+        log->stats.user_blocks++;
+        log->stats.live_blocks++;
+        layer->work->user_blocks++;
+        sq_times_begin(log, mba, death);
+        sq_layer_put(log, layer, lbas[i], mba);
+        SQ_TRY(sq_head_finish(log));
+        /* Each block of a list is a request; a run is one. */
+        if (log->cleaner.garbage_ppm != 0 && blocks->lbas != NULL)
+            SQ_TRY(sq_clean_garbage(log));
+        if (data != NULL)
+            data += log->block_bytes;
     }
     return SQ_OK;
 }
@@ -165,6 +217,7 @@ static int write_consecutive(sq_log *log, struct sq_layer *layer, uint64_t lba, 
     }
     sq_map_put_run(&layer->map, lba, count, mba, old);
     log->stats.user_blocks += count;
+    layer->work->user_blocks += count;
     log->stats.live_blocks += count;
     for (uint32_t i = 0; i < count; i++)
         if (old[i] != SQ_UNMAPPED && !SQ_PLANTED(two_blocks_for_one_address))
@@ -199,7 +252,14 @@ static const uint8_t *find_data(const sq_log *log, const struct blocks *blocks, 
                                                    : blocks->data + ((done - apart) << log->block_shift);
 }
 
-/* Writes *count blocks, at most a batch, from done on, or fewer; the record has room. */
+/* Does it matter for each block by itself where it goes, and when the cleaner runs? */
+static int is_classed(const sq_log *log)
+{
+    return log->class_count > 1 || log->cleaner.garbage_ppm != 0;
+}
+
+/* Writes *count blocks, at most a batch, from done on, or fewer; the record has room, unless blocks have
+ * classes. */
 static int write_batch(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
                        uint32_t *count)
 {
@@ -212,6 +272,13 @@ static int write_batch(sq_log *log, struct sq_volume *volume, const struct block
     if (end > most && !SQ_PLANTED(bounds_not_checked))
         return SQ_E_BOUNDS;
     SQ_TRY(sq_layer_reserve(log, volume->head, end, size_blocks));
+    if (is_classed(log)) {
+        for (uint32_t i = 0; is_run && i < *count; i++)
+            lbas[i] = blocks->first + done + i;
+        if (!is_run && blocks->data != NULL)
+            data = blocks->data + (done << log->block_shift);
+        return write_classed(log, volume->head, blocks, done, lbas, *count, data);
+    }
     if (!is_run)
         return write_scattered(log, volume->head, blocks, done, lbas, *count);
     return write_consecutive(log, volume->head, blocks->first + done, *count, data);
@@ -222,8 +289,11 @@ static int write_some(sq_log *log, struct sq_volume *volume, const struct blocks
                       uint64_t end)
 {
     while (done < end) {
-        SQ_TRY(sq_head_make_room(log, 0));
-        uint32_t count = sq_record_room(log) < SQ_BATCH ? sq_record_room(log) : SQ_BATCH;
+        uint32_t count = SQ_BATCH;
+        if (!is_classed(log)) {
+            SQ_TRY(sq_head_make_room(log, 0));
+            count = sq_record_room(log) < SQ_BATCH ? sq_record_room(log) : SQ_BATCH;
+        }
         if (count > end - done)
             count = (uint32_t)(end - done);
         SQ_TRY(write_batch(log, volume, blocks, done, &count));
@@ -236,6 +306,20 @@ int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t c
 {
     struct blocks blocks = {.first = lba, .count = count, .data = data};
     return write_some(log, volume, &blocks, 0, count);
+}
+
+int sq_write_run_alone(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count,
+                       struct sq_fault *fault_out)
+{
+    struct blocks blocks = {.first = lba, .count = count};
+    uint64_t end = volume->size_bytes >> log->block_shift;
+    if (volume->is_snapshot)
+        return SQ_E_READ_ONLY;
+    if (lba > end || count > end - lba)
+        return SQ_E_BOUNDS;
+    SQ_TRY(check_space(log, volume, &blocks, fault_out));
+    SQ_TRY(write_some(log, volume, &blocks, 0, count));
+    return log->cleaner.garbage_ppm != 0 ? sq_clean_garbage(log) : SQ_OK;
 }
 
 /* What a crash leaves whole: all of the request, or as much as goes at once. */
@@ -283,6 +367,9 @@ static int write_request(sq_log *log, uint64_t handle, const struct blocks *bloc
                                                   : check_space(log, volume, blocks, fault_out);
     if (status == SQ_OK)
         status = write_pieces(log, volume, blocks, 0, fault_out);
+    /* What wrote nothing cleans nothing: only a write finds the free segments that the cleaner needs. */
+    if (status == SQ_OK && log->cleaner.garbage_ppm != 0 && blocks->lbas == NULL && blocks->count != 0)
+        status = sq_clean_garbage(log);
     sq_unlock_alone(log);
     return status;
 }
@@ -292,6 +379,13 @@ int sq_volume_write_run(sq_log *log, uint64_t handle, uint64_t lba, uint64_t cou
 {
     struct blocks blocks = {.first = lba, .count = count, .data = data};
     return write_request(log, handle, &blocks, fault_out);
+}
+
+int sq_volume_write_fated(sq_log *log, uint64_t handle, const uint64_t *lbas, const uint64_t *deaths,
+                          uint64_t count, struct sq_fault *fault_out)
+{
+    struct blocks blocks = {.lbas = lbas, .count = count, .deaths = deaths};
+    return lbas == NULL || log->tags == NULL ? SQ_E_INVALID : write_request(log, handle, &blocks, fault_out);
 }
 
 int sq_volume_write_blocks(sq_log *log, uint64_t handle, const uint64_t *lbas, uint64_t count,
@@ -341,7 +435,7 @@ static int write_first(sq_log *log, struct sq_volume *volume, uint64_t offset, c
 static int write_parts(sq_log *log, struct sq_volume *volume, uint64_t offset, const char *data,
                        uint64_t length, struct blocks *blocks, struct sq_fault *fault_out)
 {
-    uint64_t done;
+    uint64_t done = 0;
     SQ_TRY(sq_fault_io(log, sq_request_begin(log, piece_end(log, blocks, 0), 0), fault_out));
     int status = write_first(log, volume, offset, data, length, blocks, &done, fault_out);
     if (sq_request_end(log, status) == SQ_OK)

@@ -18,9 +18,11 @@ from seqstore.format.layout import (
     LAYER,
     LAYER_MASK,
     LEAF_BLOCKS,
+    MAX_CLASSES,
     MAX_LAYERS,
     MAX_LBA,
     MAX_NUMBER,
+    OPEN_HEAD,
     RUN,
     STATE_SHIFT,
     TABLE_HEAD,
@@ -61,6 +63,15 @@ class LayerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRow:
+    """A head: its class, the segment that it is in, and blocks of that segment that records take."""
+
+    class_id: int
+    segment: int
+    open_blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """What a checkpoint says of the blocks of one segment: a word and a checksum for each."""
 
@@ -74,8 +85,10 @@ class Checkpoint:
 
     Attributes
     ----------
-    drive, sequence, position, last_number, open_segment, open_blocks, stream_bytes, opening : int
+    drive, sequence, position, last_number, stream_bytes, opening : int
         As in the specification.
+    heads : tuple of HeadRow
+        All heads; the first one, of class 0, is the one that the checkpoint's own records follow.
     volumes : tuple of VolumeRow
         Volumes and snapshots.
     layers : tuple of LayerRow
@@ -90,10 +103,9 @@ class Checkpoint:
     sequence: int
     position: int
     last_number: int
-    open_segment: int
-    open_blocks: int
     stream_bytes: int
     opening: int
+    heads: tuple[HeadRow, ...]
     volumes: tuple[VolumeRow, ...]
     layers: tuple[LayerRow, ...]
     holes: tuple[tuple[int, int, int], ...]
@@ -158,7 +170,9 @@ def parse_checkpoint(stream: bytes, geometry: Geometry) -> Checkpoint:
         )
     head = CHECKPOINT_HEADER.read(stream)
     sections = _cut(stream, head, geometry)
+    follows = HeadRow(class_id=0, segment=head["open_segment"], open_blocks=head["open_blocks"])
     checkpoint = Checkpoint(
+        heads=(follows, *(_read_head(row) for row in sections["heads"])),
         volumes=tuple(VolumeRow(**VOLUME.read(row)) for row in sections["volumes"]),
         layers=tuple(LayerRow(**LAYER.read(row)) for row in sections["layers"]),
         holes=tuple(_read_hole_leaf(row) for row in sections["hole_leaves"]),
@@ -179,8 +193,6 @@ _KEPT = (
     "sequence",
     "position",
     "last_number",
-    "open_segment",
-    "open_blocks",
     "stream_bytes",
     "opening",
 )
@@ -197,6 +209,7 @@ def _cut(stream: bytes, head: Mapping[str, int], geometry: Geometry) -> dict[str
         "volumes": VOLUME.size,
         "layers": LAYER.size,
         "hole_leaves": HOLE_LEAF.size,
+        "heads": OPEN_HEAD.size,
         "free_runs": RUN.size,
         "sealed_runs": RUN.size,
         "tables": TABLE_HEAD.size + geometry.segment_blocks * TABLE_WORD.size,
@@ -222,6 +235,11 @@ def _read_hole_leaf(row: bytes) -> tuple[int, int, int]:
     layer, leaf, bitmap = HOLE_LEAF.struct.unpack(row)
     _require(leaf <= MAX_LBA // LEAF_BLOCKS, f"holes in leaf {leaf}, beyond any volume")
     return layer, leaf, int.from_bytes(bitmap, "little")
+
+
+def _read_head(row: bytes) -> HeadRow:
+    head = OPEN_HEAD.read(row)
+    return HeadRow(class_id=head["class"], segment=head["segment"], open_blocks=head["open_blocks"])
 
 
 def _read_run(row: bytes) -> tuple[int, int]:
@@ -281,16 +299,20 @@ def _check_volumes(checkpoint: Checkpoint, geometry: Geometry) -> None:
 
 def _check_segments(checkpoint: Checkpoint, geometry: Geometry) -> None:
     """Check that each segment is free, sealed or open, and no segment two of that."""
-    count = geometry.segment_count
-    open_segment, open_blocks = checkpoint.open_segment, checkpoint.open_blocks
-    _require(open_segment < count, f"segment {open_segment} is open")
-    _require(open_blocks <= geometry.segment_blocks, f"{open_blocks} blocks of the open segment are written")
-    seen = {open_segment}
+    count, heads = geometry.segment_count, checkpoint.heads
+    for head in heads:
+        blocks = head.open_blocks
+        _require(head.class_id < MAX_CLASSES, f"a head of class {head.class_id}")
+        _require(head.segment < count, f"segment {head.segment} is open")
+        _require(blocks <= geometry.segment_blocks, f"{blocks} blocks of the open segment are written")
+    _require(len({head.class_id for head in heads}) == len(heads), "two heads are of one class")
+    seen = {head.segment for head in heads}
+    _require(len(seen) == len(heads), "a segment is open twice")
     for first, length in (*checkpoint.free, *checkpoint.sealed):
         _require(1 <= length <= count - first, f"a run of {length} segments from {first} on")
         _require(len(seen) + length <= count, "its runs are longer than the drive")
         seen.update(range(first, first + length))
-    total = 1 + sum(length for _, length in (*checkpoint.free, *checkpoint.sealed))
+    total = len(heads) + sum(length for _, length in (*checkpoint.free, *checkpoint.sealed))
     _require(len(seen) == total, "a segment is in two runs")
     _require(total == count, f"it knows {total} of the drive's {count} segments")
 

@@ -15,7 +15,15 @@ from seqstore.errors import CorruptionError, FormatError, NotFoundError, Version
 from seqstore.format.layout import Geometry
 from seqstore.format.ledger import BlockState
 from seqstore.format.medium import BlockReader, BytesSource, FileSource, Source, find_geometry, find_size
-from seqstore.format.recovery import Recovered, Survey, chain, recover, survey_segments, walk_segment
+from seqstore.format.recovery import (
+    Recovered,
+    Survey,
+    chain,
+    places_of,
+    recover,
+    survey_segments,
+    walk_segment,
+)
 from seqstore.format.state import Layer, State
 from seqstore.format.summary import Summary, tagged_checksum
 from seqstore.format.views import BlockInfo, Damage, RecordInfo, VolumeImage
@@ -143,7 +151,8 @@ class DriveImage:
         found = self.recovered
         current = {}
         if found.first is not None and found.last is not None:
-            for summary in chain(self._reader, self.survey, found.first):
+            places = places_of(found.checkpoint, self.geometry)
+            for summary in chain(self._reader, self.survey, found.first, places):
                 current[summary.mba] = summary
         for segment in range(self.geometry.segment_count):
             first = self.survey.firsts.get(segment)
@@ -228,6 +237,14 @@ class DriveImage:
                 f"the log ends with record {last}, but record {found.flushed} had been flushed: "
                 f"{found.lost_records} records are lost",
             )
+        elif not self.drive and found.last is not None:
+            newest = max(first.sequence for first in survey.firsts.values())
+            if newest > found.last.sequence:
+                self._report(
+                    None,
+                    f"the log can be followed up to record {found.last.sequence} alone, though record "
+                    f"{newest} is there; a drive in memory has no checkpoint to begin with",
+                )
 
     def _check_summaries(self) -> None:
         """Look for records that have to go on where the summary of one cannot be read."""

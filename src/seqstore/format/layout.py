@@ -24,6 +24,7 @@ MIN_SEGMENT_BLOCKS = 4
 # The highest values of 32 bits mean "no block" in maps.
 MAX_BLOCK_COUNT = 2**32 - 16
 MAX_NUMBER = 2**32 - 1
+MAX_CLASSES = 64
 
 LEAF_BLOCKS = 512
 
@@ -110,7 +111,7 @@ HEAD = Layout(
     entries="H",
     blocks="H",
     open="H",
-    reserved_46="2x",
+    **{"class": "H"},
     position="Q",
     flushed="Q",
     checkpoint="Q",
@@ -126,7 +127,7 @@ CHECKPOINT_HEADER = Layout(
     "checkpoint",
     magic="Q",
     version="I",
-    reserved_12="4x",
+    heads="I",
     drive="Q",
     sequence="Q",
     position="Q",
@@ -147,6 +148,7 @@ VOLUME = Layout(
 )
 LAYER = Layout("layer", number="Q", tenant="Q", volume="Q", parent="Q", flags="I", reserved_36="4x")
 HOLE_LEAF = Layout("hole leaf", layer="Q", leaf="Q", bitmap="64s")
+OPEN_HEAD = Layout("head", **{"class": "I"}, segment="I", open_blocks="I", reserved_12="4x")
 RUN = Layout("run", first="I", count="I")
 TABLE_HEAD = Layout("table", segment="I", reserved_4="4x")
 TABLE_WORD = Layout("table word", entry="Q", checksum="I")

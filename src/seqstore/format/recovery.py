@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 
 from seqstore.errors import FormatError, VersionError
 from seqstore.format.checkpoint import Checkpoint, parse_checkpoint
-from seqstore.format.layout import HEAD, RECORD_MAGIC
+from seqstore.format.layout import HEAD, RECORD_MAGIC, Geometry
 from seqstore.format.medium import BlockReader
 from seqstore.format.replay import Replay
 from seqstore.format.state import State, state_of
 from seqstore.format.summary import Kind, Summary, tagged_checksum
 
 _DRIVE_AT = HEAD.offsets["drive"]
+_SEQUENCE_AT = HEAD.offsets["sequence"]
 
 Report = Callable[[int | None, str], None]
+Places = dict[int, int]
+"""Where heads are: of each class the address of the next record, while there is room in the segment."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +48,15 @@ class Survey:
     def starting_with(self, sequence: int) -> Iterable[Summary]:
         """Return the segments' first records of a sequence number; more than one after accidents."""
         return self._by_sequence.get(sequence, ())
+
+    def newest(self) -> list[Summary]:
+        """Return the newest first record of each class."""
+        newest: dict[int, Summary] = {}
+        for summary in self.firsts.values():
+            known = newest.setdefault(summary.class_id, summary)
+            if summary.sequence > known.sequence:
+                newest[summary.class_id] = summary
+        return [*newest.values()]
 
     def add(self, summary: Summary) -> None:
         """Take in the first summary of a segment."""
@@ -157,17 +169,51 @@ def _follows(following: Summary, summary: Summary) -> bool:
     )
 
 
-def chain(reader: BlockReader, survey: Survey, first: Summary) -> Iterator[Summary]:
-    """Yield the records of the log from one on, wherever they lie: step 3."""
+def places_of(checkpoint: Checkpoint | None, geometry: Geometry) -> Places:
+    """Say where the heads are when a checkpoint begins; nothing is known of them without one."""
+    size = geometry.segment_blocks
+    heads = () if checkpoint is None else checkpoint.heads
+    return {
+        head.class_id: head.segment * size + head.open_blocks for head in heads if head.open_blocks < size
+    }
+
+
+def chain(reader: BlockReader, survey: Survey, first: Summary, places: Places) -> Iterator[Summary]:
+    """Yield the records of the log from one on, wherever they lie, and move the heads along: step 3."""
     summary: Summary | None = first
     while summary is not None:
         yield summary
         if summary.end % reader.geometry.segment_blocks:
-            behind = _behind(reader, summary)
-            starts: Iterable[Summary] = () if behind is None else (behind,)
+            places[summary.class_id] = summary.end
         else:
-            starts = survey.starting_with(summary.sequence + 1)
-        summary = next((start for start in starts if _follows(start, summary)), None)
+            places.pop(summary.class_id, None)
+        following = _may_follow(reader, survey, summary, places)
+        summary = next((found for found in following if _follows(found, summary)), None)
+
+
+def _may_follow(reader: BlockReader, survey: Survey, summary: Summary, places: Places) -> Iterator[Summary]:
+    """Yield records of the next number: at the start of a segment, right behind, or where another head is."""
+    sequence = summary.sequence + 1
+    yield from survey.starting_with(sequence)
+    for class_id in sorted(places, key=lambda class_id: class_id != summary.class_id):
+        found = _at_place(reader, places[class_id], sequence)
+        if found is not None:
+            yield found
+
+
+def _at_place(reader: BlockReader, mba: int, sequence: int) -> Summary | None:
+    """Return the record of a sequence number at an address; most that is found at heads is none."""
+    try:
+        block = reader.read(mba)
+        if not block.startswith(RECORD_MAGIC) or _sequence_in(block) != sequence:
+            return None
+        return reader.summary(mba)
+    except FormatError:
+        return None
+
+
+def _sequence_in(block: bytes) -> int:
+    return int.from_bytes(block[_SEQUENCE_AT : _SEQUENCE_AT + 8], "little")
 
 
 def recover(reader: BlockReader, survey: Survey, report: Report) -> Recovered:
@@ -189,13 +235,15 @@ def recover(reader: BlockReader, survey: Survey, report: Report) -> Recovered:
     found = Recovered()
     if not survey.firsts:
         return found
-    newest = max(survey.firsts.values(), key=lambda summary: summary.sequence)
-    seen = [*survey.firsts.values(), *walk_segment(reader, newest)]
+    seen = [*survey.firsts.values()]
+    for newest in survey.newest():
+        seen += walk_segment(reader, newest)
     found.flushed = max(summary.flushed for summary in seen)
     _begin_with_checkpoint(reader, survey, seen, found, report)
     if found.state is None:
         found.first = next(iter(survey.starting_with(1)), None)
-        if found.first is None:
+        # In memory the records of several heads are no sequence in which things happened.
+        if found.first is None or (not survey.drive and len(survey.newest()) > 1):
             return found
         if survey.drive:
             report(None, "no checkpoint can be read; the log is read from its beginning, record 1")
@@ -265,7 +313,7 @@ def load_checkpoint(reader: BlockReader, survey: Survey, first: Summary) -> Chec
         If a page is missing or damaged, or the whole breaks a rule.
     """
     pages: list[bytes] = []
-    for summary in chain(reader, survey, first):
+    for summary in chain(reader, survey, first, {}):
         for entry, mba in summary.placed():
             if entry.kind is Kind.CHECKPOINT:
                 if entry.lba != len(pages):
@@ -298,8 +346,9 @@ def _roll_forward(reader: BlockReader, survey: Survey, found: Recovered) -> None
     """Apply the records from the first one on until one fails: steps 3, 4 and 6."""
     assert found.state is not None
     assert found.first is not None
-    records = [*chain(reader, survey, found.first)]
-    marks = (summary.flushed for summary in [*records, *_left_behind(reader, records[-1])])
+    places = places_of(found.checkpoint, reader.geometry)
+    records = [*chain(reader, survey, found.first, places)]
+    marks = (summary.flushed for summary in [*records, *_left_behind(reader, survey.drive, places)])
     found.flushed = max(found.flushed, *marks)
     replay = Replay(found.state)
     for summary in records:
@@ -313,16 +362,17 @@ def _roll_forward(reader: BlockReader, survey: Survey, found: Recovered) -> None
     found.void_entries = replay.void_entries + replay.waiting_entries
 
 
-def _left_behind(reader: BlockReader, last: Summary) -> Iterator[Summary]:
-    """Yield the summaries behind the end of the chain in its segment; they may know of more that was safe."""
+def _left_behind(reader: BlockReader, drive: int, places: Places) -> Iterator[Summary]:
+    """Yield the summaries behind the heads in their segments; they may know of more that was safe."""
     blocks = reader.geometry.segment_blocks
-    for mba in range(last.end, -(-last.end // blocks) * blocks):
-        try:
-            summary = reader.summary(mba)
-        except FormatError:
-            continue
-        if summary.drive == last.drive:
-            yield summary
+    for place in places.values():
+        for mba in range(place, -(-place // blocks) * blocks):
+            try:
+                summary = reader.summary(mba)
+            except FormatError:
+                continue
+            if summary.drive == drive:
+                yield summary
 
 
 def _is_whole(reader: BlockReader, summary: Summary) -> Iterator[bool]:

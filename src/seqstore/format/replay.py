@@ -88,23 +88,24 @@ class Replay:
             self._take(placed)
 
     def _enter(self, summary: Summary) -> None:
-        """Follow the head to the place of the record."""
+        """Follow the head of its class to the place of the record."""
         state = self._state
         segment, at = divmod(summary.mba, state.geometry.segment_blocks)
-        if (segment, at) != (state.open_segment, state.open_blocks):
-            state.open_next(segment, summary.mba)
-        if at != state.open_blocks:
+        head = state.write_heads.get(summary.class_id)
+        if head is None or (segment, at) != (head.segment, head.blocks):
+            head = state.open_next(summary.class_id, segment, summary.mba)
+        if at != head.blocks:
             state.report(
                 summary.mba,
                 f"record {summary.sequence} begins at block {at} of its segment; "
-                f"the head was at block {state.open_blocks}",
+                f"the head was at block {head.blocks}",
             )
         if summary.position != state.position:
             state.report(
                 summary.mba,
                 f"record {summary.sequence} is at position {summary.position}; {state.position} is expected",
             )
-        state.open_blocks = at + 1 + summary.blocks
+        head.blocks = at + 1 + summary.blocks
         state.position = summary.position
 
     def _claim_block(self, placed: _Placed) -> None:
@@ -223,6 +224,15 @@ class Replay:
         self._state.claim(placed.mba, BlockState.SUMMARY)
         return None
 
+    def _freed(self, placed: _Placed) -> str | None:
+        state, segment = self._state, placed.entry.lba
+        if segment not in state.sealed:
+            return f"segment {segment} is not a sealed one"
+        if not state.is_empty(segment):
+            return f"segment {segment} holds live blocks"
+        state.retire(segment, placed.position)
+        return None
+
     def _volume(self, number: int) -> VolumeState | None:
         volume = self._state.volumes.get(number)
         return None if volume is None or volume.is_snapshot else volume
@@ -263,4 +273,5 @@ _EFFECTS: dict[Kind, Callable[[Replay, _Placed], str | None]] = {
     Kind.ROLLBACK: Replay._rollback,
     Kind.CHECKPOINT: Replay._checkpoint,
     Kind.PAD: Replay._pad,
+    Kind.FREED: Replay._freed,
 }

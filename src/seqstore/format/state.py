@@ -109,6 +109,14 @@ class VolumeState:
         return bool(self.flags & FLAG_VOLUME_SNAPSHOT)
 
 
+@dataclass(slots=True)
+class Head:
+    """Where blocks of a class go: a segment, and how many blocks of it records take."""
+
+    segment: int
+    blocks: int
+
+
 class State:
     """Volumes, layers and ledger, and the few steps that change them together.
 
@@ -131,8 +139,7 @@ class State:
         self.last_number = 0
         self.position = 0
         self.opening = 0
-        self.open_segment = 0
-        self.open_blocks = 0
+        self.write_heads = {0: Head(0, 0)}
         self.free = deque(range(1, geometry.segment_count))
         self.sealed: deque[int] = deque()
 
@@ -221,35 +228,41 @@ class State:
                 layer.dig(lba)
                 self.kill_unseen(shown, lba, position)
 
-    def open_next(self, segment: int, mba: int) -> None:
-        """Seal the open segment and go on in another one, which ought to be the next free one."""
-        if self.open_blocks != self.geometry.segment_blocks:
-            self.report(mba, f"segment {self.open_segment} was left with {self.open_blocks} blocks written")
-        self.sealed.append(self.open_segment)
-        while not self.free and self._is_empty(self.sealed[0]):
-            self._retire(self.sealed.popleft())
+    def open_next(self, class_id: int, segment: int, mba: int) -> Head:
+        """Seal the segment of a head and go on in another one, which ought to be the next free one."""
+        left = self.write_heads.get(class_id)
+        if left is not None:
+            if left.blocks != self.geometry.segment_blocks:
+                self.report(mba, f"segment {left.segment} was left with {left.blocks} blocks written")
+            self.sealed.append(left.segment)
+        # The circular log does not say what it frees: it is what has been sealed for longest.
+        while not self.free and self.sealed and self.is_empty(self.sealed[0]):
+            self.retire(self.sealed[0], self.position)
         if self.free and self.free[0] == segment:
             self.free.popleft()
         else:
             self.report(mba, f"the log went on in segment {segment}; {[*self.free][:1]} is the next free one")
-            for ring in (self.free, self.sealed):
-                if segment in ring:
-                    ring.remove(segment)
-            self._retire(segment)
+            if segment in self.free:
+                self.free.remove(segment)
+            self.retire(segment, self.position)
             self.free.remove(segment)
-        self.open_segment, self.open_blocks = segment, 0
+        self.write_heads[class_id] = head = Head(segment, 0)
+        return head
 
-    def _is_empty(self, segment: int) -> bool:
+    def is_empty(self, segment: int) -> bool:
+        """Say whether nothing in a segment is live."""
         size = self.geometry.segment_blocks
         mbas = range(segment * size, (segment + 1) * size)
         return all(self.ledger.state(mba) is not BlockState.LIVE for mba in mbas)
 
-    def _retire(self, segment: int) -> None:
-        """Give up what the log itself still has in a segment that is to be written again."""
+    def retire(self, segment: int, position: int) -> None:
+        """Free a segment: give up what the log itself still has there."""
         size = self.geometry.segment_blocks
         for mba in range(segment * size, (segment + 1) * size):
             if self.ledger.state(mba) is BlockState.SUMMARY:
-                self.ledger.put(mba, BlockState.DEAD, 0, self.position)
+                self.ledger.put(mba, BlockState.DEAD, 0, position)
+        if segment in self.sealed:
+            self.sealed.remove(segment)
         self.free.append(segment)
 
     def claim(self, mba: int, state: BlockState, layer: int = 0, value: int = 0) -> None:
@@ -293,7 +306,7 @@ def state_of(checkpoint: Checkpoint, geometry: Geometry, report: Report) -> Stat
                     report(mba, f"layer {layer.number}, lba {lba} lies at block {layer.blocks[lba]} as well")
     state.last_number, state.position = checkpoint.last_number, checkpoint.position
     state.opening = checkpoint.opening
-    state.open_segment, state.open_blocks = checkpoint.open_segment, checkpoint.open_blocks
+    state.write_heads = {head.class_id: Head(head.segment, head.open_blocks) for head in checkpoint.heads}
     state.free = deque(segment for first, count in checkpoint.free for segment in range(first, first + count))
     state.sealed = deque(
         segment for first, count in checkpoint.sealed for segment in range(first, first + count)

@@ -15,6 +15,7 @@ from seqstore.format.layout import (
     FORMAT_VERSION,
     HEAD,
     MAX_BLOCK_SHIFT,
+    MAX_CLASSES,
     MAX_LBA,
     MAX_NUMBER,
     MIN_BLOCK_SHIFT,
@@ -42,6 +43,7 @@ class Kind(IntEnum):
     CHECKPOINT_END = 10
     PAD = 11
     OPENED = 12
+    FREED = 13
 
 
 KINDS_WITH_BLOCK = frozenset({Kind.DATA, Kind.CHECKPOINT, Kind.PAD})
@@ -50,7 +52,7 @@ FLAG_DAMAGED = 2  # DATA, with the one before: was damaged when it was moved
 FLAG_UNWRITTEN_ERROR = 1  # CREATE, CLONE: reads of unwritten addresses fail
 FLAG_CLEAN = 1  # CHECKPOINT_END: written by the closing of the store
 
-_OF_THE_LOG = frozenset({Kind.CHECKPOINT, Kind.CHECKPOINT_END, Kind.PAD, Kind.OPENED})
+_OF_THE_LOG = frozenset({Kind.CHECKPOINT, Kind.CHECKPOINT_END, Kind.PAD, Kind.OPENED, Kind.FREED})
 # Flags that an entry may have; other kinds have none.
 _FLAGS = {
     Kind.DATA: (0, FLAG_RELOCATED, FLAG_RELOCATED | FLAG_DAMAGED),
@@ -93,6 +95,8 @@ class Summary:
         Address of the summary; data blocks behind it.
     sequence, checksum, previous : int
         Place in the chain of records: its number, its own checksum, and that of the record before.
+    class_id : int
+        The head whose segment it lies in.
     drive, position, flushed, checkpoint, checkpoint_mba, open, window : int
         As in the specification.
     geometry : Geometry
@@ -110,6 +114,7 @@ class Summary:
     checkpoint: int
     checkpoint_mba: int
     open: int
+    class_id: int
     window: int
     geometry: Geometry
     _packed: bytes = field(repr=False)
@@ -224,6 +229,7 @@ def _parse(block: bytes, mba: int) -> Summary:
     packed = _check_entries(block, head["entries"], head["blocks"], geometry)
     summary = Summary(
         geometry=geometry,
+        class_id=head["class"],
         _packed=packed,
         **{name: head[name] for name in _KEPT},
     )
@@ -262,13 +268,16 @@ def _check_head(summary: Summary, mba: int) -> None:
         (sequence > 1 or summary.previous == 0, "it is the first record and names one before it"),
         # A record that had room for no entry lies in the middle of a request all the same.
         (summary.open <= max(summary.entry_count, 1), "{open} of {entry_count} entries are open"),
+        (summary.class_id < MAX_CLASSES, "it is of class {class_id}"),
         (summary.flushed < sequence, "record {sequence} says that record {flushed} is flushed"),
         (summary.checkpoint < sequence, "record {sequence} names a checkpoint at record {checkpoint}"),
         (summary.checkpoint_mba < checkpoint_mba_end, "it names a checkpoint at block {checkpoint_mba}"),
     )
     for holds, fault in rules:
         if not holds:
-            fields = {name: getattr(summary, name) for name in (*_KEPT, "entry_count", "geometry")}
+            fields = {
+                name: getattr(summary, name) for name in (*_KEPT, "class_id", "entry_count", "geometry")
+            }
             raise FormatError(f"summary: {fault.format(**fields)}")
 
 
@@ -323,6 +332,7 @@ def _ranges(geometry: Geometry) -> dict[int, tuple[range, range, range]]:
         Kind.CHECKPOINT_END: (range(1, 2**64), mba, range(1, geometry.block_count)),
         Kind.PAD: (zero, zero, word),
         Kind.OPENED: (range(2**64), zero, zero),
+        Kind.FREED: (range(geometry.segment_count), zero, zero),
     }
 
 

@@ -64,6 +64,7 @@ def collect(image: DriveImage, *, data: bool = True, blocks: bool = False) -> Fa
             "capacity_bytes": geometry.capacity,
         },
         "log": _log(image),
+        "heads": _heads(image),
         "checkpoint": _checkpoint(image),
         "records": records,
         "verified_blocks": verified,
@@ -106,6 +107,14 @@ def _log(image: DriveImage) -> Values:
         "foreign_segments": image.survey.foreign,
         "unreadable_segments": len(image.survey.unreadable),
     }
+
+
+def _heads(image: DriveImage) -> list[Values]:
+    heads = image.recovered.state.write_heads if image.recovered.state is not None else {}
+    return [
+        {"class": class_id, "segment": heads[class_id].segment, "open_blocks": heads[class_id].blocks}
+        for class_id in sorted(heads)
+    ]
 
 
 def _checkpoint(image: DriveImage) -> Values | None:
@@ -159,8 +168,7 @@ def _census(image: DriveImage) -> tuple[list[Values], list[Values]]:
     damaged = {
         damage.mba // image.geometry.segment_blocks for damage in image.damage if damage.mba is not None
     }
-    checkpoint, last = image.recovered.checkpoint, image.recovered.last
-    open_segment = last.segment if last else checkpoint.open_segment if checkpoint else None
+    open_segments = {head.segment for head in image.state.write_heads.values()}
     for block in image.blocks():
         number = block.mba // image.geometry.segment_blocks
         if number not in segments:
@@ -175,7 +183,7 @@ def _census(image: DriveImage) -> tuple[list[Values], list[Values]]:
             if block.died is not None:
                 owner["oldest_age"] = max(owner["oldest_age"] or 0, image.position - block.died)
     for number, segment in segments.items():
-        segment["open"] = number == open_segment
+        segment["open"] = number in open_segments
         segment["damaged"] = number in damaged
     return [tenants[number] for number in sorted(tenants)], list(segments.values())
 

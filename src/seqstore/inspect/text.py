@@ -35,6 +35,8 @@ def render(facts: Facts, name: str) -> Iterator[str]:
     if "volumes" in values:
         yield from _section("volumes and snapshots", _volume_rows(values))
         yield from _section("blocks by tenant", _tenant_rows(values))
+        if len(values["heads"]) > 1:
+            yield from _section("heads", _head_rows(values))
         yield from _map(values)
     else:
         yield from _section("blocks that single summaries name", _said_rows(values))
@@ -119,6 +121,14 @@ def _tenant_rows(values: Values) -> list[tuple[str, ...]]:
             "-" if tenant["oldest_age"] is None else f"{tenant['oldest_age']:,}",
         )
         for tenant in values["tenants"]
+    ]
+    return rows
+
+
+def _head_rows(values: Values) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("class", "segment", "blocks written")]
+    rows += [
+        (str(head["class"]), f"{head['segment']:,}", f"{head['open_blocks']:,}") for head in values["heads"]
     ]
     return rows
 
