@@ -1,0 +1,1 @@
+"""The simulator: workloads, traces, drives, replay and sweeps."""
