@@ -11,11 +11,12 @@ import argparse
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import seqstore
 from seqstore import ConfigError, SeqstoreError
+from seqstore.report.commands import add_commands
 
 _OK, _FAILED, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -25,6 +26,8 @@ examples:
   seqstore demo ~/Documents             the same on files of your own, which are only read
   seqstore inspect lab.store/drives/0.img
                                         what lies on a drive, and whether it is sound
+  seqstore replay zipf:blocks=2^18,writes=2^21,seed=1 --selection fifo,greedy --html page.html
+                                        cleaning policies compared, on a page with figures
 
 `seqstore VERB --help` says more.
 """
@@ -85,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return _UNUSABLE
     try:
-        return _inspect(arguments) if arguments.verb == "inspect" else _demo(arguments)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        return run(arguments)
     except ConfigError as error:
         return _complain(error, _UNUSABLE)
     except SeqstoreError as error:
@@ -135,7 +139,9 @@ def _make_parser() -> argparse.ArgumentParser:
         help="directory for the picture, seqstore-demo.png (default: the current directory)",
     )
     picture.add_argument("--no-picture", action="store_true", help="draw none")
+    demo.set_defaults(run=_demo)
     _add_inspect(verbs)
+    add_commands(verbs)
     return parser
 
 
@@ -159,6 +165,7 @@ def _add_inspect(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         type=lambda text: int(text, 16),
         help="of the drive, where records of another one lie on the same medium",
     )
+    inspect.set_defaults(run=_inspect)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -10,13 +10,14 @@ State: TypeAlias = Literal["dead", "live", "summary", "free"]
 
 # Hues that people with the common colour blindnesses can tell apart (after Okabe and Ito). A tenant's
 # live blocks take the full hue and its dead blocks a light tint of it.
-_HUES = ("#d55e00", "#0072b2", "#009e73", "#7b4fa3", "#8a6d00", "#c2417c")
+HUES = ("#d55e00", "#0072b2", "#009e73", "#7b4fa3", "#8a6d00", "#c2417c")
+"""Colours of tenants, and of runs that are compared."""
 _OTHER_HUE = "#6b6b6b"
 _SUMMARY_COLOUR = "#2b2b2b"
-_FREE_COLOUR = "#efefec"
+FREE_COLOUR = "#efefec"
 _TINT = 0.62  # how far a dead block's colour lies towards white
 
-MOST_TENANTS = len(_HUES)
+MOST_TENANTS = len(HUES)
 """Tenants with a colour of their own."""
 
 
@@ -65,13 +66,13 @@ def make_kinds(tenants: Mapping[int, str], *, others: bool) -> tuple[Kind, ...]:
     """
     owners: list[tuple[int | None, str, str, str]] = []
     letters = _letters(list(tenants.values()))
-    for hue, letter, (number, name) in zip(_HUES, letters, tenants.items(), strict=False):
+    for hue, letter, (number, name) in zip(HUES, letters, tenants.items(), strict=False):
         owners.append((number, name, letter, hue))
     if others:
         owners.append((None, "other tenants", "O", _OTHER_HUE))
 
     dead = [
-        Kind(state="dead", tenant=n, label=f"{name}, dead", symbol=s.lower(), colour=_tint(hue))
+        Kind(state="dead", tenant=n, label=f"{name}, dead", symbol=s.lower(), colour=tint(hue))
         for n, name, s, hue in owners
     ]
     live = [
@@ -79,7 +80,7 @@ def make_kinds(tenants: Mapping[int, str], *, others: bool) -> tuple[Kind, ...]:
         for n, name, s, hue in owners
     ]
     summary = Kind(state="summary", tenant=None, label="log's summaries", symbol="+", colour=_SUMMARY_COLOUR)
-    free = Kind(state="free", tenant=None, label="free", symbol=".", colour=_FREE_COLOUR)
+    free = Kind(state="free", tenant=None, label="free", symbol=".", colour=FREE_COLOUR)
     return (*dead, *live, summary, free)
 
 
@@ -101,7 +102,7 @@ def channels(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def _tint(colour: str) -> str:
-    """Mix a colour with white."""
+def tint(colour: str) -> str:
+    """Mix a colour with white, as those of dead blocks are."""
     mixed = (round(part + (255 - part) * _TINT) for part in channels(colour))
     return "#" + "".join(f"{part:02x}" for part in mixed)
