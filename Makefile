@@ -59,7 +59,7 @@ bench: $(VENV)/.built $(VENV)/.group-dev ## the benchmarks, beside their peers
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 soak: $(VENV)/.built $(VENV)/.group-test ## property, format and crash tests, for hours (SEED=... repeats one)
 	$(run) -m pytest -m "" --hypothesis-profile=soak --hypothesis-seed=$(SEED) \
-		$(call unless_given,tests/property tests/format tests/crash) $(ARGS)
+		$(call unless_given,tests/property tests/format tests/crash tests/invariants tests/simulation) $(ARGS)
 
 bugs: $(VENV)/.built $(VENV)/.group-test ## which seeded bugs the isolation kit finds, and how fast (ARGS="--seeds 5")
 	$(run) -m seqstore.testing.bugs --write docs/reference/seeded-bugs.md $(ARGS)

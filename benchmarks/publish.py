@@ -15,8 +15,11 @@ README, PAGE = ROOT / "README.md", ROOT / "docs" / "reference" / "benchmarks.md"
 SECTIONS = {
     "benchmarks": ("bench_batches", "bench_calls", "bench_import", "bench_simulated"),
     "durable": ("bench_durable", "bench_recovery", "bench_snapshots"),
+    "simulator": ("bench_replay", "bench_sweep"),
 }
-"""Markers in the documents, and the files of benchmarks whose results stand between them."""
+"""Markers in the documents, and the files of benchmarks whose results stand between them.
+
+A document without a marker is left as it is."""
 
 
 def processor() -> str:
