@@ -20,6 +20,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock: set once, when it is made, and then even, whatever happens to the date."""
 
+    goes_on = True  # when nobody sleeps
+
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 

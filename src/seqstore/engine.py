@@ -228,7 +228,7 @@ class Engine:
             `oldest` is the position of the oldest death, or NO_ADDRESS; `position` that of the log meanwhile.
         """
         residue = ffi.new("struct sq_remanence *")
-        self.require(lib.sq_log_remanence(self.log, scope, number, residue), "remanence")
+        self.require(lib.sq_log_remanence(self.log, scope, number, residue, ffi.NULL), "remanence")
         return residue.residue_blocks, residue.moved_blocks, residue.oldest, residue.position
 
     def scrub(self, mba: int, count: int) -> tuple[int, NDArray[np.void]]:

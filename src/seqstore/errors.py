@@ -4,6 +4,7 @@
 
     SeqstoreError
       ConfigError(ValueError)        an argument or option that cannot be used
+        BoundError                     a bound on deletion latency that cannot be kept
       ClosedError(ValueError)        the store, medium or file was closed
       NotFoundError(LookupError)     no such tenant or volume (any more)
       UnwrittenError(LookupError)    a read of what was never written, or was trimmed
@@ -17,6 +18,10 @@
         VersionError                   a format that this version of the library does not know
         LostWritesError                flushed writes that the drive does not hold any more
         TraceError                     a line of a trace that is not of its format
+      EvidenceError                  evidence that does not hold
+        AuditError                     an audit log that was changed or cut off
+        SignatureError                 a signature that is none, or of another key
+        StatementError                 an erasure statement that contradicts itself
       SweepError                     some runs of a sweep failed
       InvariantError                 a bug in seqstore
 
@@ -125,6 +130,22 @@ class OutOfSpaceError(MediumError):
         super().__init__(message, errno=ENOSPC)
         self.needed = needed
         self.available = available
+
+
+class BoundError(ConfigError):
+    """A bound on deletion latency that the store cannot keep.
+
+    Attributes
+    ----------
+    smallest : int
+        The smallest bound that it can keep, in blocks put on the medium.
+    """
+
+    _details = ("smallest",)
+
+    def __init__(self, message: str, *, smallest: int) -> None:
+        super().__init__(message)
+        self.smallest = smallest
 
 
 class SequentialWriteError(MediumError):
@@ -243,6 +264,46 @@ class TraceError(FormatError):
         super().__init__(message)
         self.file = file
         self.line = line
+
+
+class EvidenceError(SeqstoreError):
+    """Evidence that does not hold: it was changed, is of something else, or contradicts itself."""
+
+
+class AuditError(EvidenceError):
+    """An audit log that is not what was written, or not all of it.
+
+    Attributes
+    ----------
+    number : int
+        First record that does not hold, or is missing.
+    """
+
+    _details = ("number",)
+
+    def __init__(self, message: str, *, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class SignatureError(EvidenceError):
+    """A document is not signed, or not as it is, or not by the key that is asked for."""
+
+
+class StatementError(EvidenceError):
+    """An erasure statement contradicts itself or the records that it refers to.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        Everything that was found.
+    """
+
+    _details = ("problems",)
+
+    def __init__(self, message: str, *, problems: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class SweepError(SeqstoreError):

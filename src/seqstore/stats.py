@@ -11,6 +11,7 @@ _COUNTERS = (
     "summary_blocks",
     "trimmed_blocks",
     "cleaned_segments",
+    "overwritten_blocks",
     "checkpoint_blocks",
     "checkpoints",
     "syncs",
@@ -38,6 +39,8 @@ class Stats:
         Counter: blocks unmapped by trim, shrinking or deletion.
     cleaned_segments : int
         Counter: segments that the cleaner freed.
+    overwritten_blocks : int
+        Counter: blocks written over with zeros, so that nothing is left of what was deleted.
     checkpoint_blocks : int
         Counter: blocks that the log wrote for itself, as pages of checkpoints.
     checkpoints : int
@@ -69,6 +72,7 @@ class Stats:
     summary_blocks: int
     trimmed_blocks: int
     cleaned_segments: int
+    overwritten_blocks: int
     checkpoint_blocks: int
     checkpoints: int
     syncs: int
@@ -89,8 +93,9 @@ class Stats:
 
     @property
     def device_blocks(self) -> int:
-        """All blocks written to the medium: user, relocated, summary and checkpoint blocks."""
-        return self.user_blocks + self.relocated_blocks + self.summary_blocks + self.checkpoint_blocks
+        """All blocks written to the medium: user, relocated, summary and checkpoint blocks, and zeros."""
+        own = self.summary_blocks + self.checkpoint_blocks + self.overwritten_blocks
+        return self.user_blocks + self.relocated_blocks + own
 
     @property
     def write_amplification(self) -> float:
@@ -136,14 +141,36 @@ class Remanence:
         The same in bytes.
     moved_blocks : int
         Those among them that the cleaner left behind, while their data lived on elsewhere.
+    segments : int
+        Segments that they lie in.
+    unbounded_blocks : int
+        Blocks among them that no deadline bounds.
     oldest_writes : int or None
         Blocks put on the medium since the oldest of them died; None if there is no residue.
     oldest_laps : float or None
         The same in laps of the drive.
+    oldest_moved_writes : int or None
+        The same as `oldest_writes`, of those that the cleaner left behind: their age runs from the move.
+    oldest_seconds : float or None
+        Time since the oldest died, at most; None if there is none, or if nobody has looked at the clock.
+    due_writes : int or None
+        Blocks that will be put on the medium until the first block with a bound is written over, at most;
+        None if none has one.
+    done_writes : int or None
+        The same until the last of them is.
+    histogram : tuple of int
+        Blocks by age in 32nds of a lap; the last entry stands for all that are older.
     """
 
     blocks: int
     bytes: int
     moved_blocks: int
+    segments: int
+    unbounded_blocks: int
     oldest_writes: int | None
     oldest_laps: float | None
+    oldest_moved_writes: int | None
+    oldest_seconds: float | None
+    due_writes: int | None
+    done_writes: int | None
+    histogram: tuple[int, ...]

@@ -16,12 +16,14 @@ from seqstore._native._core import ffi, lib
 from seqstore.media.faults import FaultMedium, FaultyDrive
 from tests.crash.ops import (
     BLOCK,
+    Bind,
     Checkpoint,
     Clone,
     Create,
     Delete,
     Flush,
     Op,
+    Purge,
     Resize,
     Rollback,
     Snapshot,
@@ -30,6 +32,8 @@ from tests.crash.ops import (
     WriteBlocks,
 )
 from tests.crash.world import Shown, World
+
+Manage = Create | Snapshot | Clone | Rollback | Delete | Flush | Checkpoint | Purge | Bind
 
 _MOST = 256  # volumes, and extents of a volume
 _STATUSES = {getattr(lib, name): name for name in dir(lib) if name.startswith("SQ_E_")}
@@ -129,7 +133,7 @@ class CoreStore:
                 status = lib.sq_volume_resize(log, handle, size, fault)
         return int(status)
 
-    def _manage(self, op: Create | Snapshot | Clone | Rollback | Delete | Flush | Checkpoint) -> int:
+    def _manage(self, op: Manage) -> int:
         log, fault, out, handles = self._log, self._fault, self._handle_out, self._handles
         match op:
             case Create(number, tenant, size, strict):
@@ -149,6 +153,22 @@ class CoreStore:
                 status = lib.sq_log_flush(log, fault)
             case Checkpoint():
                 status = lib.sq_log_checkpoint(log, fault)
+            case Purge(tenant):
+                status = self._purge(lib.SQ_SCOPE_TENANT if tenant else lib.SQ_SCOPE_ALL, tenant)
+            case Bind():
+                least = ffi.new("uint64_t *")
+                lib.sq_log_smallest_bound(log, least)
+                status = lib.sq_log_bound(log, lib.SQ_SCOPE_ALL, 0, least[0], 0, fault)
+        return int(status)
+
+    def _purge(self, scope: int, number: int) -> int:
+        """Write over all residue of a scope; see that nothing is left."""
+        done, log = ffi.new("struct sq_purge *"), self._log
+        status = lib.sq_log_purge(log, scope, number, lib.SQ_NO_ADDRESS, done, self._fault)
+        if status == lib.SQ_OK:
+            found = ffi.new("struct sq_remanence *")
+            self._require(lib.sq_log_remanence(log, scope, number, found, ffi.NULL), "remanence")
+            assert found.residue_blocks == 0, f"{found.residue_blocks} blocks left after a purge"
         return int(status)
 
     def finish(self) -> None:
@@ -177,17 +197,20 @@ class CoreStore:
         self._check_free_blocks()
 
     def _check_free_blocks(self) -> None:
-        """What the ledger calls free was never written, or has been written over with zeros."""
+        """What the ledger calls free was never written, or written over with zeros; residue was not."""
         blocks = self.medium.blocks
         entries, raw = ffi.new("struct sq_ledger_entry[]", blocks), bytearray(blocks * BLOCK)
         self._require(lib.sq_log_ledger(self._log, 0, blocks, entries), "ledger")
         with ffi.from_buffer("uint8_t[]", raw, require_writable=True) as target:
             self._require(lib.sq_log_raw(self._log, 0, blocks, target), "raw")
         for mba in range(blocks):
-            if entries[mba].state == lib.SQ_FREE:
-                assert not any(raw[mba * BLOCK : (mba + 1) * BLOCK]), (
-                    f"block {mba} is free and holds something"
-                )
+            is_blank, state = not any(raw[mba * BLOCK : (mba + 1) * BLOCK]), entries[mba].state
+            assert is_blank or state != lib.SQ_FREE, f"block {mba} is free and holds something"
+            # What a purge was about to write over counts as there, unless it had begun with the segment.
+            first = mba - mba % self.medium.zone_blocks
+            has_begun = not any(raw[first * BLOCK : (first + 1) * BLOCK])
+            is_residue = state in {lib.SQ_DEAD, lib.SQ_MOVED}
+            assert not (is_blank and is_residue and has_begun), f"block {mba} is residue and blank"
 
     def entries(self) -> list[SimpleNamespace]:
         rows, count_out = ffi.new("struct sq_volume_entry[]", _MOST), ffi.new("uint64_t *")

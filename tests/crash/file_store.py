@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pytest
@@ -14,12 +14,14 @@ from seqstore import NotFoundError, Store, Tenant, UnwrittenError, Volume
 from tests import durable
 from tests.crash.ops import (
     BLOCK,
+    Bind,
     Checkpoint,
     Clone,
     Create,
     Delete,
     Flush,
     Op,
+    Purge,
     Resize,
     Rollback,
     Snapshot,
@@ -58,6 +60,10 @@ def next_world(world: World, op: StoreOp, atomic_blocks: int) -> World:
     return worlds[0] if worlds else world
 
 
+Manage: TypeAlias = Create | Snapshot | Clone | Rollback | Delete | Leave
+Keep: TypeAlias = Flush | Checkpoint | Purge | Bind
+
+
 class FileStore:
     """A store that was made or opened, its parts by their numbers; see `tests.crash.subject`."""
 
@@ -70,6 +76,8 @@ class FileStore:
     def apply(self, op: StoreOp) -> None:
         if isinstance(op, Write | WriteBlocks | Trim | Resize):
             self._write(op)
+        elif isinstance(op, Flush | Checkpoint | Purge | Bind):
+            self._keep(op)
         else:
             self._manage(op)
 
@@ -86,7 +94,7 @@ class FileStore:
             case Resize(_, size):
                 volume.resize(size)
 
-    def _manage(self, op: Create | Snapshot | Clone | Rollback | Delete | Leave | Flush | Checkpoint) -> None:
+    def _manage(self, op: Manage) -> None:
         made: View | None = None
         match op:
             case Create(number, tenant, size, strict):
@@ -102,11 +110,18 @@ class FileStore:
                 self._view(number).delete()
             case Leave(tenant):
                 self._tenant(tenant).delete()
+        assert made is None or made.number == number, f"{made!r} has number {made.number}, not {number}"
+
+    def _keep(self, op: Keep) -> None:
+        match op:
             case Flush():
                 self.store.flush()
             case Checkpoint():
                 self.store.checkpoint()
-        assert made is None or made.number == number, f"{made!r} has number {made.number}, not {number}"
+            case Purge(tenant):
+                self.store.purge(tenant or None)
+            case Bind():
+                self.store.set_deletion(seqstore.Now())
 
     def abandon(self) -> None:
         durable.crash(self.store)

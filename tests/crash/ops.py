@@ -131,8 +131,38 @@ class Checkpoint:
         return world
 
 
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Write over all residue of a tenant, or with 0 of everybody."""
+
+    tenant: int = 0
+
+    def after(self, world: World) -> World:
+        return world
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Bound residue by the smallest bound there is."""
+
+    def after(self, world: World) -> World:
+        return world
+
+
 Op: TypeAlias = (
-    Create | Write | WriteBlocks | Trim | Resize | Snapshot | Clone | Rollback | Delete | Flush | Checkpoint
+    Create
+    | Write
+    | WriteBlocks
+    | Trim
+    | Resize
+    | Snapshot
+    | Clone
+    | Rollback
+    | Delete
+    | Flush
+    | Checkpoint
+    | Purge
+    | Bind
 )
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from tests.blocks import make_blocks, make_bytes
 from tests.crash.ops import (
     BLOCK,
+    Bind,
     Checkpoint,
     Clone,
     Create,
     Delete,
     Flush,
     Op,
+    Purge,
     Resize,
     Rollback,
     Snapshot,
@@ -104,3 +106,9 @@ class Script:
 
     def checkpoint(self) -> None:
         self.ops.append(Checkpoint())
+
+    def purge(self, tenant: int = 0) -> None:
+        self.ops.append(Purge(tenant))
+
+    def bind(self) -> None:
+        self.ops.append(Bind())

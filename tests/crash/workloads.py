@@ -183,6 +183,27 @@ def _large(script: Script) -> None:
     script.write(first, 0, 60)
 
 
+def _purges(script: Script, sizes: tuple[int, int] = (40, 20), laps: int = 30) -> None:
+    """Purges of a tenant that is gone, of everybody, and of nothing; between requests under a bound."""
+    generator, size, other = Random(9), *sizes
+    first = script.create(size)
+    script.write(first, 0, size)
+    script.bind()
+    for turn in range(3):
+        second = script.create(other, tenant=2 + turn)
+        script.write(second, 0, other)
+        for _ in range(laps // 3):
+            script.write(first, generator.randrange(size - 3), generator.randrange(1, 4))
+            script.write(second, generator.randrange(other))
+        script.trim(first, 5, 4)
+        script.delete(second)
+        script.purge(tenant=2 + turn)
+        script.write(first, 5, 2)
+        if turn == 1:
+            script.purge()
+            script.purge()
+
+
 _MAKERS: dict[str, tuple[Callable[[Script], None], Shape, Core]] = {
     "writes": (_writes, ROOMY, Core()),
     "unflushed": (_unflushed, ROOMY, Core()),
@@ -194,6 +215,10 @@ _MAKERS: dict[str, tuple[Callable[[Script], None], Shape, Core]] = {
     "laps-window": (_laps, TIGHT, Core(window_blocks=4, checkpoint_blocks=24)),
     "laps-layers": (_laps_with_layers, TIGHT, Core(checkpoint_blocks=32)),
     "large": (_large, ROOMY, Core(window_blocks=8)),
+    "purges": (_purges, ROOMY, Core()),
+    "purges-greedy": (_purges, Shape(20, 12), GREEDY_SINGLE),
+    "purges-separate": (partial(_purges, sizes=(36, 20)), Shape(24, 12), GREEDY_SEPARATE),
+    "purges-sepbit": (partial(_purges, sizes=(90, 40)), Shape(32, 18), COST_BENEFIT_SEPBIT),
     "laps-greedy": (partial(_laps, sizes=(27, 13)), TIGHT, GREEDY_SINGLE),
     "laps-separate": (partial(_laps, sizes=(42, 20), steps=150), Shape(24, 12), GREEDY_SEPARATE),
     "laps-sepbit": (partial(_laps, sizes=(90, 40), steps=220), Shape(32, 18), COST_BENEFIT_SEPBIT),

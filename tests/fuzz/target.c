@@ -92,7 +92,7 @@ static void show_drive(sq_log *log)
     expect_ok(log, "stats", sq_log_stats(log, &stats));
     expect_ok(log, "ledger", sq_log_ledger(log, 0, BLOCKS, ledger));
     expect_ok(log, "segments", sq_log_segments(log, 0, SEGMENTS, segments));
-    expect_ok(log, "remanence", sq_log_remanence(log, SQ_SCOPE_ALL, 0, &remanence));
+    expect_ok(log, "remanence", sq_log_remanence(log, SQ_SCOPE_ALL, 0, &remanence, NULL));
     expect_ok(log, "scrub", sq_log_scrub(log, 0, BLOCKS, 4, damage, &damaged, &blocks));
 }
 

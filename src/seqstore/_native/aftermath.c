@@ -9,6 +9,7 @@
  */
 #include "append.h"
 #include "bytes.h"
+#include "due.h"
 #include "recover.h"
 
 /* Blocks of a segment behind done that fit the scan's buffer. */
@@ -63,30 +64,37 @@ static int clear_segment(struct sq_scan *scan, uint32_t segment)
     return SQ_OK;
 }
 
-/* Segments without live blocks at the front of the ring had been freed, or might have been: they are where
- * the head would have gone on. */
-static int retire_empty(sq_log *log)
+/* Blocks from the given one of a segment on are no residue where they are zeros, if the first one is. */
+static int find_erased(struct sq_scan *scan, uint32_t segment, uint32_t from)
 {
-    /* Any other order is written down. */
-    if (!sq_is_circular(log))
-        return SQ_OK;
-    while (log->sealed.count > 0) {
-        uint32_t oldest = sq_list_first(&log->sealed, log->segment_count);
-        if (log->segments[oldest].live_blocks != 0 || log->durable.newest[oldest] >= log->durable.checkpoint)
+    sq_log *log = scan->log;
+    uint64_t first = (uint64_t)segment * log->segment_blocks;
+    for (uint32_t done = from, here; done < log->segment_blocks; done += here) {
+        int os_error;
+        here = done == from ? 1 : piece(log, done);
+        if (sq_medium_fetch(log->medium, first + done, here, scan->record, &os_error) != SQ_OK)
             return SQ_OK;
-        SQ_TRY(sq_clean_retire(log, oldest));
+        for (uint32_t i = 0; i < here; i++) {
+            if (sq_is_zero(scan->record + ((size_t)i << log->block_shift), log->block_bytes))
+                SQ_TRY(sq_block_settle(log, first + done + i, 0));
+            else if (done == from)
+                return SQ_OK;
+        }
     }
     return SQ_OK;
 }
 
-static int add_pad(struct sq_scan *scan)
+/* A purge writes zeros over free segments, and no record says so; a head may have begun such a one since. */
+int sq_recover_erased(struct sq_scan *scan)
 {
-    sq_log *log = scan->log;
-    uint8_t *place = sq_place_at(log, sq_record_next_mba(log));
-    memset(place, 0, log->block_bytes);
-    uint32_t checksum = ~log->kernels->crc(sq_tag_crc(log, 0, 0), place, log->block_bytes);
-    scan->report->zeroed_blocks++;
-    return sq_block_add_own(log, &(struct sq_entry_fields){.kind = SQ_ENTRY_PAD, .value = checksum});
+    const sq_log *log = scan->log;
+    const struct sq_ring *ring = &log->free_ring;
+    for (uint32_t i = 0; i < ring->count; i++)
+        SQ_TRY(find_erased(scan, ring->items[((uint64_t)ring->first + i) % ring->capacity], 0));
+    for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++)
+        if (log->heads[class].segment != SQ_NO_SEGMENT)
+            SQ_TRY(find_erased(scan, log->heads[class].segment, log->heads[class].open_blocks));
+    return SQ_OK;
 }
 
 /* Zeros up to the end of the head's segment; the first record of all says that the log was opened. */
@@ -99,14 +107,7 @@ static int fill_segment(struct sq_scan *scan)
     if (!log->durable.begun)
         sq_record_note_opening(log);
     log->durable.begun = 1;
-    for (;;) {
-        while (sq_record_room(log) > 0)
-            SQ_TRY(add_pad(scan));
-        SQ_TRY(sq_record_close(log));
-        if (log->head->open_blocks == log->segment_blocks)
-            return SQ_OK;
-        SQ_TRY(sq_record_open(log));
-    }
+    return sq_head_pad(log, &scan->report->zeroed_blocks);
 }
 
 /* The record that makes void what was unfinished, and zeros where lost writes may lie. Where all segments are
@@ -145,11 +146,10 @@ int sq_recover_clear(struct sq_scan *scan)
 {
     sq_log *log = scan->log;
     if (scan->report->clean && !has_idle_heads(log))
-        return retire_empty(log);
+        return SQ_OK;
     log->durable.clean = 0;
     /* What was recovered may be no safer than what was lost. */
     SQ_TRY(sq_sync_now(log));
-    SQ_TRY(retire_empty(log));
     /* The window may have been larger when the writes were lost. */
     uint32_t window = log->durable.window_segments;
     window = scan->window > window ? scan->window : window;

@@ -9,17 +9,20 @@
 #ifndef SEQSTORE_APPEND_H
 #define SEQSTORE_APPEND_H
 
+#include "due.h"
 #include "layer.h"
 #include "select.h"
 
-/* The block at mba is about to be written over: what it held is gone. */
-static inline void sq_block_gone(sq_log *log, uint64_t old_entry)
+/* The block at mba is written over as the log's time comes to position: what it held is gone. */
+static inline void sq_block_gone(sq_log *log, uint64_t mba, uint64_t old_entry, uint64_t position)
 {
     struct sq_layer *layer = log->layers[sq_entry_slot(old_entry)];
     if (sq_entry_state(old_entry) == SQ_MOVED)
         layer->moved_blocks--;
     else
         layer->dead_blocks--;
+    if (layer->watched)
+        sq_gone_note(log, layer, mba, position);
     if (layer->dropped)
         sq_layer_settle(log, layer);
 }
@@ -28,7 +31,9 @@ static inline void sq_block_gone(sq_log *log, uint64_t old_entry)
 static inline void sq_block_dies(sq_log *log, uint32_t mba, struct sq_layer *layer, unsigned state)
 {
     *sq_entry_of(log, mba) = sq_entry(state, layer->slot, log->stats.position);
-    sq_segment_loses(log, sq_segment_of(log, mba));
+    uint32_t segment = sq_segment_of(log, mba);
+    sq_segment_loses(log, segment);
+    sq_due_note(log, segment, layer, log->stats.position);
     if (state == SQ_DEAD) {
         layer->dead_blocks++;
         if (SQ_PLANTED(ledger_forgets_the_dead)) layer->dead_blocks--, *sq_entry_of(log, mba) = 0;
@@ -47,7 +52,7 @@ static inline int sq_block_settle(sq_log *log, uint64_t mba, uint64_t entry)
     if (old != 0) {
         if (log->cleaner.latencies != NULL)
             sq_note_latency(log, old, log->stats.position);
-        sq_block_gone(log, old);
+        sq_block_gone(log, mba, old, log->stats.position);
     }
     return SQ_OK;
 }

@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "due.h"
 #include "place.h"
 #include "select.h"
 
@@ -137,6 +138,7 @@ void sq_segment_begin(sq_log *log, const struct sq_head *head)
     segment->rank = SQ_NO_RANK;
     segment->data_blocks = 0;
     log->cleaner.opened_at[head->segment] = head->since;
+    sq_due_begin(log, head);
 }
 
 void sq_segment_seal(sq_log *log, uint32_t index)
@@ -203,6 +205,7 @@ void sq_segment_free(sq_log *log, uint32_t index)
     if (log->cleaner.candidates != NULL)
         remove_candidate(log, index);
     sq_list_remove(&log->sealed, index);
+    sq_due_free(log, index);
     log->cleaner.garbage_blocks -= segment->data_blocks;
     log->cleaner.data_blocks -= segment->data_blocks;
     segment->data_blocks = 0;

@@ -253,13 +253,13 @@ static int check_heads(sq_log *log)
     return check_sealed(log);
 }
 
-/* The circular log: the head has been everywhere equally often. */
+/* The circular log: the head has been everywhere equally often, unless something was due elsewhere. */
 static int check_position(sq_log *log)
 {
     const struct sq_stats *stats = &log->stats;
     uint64_t put = stats->user_blocks + stats->relocated_blocks + stats->summary_blocks +
-                   stats->checkpoint_blocks;
-    int is_circular = !log->durable.on && sq_is_circular(log);
+                   stats->checkpoint_blocks + stats->overwritten_blocks - log->erased_blocks;
+    int is_circular = !log->durable.on && sq_is_circular(log) && !log->has_had_dues;
     uint64_t head = (uint64_t)log->head->segment * log->segment_blocks + sq_head_blocks(log, log->head);
     SQ_CHECK(log, stats->position == log->durable.opened_position + put);
     SQ_CHECK(log, !is_circular || stats->position % log->block_count == head % log->block_count);

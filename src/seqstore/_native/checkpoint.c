@@ -383,8 +383,10 @@ int sq_checkpoint_write(sq_log *log, int clean)
      * them. The stream begins a record. */
     SQ_TRY(sq_record_close(log));
     SQ_TRY(sq_head_select(log, 0));
-    if (sq_flushed(log) < log->durable.written && !SQ_PLANTED(checkpoint_before_the_data))
+    int has_unsafe = sq_flushed(log) < log->durable.written && !SQ_PLANTED(checkpoint_before_the_data);
+    if (has_unsafe || log->durable.has_erased)
         SQ_TRY(sq_sync_now(log));
+    log->durable.has_erased = 0;
     struct stream stream = {.log = log, .first_sequence = log->sequence + 1,
                             .start_segment = log->head->segment, .start_blocks = log->head->open_blocks,
                             .page = calloc(1, log->block_bytes)};

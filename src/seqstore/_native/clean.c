@@ -164,7 +164,7 @@ static int relocate_batch(sq_log *log, const struct batch *batch, const struct b
         return relocate_from_medium(log, batch);
     if (log->tags != NULL && log->class_count == 1 && log->cleaner.births == NULL)
         return sq_tags_move(log, batch->live, batch->count, next->live, next->count);
-    int is_mixed = log->class_count > 1 && log->cleaner.victim_classes == NULL;
+    int is_mixed = log->class_count > 1 && log->cleaner.victim_classes == NULL && !log->cleaner.is_pressed;
     if (is_mixed)
         SQ_TRY(classify(log, batch, classes));
     for (uint32_t i = 0; i < batch->count; i++) {
@@ -253,10 +253,10 @@ static int relocate_by_class(sq_log *log, uint32_t first, uint32_t end, const ui
     return SQ_OK;
 }
 
-/* Recovery finds the order of the circular log by itself; any other is written down. */
+/* Recovery has to know the order in which segments are taken again. */
 static int free_victim(sq_log *log, uint32_t victim)
 {
-    if (!log->durable.on || sq_is_circular(log))
+    if (!log->durable.on)
         return sq_clean_retire(log, victim);
     SQ_TRY(sq_head_advance(log, 1));
     SQ_TRY(sq_clean_retire(log, victim));
@@ -275,6 +275,20 @@ static int empty_victim(sq_log *log, uint32_t victim, const uint8_t *classes)
     return free_victim(log, victim);
 }
 
+/* While deadlines press all blocks of a victim go where the first one belongs: that takes one free segment at
+ * most, and gives one back. To spread them over the heads could take one for each; to win them back, time. */
+static int press_together(sq_log *log, uint32_t first, uint32_t end)
+{
+    struct walk walk = {.from = first, .end = end};
+    struct batch batch = {.count = find_live(log, &walk, batch.live)};
+    uint8_t class = 0;
+    if (batch.count == 0)
+        return SQ_OK;
+    batch.count = 1;
+    SQ_TRY(classify(log, &batch, &class));
+    return sq_head_select(log, class);
+}
+
 int sq_clean_segment(sq_log *log, uint32_t victim)
 {
     uint32_t live = log->segments[victim].live_blocks;
@@ -287,7 +301,11 @@ int sq_clean_segment(sq_log *log, uint32_t victim)
         return SQ_E_NO_MEMORY;
     uint32_t first = victim * log->segment_blocks, end = first + log->segment_blocks;
     uint8_t has[SQ_CLASSES_MAX] = {0};
-    int is_custom = log->cleaner.placement == SQ_PLACE_CUSTOM, is_apart = log->cleaner.victim_classes != NULL;
+    /* A record of each class takes room, of which there may be too little while deadlines press. */
+    int is_short = log->durable.on && log->free_ring.count < log->durable.kept_segments;
+    log->cleaner.is_pressed = log->class_count > 1 && sq_deadline_presses(log, 1);
+    int is_apart = log->cleaner.victim_classes != NULL && !is_short && !log->cleaner.is_pressed;
+    int is_custom = log->cleaner.placement == SQ_PLACE_CUSTOM;
     /* A function of the caller's may fail, and is asked for everything first, too. Other placements learn
      * from the victim before they are asked. */
     if (is_apart && is_custom)
@@ -295,7 +313,9 @@ int sq_clean_segment(sq_log *log, uint32_t victim)
     sq_segment_take(log, victim);
     if (is_apart && !is_custom)
         SQ_TRY(classify_all(log, first, end, has));
-    int status = empty_victim(log, victim, is_apart ? has : NULL);
+    int status = log->cleaner.is_pressed ? press_together(log, first, end) : SQ_OK;
+    if (status == SQ_OK)
+        status = empty_victim(log, victim, is_apart ? has : NULL);
     if (status != SQ_OK) {
         /* The medium failed: what is left is for another time. */
         sq_segment_give_back(log, victim);

@@ -38,6 +38,25 @@ struct sq_multilog {
     uint32_t highest;                        /* class in use */
 };
 
+/* By when segments have to be written over; see due.c. Times are positions. */
+#define SQ_NEVER ((uint64_t)1 << 62)
+
+struct sq_due_heap {
+    uint32_t *items;
+    uint32_t count;
+};
+
+struct sq_dues {
+    uint64_t *due;     /* by segment; NULL: nothing has a bound */
+    uint32_t *ranks;   /* by segment: its place in its heap */
+    struct sq_due_heap heaps[2]; /* of segments that hold data, and of free ones */
+    uint64_t rest[SQ_CLASSES_MAX]; /* of what lies in the head's segment and is not written over yet */
+    uint32_t *steps;   /* how many segments, and rests, are due in each step of time: a ring */
+    uint32_t step_count;
+    uint64_t step_blocks;
+    uint64_t longest;  /* bound that there is or was */
+};
+
 struct sq_cleaner {
     uint32_t selection;
     uint32_t placement;
@@ -62,6 +81,7 @@ struct sq_cleaner {
     uint64_t data_blocks;    /* of segments that are not free */
     uint64_t garbage_blocks; /* dead ones in sealed segments */
 
+    int is_pressed;       /* for time, by deadlines, while a victim is cleaned */
     uint8_t *victim_classes; /* of the blocks that are cleaned; NULL where each goes its way at once */
     uint32_t *births; /* by media block: user time when its data was written, modulo 2^32; or NULL */
     uint32_t *deaths; /* the same: when it will be written next */

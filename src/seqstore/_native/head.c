@@ -10,6 +10,7 @@
  * is safe. Free segments are kept for the cleaner and for a checkpoint, which can come at any time.
  */
 #include "append.h"
+#include "due.h"
 
 int sq_head_select(sq_log *log, uint32_t class)
 {
@@ -50,13 +51,22 @@ int sq_head_finish(sq_log *log)
     return SQ_OK;
 }
 
+/* Chooses by what is due, by the policy, or by what gains most. */
+static int choose(sq_log *log, int by_policy, uint32_t *victim_out)
+{
+    SQ_TRY(sq_deadline_next(log, UINT32_MAX, victim_out));
+    if (*victim_out != log->segment_count)
+        return SQ_OK;
+    int status = by_policy ? sq_clean_next(log, 0, victim_out) : sq_clean_emptiest(log, victim_out);
+    SQ_CHECK(log, status != SQ_E_NOT_FOUND);
+    return status;
+}
+
 /* Cleans a segment and goes on at the same head. */
-static int clean_for_room(sq_log *log, int by_policy)
+static int clean_for_room(sq_log *log, uint32_t victim, int by_policy)
 {
     struct sq_head *head = log->head;
-    uint32_t victim;
-    int status = by_policy ? sq_clean_next(log, 0, &victim) : sq_clean_emptiest(log, &victim);
-    SQ_CHECK(log, status != SQ_E_NOT_FOUND);
+    int status = victim == log->segment_count ? choose(log, by_policy, &victim) : SQ_OK;
     if (status == SQ_OK)
         status = sq_clean_segment(log, victim);
     log->head = head;
@@ -74,12 +84,16 @@ int sq_head_make_room(sq_log *log, int only_entry)
         if (!is_short && has_room(log, only_entry))
             return SQ_OK;
         SQ_TRY(sq_record_close(log));
-        if (!is_short && log->head->open_blocks < log->segment_blocks)
+        if (!is_short && log->head->open_blocks < log->segment_blocks) {
             SQ_TRY(sq_record_open(log));
-        else if (log->free_ring.count > log->cleaner.spare_segments)
+            continue;
+        }
+        uint32_t victim;
+        SQ_TRY(sq_deadline_next(log, 1, &victim));
+        if (victim == log->segment_count && log->free_ring.count > log->cleaner.spare_segments)
             SQ_TRY(sq_segment_next(log));
         else
-            SQ_TRY(clean_for_room(log, turn < log->segment_count || log->cleaner.candidates == NULL));
+            SQ_TRY(clean_for_room(log, victim, turn < log->segment_count || log->cleaner.candidates == NULL));
     }
     SQ_CHECK(log, !"room after a lap of cleaning");
     return SQ_OK;
@@ -114,23 +128,34 @@ static uint32_t segments_for(const sq_log *log, uint64_t blocks, uint64_t entrie
     return (uint32_t)((2 * blocks + records + per_segment - 1) / per_segment + classes);
 }
 
-/* Cleans a segment, after the checkpoint that its records may be needed for. */
-static int clean_one(sq_log *log)
+/* After the checkpoint that the segment's records may be needed for. */
+int sq_head_clean(sq_log *log, uint32_t given)
 {
     const struct sq_durability *durable = &log->durable;
-    uint32_t victim;
-    int status = sq_clean_next(log, 0, &victim);
+    uint32_t victim = given;
+    int has_given = given != log->segment_count;
+    int status = has_given ? SQ_OK : sq_clean_next(log, 0, &victim);
     if (status == SQ_E_NOT_FOUND || (status == SQ_OK && durable->newest[victim] >= durable->checkpoint)) {
         /* Only crash after crash in the middle of checkpoints can have left so little. */
         if (log->free_ring.count <= durable->checkpoint_segments)
             return SQ_E_OUT_OF_SPACE;
         SQ_TRY(sq_checkpoint_write(log, 0));
-        status = sq_clean_next(log, 0, &victim);
+        status = has_given ? SQ_OK : sq_clean_next(log, 0, &victim);
     }
     SQ_CHECK(log, status != SQ_E_NOT_FOUND);
     SQ_TRY(status);
     SQ_CHECK(log, durable->newest[victim] < durable->checkpoint);
     return sq_clean_segment(log, victim);
+}
+
+/* What is due first may gain nothing, or less. When room runs short what gains most is cleaned before; bounds
+ * leave time for that. */
+static int choose_due(sq_log *log, uint32_t *victim_out)
+{
+    SQ_TRY(sq_deadline_next(log, UINT32_MAX, victim_out));
+    if (*victim_out != log->segment_count && log->free_ring.count < log->durable.kept_segments)
+        SQ_CHECK(log, sq_clean_emptiest(log, victim_out) == SQ_OK);
+    return SQ_OK;
 }
 
 static int free_segments(sq_log *log, uint32_t needed)
@@ -140,7 +165,21 @@ static int free_segments(sq_log *log, uint32_t needed)
         return SQ_OK;
     for (uint32_t turn = 0; log->free_ring.count < least + log->durable.batch_segments; turn++) {
         SQ_CHECK(log, turn < 4 * log->segment_count);
-        SQ_TRY(clean_one(log));
+        uint32_t victim;
+        SQ_TRY(choose_due(log, &victim));
+        SQ_TRY(sq_head_clean(log, victim));
+    }
+    return SQ_OK;
+}
+
+int sq_head_refill(sq_log *log)
+{
+    if (log->durable.on)
+        return free_segments(log, 0);
+    for (uint64_t turn = 0; log->free_ring.count < log->cleaner.spare_segments; turn++) {
+        SQ_CHECK(log, turn < 4 * (uint64_t)log->segment_count);
+        SQ_TRY(clean_for_room(log, log->segment_count,
+                              turn < log->segment_count || log->cleaner.candidates == NULL));
     }
     return SQ_OK;
 }
@@ -159,7 +198,9 @@ int sq_request_begin(sq_log *log, uint64_t blocks, uint64_t entries)
     SQ_TRY(free_segments(log, 0));
     if (log->stats.position - durable->checkpoint_position >= durable->checkpoint_interval)
         SQ_TRY(sq_checkpoint_write(log, 0));
-    SQ_TRY(free_segments(log, segments_for(log, blocks, entries)));
+    uint32_t needed = segments_for(log, blocks, entries);
+    SQ_TRY(sq_deadline_heads(log, needed));
+    SQ_TRY(free_segments(log, needed));
     durable->in_request = 1;
     durable->request_noted = log->noted;
     log->head->record.request_entry = log->head->record.entry_count;

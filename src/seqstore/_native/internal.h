@@ -38,6 +38,7 @@ struct sq_work {
     uint64_t tenant;
     uint64_t user_blocks;
     uint64_t relocated_blocks;
+    uint64_t bound; /* of residue of the tenant's */
 };
 
 /* What owns media blocks: the writes of one volume between two snapshots. The media name layers, and a read
@@ -49,9 +50,11 @@ struct sq_layer {
     uint64_t volume; /* number of the volume in whose life it was written */
     uint64_t dead_blocks;
     uint64_t moved_blocks;
+    uint64_t bound;       /* in which its residue has to be written over: the least of the log's and so on */
     struct sq_work *work; /* of the tenant */
     uint32_t slot;
     uint8_t dropped;          /* nobody reads it any more; its bytes still lie on the medium */
+    uint8_t watched;          /* it is noted what of it is written over */
     struct sq_volume *reader; /* the volume or snapshot whose head it is, or NULL */
     struct sq_layer *parent;
     struct sq_layer *first_child;
@@ -66,6 +69,7 @@ struct sq_volume {
     uint64_t tenant;
     uint64_t size_bytes;
     uint64_t origin; /* of a snapshot: the volume; of a clone: the snapshot; else 0 */
+    uint64_t bound;  /* of residue of its layers */
     uint32_t index;
     uint8_t unwritten_error;
     uint8_t is_snapshot;
@@ -117,6 +121,14 @@ struct sq_head {
     uint64_t since;       /* user time when the segment before was sealed */
 };
 
+/* What was written over of watched layers, in runs, until it is fetched. */
+struct sq_gone {
+    struct sq_overwritten *runs;
+    uint64_t count;
+    uint64_t capacity;
+    int is_lossy; /* there was no memory for one */
+};
+
 #define SQ_NO_SEGMENT 0xFFFFFFFFu
 
 /* What a log on a medium that outlives the process knows about what is safe. */
@@ -129,6 +141,7 @@ struct sq_durability {
     uint64_t next_opening; /* this one */
     int clean;      /* the medium says that the log was closed, and nothing has come since */
     int ended;      /* nothing may change any more: the log is being closed */
+    int has_erased; /* zeros that no record tells of, and that a checkpoint waits for */
     int begun;      /* the record that marks this opening is on the medium */
     int in_request; /* records that close now end in the middle of a request */
     uint64_t request_noted; /* log.noted when it began */
@@ -191,6 +204,11 @@ struct sq_log {
     uint64_t noted;    /* entries, in all records so far */
     uint32_t previous; /* checksum of the last summary */
     struct sq_cleaner cleaner;
+    struct sq_dues dues;
+    struct sq_gone gone;
+    uint64_t bound; /* of all residue, in positions; SQ_NEVER: none */
+    int has_had_dues; /* so that segments may have been taken in any order */
+    uint64_t erased_blocks; /* written over with zeros where no head was: the log's time stands still */
     struct sq_durability durable;
 
     struct sq_layer **layers; /* by slot */
@@ -222,6 +240,9 @@ struct sq_log {
     struct sq_invariant invariant;
 };
 
+/* evidence.c */
+void sq_gone_note(sq_log *log, const struct sq_layer *layer, uint64_t mba, uint64_t position);
+
 /* ---- failures of our own -------------------------------------------------------------------- */
 
 int sq_latch(sq_log *log, const char *file, int line, const char *condition);
@@ -246,75 +267,7 @@ void sq_unlock(sq_log *log);
 /* After changes: what went past the cache to the medium is there for the next holder. */
 void sq_unlock_alone(sq_log *log);
 
-/* ---- addresses ------------------------------------------------------------------------------ */
-
-static inline uint32_t sq_segment_of(const sq_log *log, uint64_t mba)
-{
-    /* mba * ceil(2^64 / n) >> 64 is mba / n for all 32-bit mba and n. */
-    return (uint32_t)(((unsigned __int128)mba * log->segment_magic) >> 64);
-}
-
-static inline uint8_t *sq_payload_at(const sq_log *log, uint64_t mba)
-{
-    return log->payload + (mba << log->block_shift);
-}
-
-/* Does the block belong to the open record, and is it not on the medium yet? */
-static inline int sq_is_staged(const sq_log *log, uint64_t mba)
-{
-    const struct sq_record *record = &log->head->record;
-    return record->pending != NULL && record->open && mba - record->mba <= record->data_count;
-}
-
-/* Where a block of the open record is put together. */
-static inline uint8_t *sq_place_at(const sq_log *log, uint64_t mba)
-{
-    if (log->payload != NULL)
-        return sq_payload_at(log, mba);
-    return log->head->record.image + ((mba - log->head->record.mba) << log->block_shift);
-}
-
-/* What the block is to the log, also while the medium does not hold it yet. */
-static inline uint64_t *sq_entry_of(const sq_log *log, uint64_t mba)
-{
-    const struct sq_record *record = &log->head->record;
-    return sq_is_staged(log, mba) ? &record->pending[mba - record->mba] : &log->ledger[mba];
-}
-
-/* ---- record.c ------------------------------------------------------------------------------- */
-
-/* Data blocks that the open record still takes; 0 also when none is open. */
-static inline uint32_t sq_record_room(const sq_log *log)
-{
-    const struct sq_record *record = &log->head->record;
-    uint32_t blocks = record->data_room - record->data_count;
-    uint32_t entries = log->record_entries - record->entry_count;
-    return !record->open ? 0 : blocks < entries ? blocks : entries;
-}
-
-static inline uint32_t sq_record_next_mba(const sq_log *log)
-{
-    return log->head->record.mba + 1 + log->head->record.data_count;
-}
-
-/* Blocks of the head's segment that are in use, those of the open record included. */
-static inline uint64_t sq_head_blocks(const sq_log *log, const struct sq_head *head)
-{
-    uint64_t staged = head->record.open ? log->summary_size + (uint64_t)head->record.data_count : 0;
-    return head->open_blocks + staged;
-}
-
-/* Opens a record at the head; the segment has room for a block at least. */
-int sq_record_open(sq_log *log);
-
-/* Writes the summary and publishes the record; does nothing when none is open. */
-int sq_record_close(sq_log *log);
-
-/* Puts the next entry into the summary, which has room for it; on a tags medium it is only counted. */
-void sq_record_note(sq_log *log, const struct sq_entry_fields *entry);
-
-/* The entry that begins the use of the log in this opening. */
-void sq_record_note_opening(sq_log *log);
+#include "open_record.h"
 
 /* ---- segment.c ------------------------------------------------------------------------------ */
 
@@ -398,7 +351,14 @@ int sq_head_finish(sq_log *log);
  * cleans as needed; on others it has to stay within what sq_request_begin made free. */
 int sq_head_make_room(sq_log *log, int only_entry);
 
-/* The same without ever cleaning. */
+/* On media that outlive the process, between requests: cleans the given segment, or, if that is
+ * segment_count, the one that the policy takes. */
+int sq_head_clean(sq_log *log, uint32_t given);
+
+/* Between requests: there are as many free segments as have to be kept. */
+int sq_head_refill(sq_log *log);
+
+/* The same as sq_head_make_room without ever cleaning. */
 int sq_head_advance(sq_log *log, int only_entry);
 
 /* Around every request that changes something: so many data blocks and entries, atomic_blocks at most, will

@@ -50,6 +50,7 @@ int sq_volume_end(sq_log *log, struct sq_volume *volume);
 #define SQ_OWNER_HOLES ((uint64_t)1 << 24)
 
 /* A layer without readers and blocks, on a parent (or NULL). */
+int sq_work_of(sq_log *log, uint64_t tenant, struct sq_work **work_out);
 int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume, struct sq_layer *parent,
                  struct sq_layer **layer_out);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "checkpoint.h"
+#include "due.h"
 #include "layer.h"
 
 /* ---- the table -------------------------------------------------------------------------------- */
@@ -57,7 +58,7 @@ void sq_layer_unlink(struct sq_layer *layer)
 }
 
 /* The tenant's, made if it has none. */
-static int find_work(sq_log *log, uint64_t tenant, struct sq_work **work_out)
+int sq_work_of(sq_log *log, uint64_t tenant, struct sq_work **work_out)
 {
     uint32_t first = 0, end = log->work_count;
     while (first < end) {
@@ -83,6 +84,7 @@ static int find_work(sq_log *log, uint64_t tenant, struct sq_work **work_out)
     if (work == NULL)
         return SQ_E_NO_MEMORY;
     work->tenant = tenant;
+    work->bound = SQ_NEVER;
     memmove(&log->works[first + 1], &log->works[first], (log->work_count - first) * sizeof(struct sq_work *));
     log->works[first] = work;
     log->work_count++;
@@ -99,11 +101,12 @@ int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume,
         SQ_TRY(grow_slots(log));
     }
     struct sq_work *work;
-    SQ_TRY(find_work(log, tenant, &work));
+    SQ_TRY(sq_work_of(log, tenant, &work));
     struct sq_layer *layer = calloc(1, sizeof *layer);
     if (layer == NULL)
         return SQ_E_NO_MEMORY;
     layer->work = work;
+    layer->bound = SQ_NEVER;
     layer->number = number;
     layer->tenant = tenant;
     layer->volume = volume;
@@ -111,6 +114,7 @@ int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume,
     sq_map_init(&layer->map, &log->leaves, layer->slot);
     sq_map_init(&layer->holes, &log->leaves, layer->slot | SQ_OWNER_HOLES);
     sq_layer_link(layer, parent);
+    sq_deadline_bind(log, layer);
     log->layers[layer->slot] = layer;
     *layer_out = layer;
     return SQ_OK;

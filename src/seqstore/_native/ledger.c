@@ -38,33 +38,3 @@ int sq_log_ledger(sq_log *log, uint64_t mba, uint64_t count, struct sq_ledger_en
     sq_unlock(log);
     return inside ? SQ_OK : SQ_E_BOUNDS;
 }
-
-static int in_scope(const struct sq_layer *layer, int scope, uint64_t id)
-{
-    if (layer == NULL || layer->slot == 0)
-        return 0;
-    return scope == SQ_SCOPE_ALL || (scope == SQ_SCOPE_TENANT ? layer->tenant : layer->volume) == id;
-}
-
-int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remanence *out)
-{
-    if (scope != SQ_SCOPE_ALL && scope != SQ_SCOPE_TENANT && scope != SQ_SCOPE_VOLUME)
-        return SQ_E_INVALID;
-    struct sq_remanence found = {.residue_blocks = 0, .moved_blocks = 0, .oldest = SQ_NO_ADDRESS};
-    SQ_TRY(sq_lock_shared(log));
-    found.position = log->stats.position;
-    for (uint32_t slot = 0; slot < log->layer_count; slot++)
-        if (in_scope(log->layers[slot], scope, scope_id)) {
-            found.residue_blocks += log->layers[slot]->dead_blocks + log->layers[slot]->moved_blocks;
-            found.moved_blocks += log->layers[slot]->moved_blocks;
-        }
-    for (uint64_t mba = 0; found.residue_blocks != 0 && mba < log->block_count; mba++) {
-        uint64_t entry = log->ledger[mba];
-        if (is_residue(entry) && in_scope(log->layers[sq_entry_slot(entry)], scope, scope_id) &&
-            died(log, entry) < found.oldest)
-            found.oldest = died(log, entry);
-    }
-    sq_unlock(log);
-    *out = found;
-    return SQ_OK;
-}

@@ -1,6 +1,7 @@
 /* log.c: the log as a whole: creation, closing, statistics. */
 #include <stdlib.h>
 
+#include "due.h"
 #include "layer.h"
 #include "pages.h"
 #include "record.h"
@@ -232,6 +233,9 @@ static void release(sq_log *log)
     release_durable(log);
     sq_place_free(log);
     sq_recorder_free(log);
+    sq_due_release(&log->dues);
+    free(log->gone.runs);
+    log->gone = (struct sq_gone){0};
     sq_cleaner_free(&log->cleaner);
     release_tables(log);
     sq_medium_release(log->medium);
@@ -282,6 +286,7 @@ int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_
     log->tags = medium->tags;
     log->kernels = sq_kernels_at(0);
     log->drive = options->drive;
+    log->bound = SQ_NEVER;
     log->verify = options->verify;
     int status = sq_place_plan(log, options);
     if (status == SQ_OK && (options->selection > SQ_SELECT_CUSTOM ||
@@ -409,7 +414,11 @@ int sq_log_stats(sq_log *log, struct sq_stats *stats_out)
     SQ_TRY(sq_lock_shared(log));
     *stats_out = log->stats;
     const struct sq_head *head = log->head->segment != SQ_NO_SEGMENT ? log->head : &log->heads[0];
-    stats_out->head_mba = (uint64_t)head->segment * log->segment_blocks + sq_head_blocks(log, head);
+    /* A head that has ended goes on where the next free segment is. */
+    if (head->segment != SQ_NO_SEGMENT)
+        stats_out->head_mba = (uint64_t)head->segment * log->segment_blocks + sq_head_blocks(log, head);
+    else if (log->free_ring.count > 0)
+        stats_out->head_mba = (uint64_t)log->free_ring.items[log->free_ring.first] * log->segment_blocks;
     if (stats_out->head_mba == log->block_count)
         stats_out->head_mba = 0;
     stats_out->map_bytes = log->leaves.used_bytes + log->leaves.directory_bytes;

@@ -91,6 +91,17 @@ NOTED_DTYPE = struct_dtype(
 """What a log asked of its medium: where, which request of the batch caused it, blocks, what (an ``enum
 sq_operation_kind``), and whether it was the cleaner's work."""
 
+RESIDUE_DTYPE = struct_dtype(
+    "struct sq_residue_run", tenant="u8", volume="u8", mba="u8", count="u8", died="u8", state="u1"
+)
+"""Residue that died at once, block beside block: whose, where, how much, position of its death, state."""
+
+OVERWRITTEN_DTYPE = struct_dtype("struct sq_overwritten", volume="u8", mba="u8", count="u8", position="u8")
+"""Residue of a watched volume that was written over: where, how much, position when the last of it was."""
+
+AGE_BINS: int = lib.SQ_AGE_BINS
+AGE_BINS_A_LAP: int = lib.SQ_AGE_BINS_A_LAP
+
 VICTIM_BINS: int = lib.SQ_VICTIM_BINS
 LATENCY_BINS: int = lib.SQ_LATENCY_BINS
 LATENCY_BINS_A_LAP: int = lib.SQ_LATENCY_BINS_A_LAP

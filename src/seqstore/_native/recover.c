@@ -136,6 +136,8 @@ static int begin(struct sq_scan *scan)
 {
     sq_log *log = scan->log;
     log->durable.on = 1;
+    if (!scan->report->clean)
+        SQ_TRY(sq_recover_erased(scan));
     if (log->durable.read_only)
         return SQ_OK;
     SQ_TRY(sq_log_gather(log));

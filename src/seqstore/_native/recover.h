@@ -196,8 +196,11 @@ int sq_replay(sq_log *log, const struct sq_link *link);
 
 /* ---- aftermath.c ----------------------------------------------------------------------------- */
 
-/* With the state recovered and the log durable: frees what is empty. After a crash it also overwrites what
- * lost writes may have left, and makes the unfinished request void for good. */
+/* With the state recovered, after a crash: sees where zeros lie instead of residue. Reads alone. */
+int sq_recover_erased(struct sq_scan *scan);
+
+/* With the state recovered and the log durable, after a crash: overwrites what lost writes may have left, and
+ * makes the unfinished request void for good. */
 int sq_recover_clear(struct sq_scan *scan);
 
 #endif

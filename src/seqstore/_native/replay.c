@@ -31,18 +31,12 @@ static struct sq_volume *find_volume(const sq_log *log, uint64_t number)
 
 /* ---- where the head goes ---------------------------------------------------------------------- */
 
-/* The log went on in this segment: it had been freed by then, if the state does not show it free yet. */
+/* The log went on in this segment, the next of those that are free. */
 static int open_segment(sq_log *log, uint32_t segment)
 {
-    if (log->head->open_blocks != log->segment_blocks)
-        return SQ_E_FORMAT;
-    while (log->free_ring.count == 0) {
-        uint32_t oldest = sq_list_first(&log->sealed, log->segment_count);
-        if (log->sealed.count == 0 || log->segments[oldest].live_blocks != 0)
-            return SQ_E_FORMAT;
-        SQ_TRY(sq_clean_retire(log, oldest));
-    }
-    if (log->free_ring.items[log->free_ring.first] != segment)
+    const struct sq_ring *ring = &log->free_ring;
+    if (log->head->open_blocks != log->segment_blocks || ring->count == 0 ||
+        ring->items[ring->first] != segment)
         return SQ_E_FORMAT;
     return sq_segment_next(log);
 }

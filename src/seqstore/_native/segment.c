@@ -7,6 +7,7 @@
  * On media that outlive the process a free segment is not written again before the medium safely holds all
  * that made it free (durable.freed), nor while the newest checkpoint needs its records (durable.newest).
  */
+#include "due.h"
 #include "recorder.h"
 
 #include <stdlib.h>
@@ -24,6 +25,20 @@ uint32_t sq_ring_pop(struct sq_ring *ring)
     ring->first = ring->first + 1 == ring->capacity ? 0 : ring->first + 1;
     ring->count--;
     return item;
+}
+
+/* Whatever its place, the item comes out next. */
+static void bring_forward(struct sq_ring *ring, uint32_t item)
+{
+    uint32_t at = ring->first;
+    while (ring->items[at] != item)
+        at = at + 1 == ring->capacity ? 0 : at + 1;
+    while (at != ring->first) {
+        uint32_t before = at == 0 ? ring->capacity - 1 : at - 1;
+        ring->items[at] = ring->items[before];
+        at = before;
+    }
+    ring->items[at] = item;
 }
 
 int sq_list_init(struct sq_list *list, uint32_t capacity)
@@ -84,6 +99,7 @@ void sq_head_seal(sq_log *log, struct sq_head *head)
         return;
     if (log->recorder != NULL)
         sq_recorder_seal(log, head);
+    sq_due_full(log, head);
     sq_segment_seal(log, head->segment);
     head->segment = SQ_NO_SEGMENT;
     head->since = log->stats.user_blocks;
@@ -97,6 +113,10 @@ int sq_segment_next(sq_log *log)
     if (log->durable.on && log->free_ring.count == 0)
         return SQ_E_OUT_OF_SPACE;
     SQ_CHECK(log, log->free_ring.count > 0);
+    uint32_t due = sq_due_first(log, 1);
+    /* Recovery knows no other order than that in which segments were freed. */
+    if (!log->durable.on && due != log->segment_count)
+        bring_forward(&log->free_ring, due);
     if (log->durable.on)
         SQ_TRY(make_safe(log, log->free_ring.items[log->free_ring.first]));
     sq_head_seal(log, head);

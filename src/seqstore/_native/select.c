@@ -280,9 +280,9 @@ static uint32_t choose_emptiest_sealed(const sq_log *log)
 
 int sq_clean_emptiest(sq_log *log, uint32_t *victim_out)
 {
-    int has_window = log->cleaner.selection == SQ_SELECT_WINDOWED_GREEDY;
+    int is_partial = log->cleaner.candidates == NULL || log->cleaner.selection == SQ_SELECT_WINDOWED_GREEDY;
     log->cleaner.least_ppm = 0;
-    *victim_out = has_window ? choose_emptiest_sealed(log) : choose_emptiest(log);
+    *victim_out = is_partial ? choose_emptiest_sealed(log) : choose_emptiest(log);
     return *victim_out == log->segment_count ? SQ_E_NOT_FOUND : SQ_OK;
 }
 

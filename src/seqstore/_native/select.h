@@ -31,9 +31,11 @@ static inline void sq_segment_loses(sq_log *log, uint32_t index)
 
 /* The block of that entry is being written over: how long was it dead? What the cleaner left behind, while
  * its data lived on, is counted apart. */
-static inline void sq_note_latency(const sq_log *log, uint64_t entry, uint64_t position)
+static inline void sq_note_latency(sq_log *log, uint64_t entry, uint64_t position)
 {
     uint64_t age = (position - sq_entry_value(entry)) & SQ_VALUE_MASK;
+    if (age > log->stats.longest_latency)
+        log->stats.longest_latency = age;
     uint64_t bin = (uint64_t)(((unsigned __int128)age * log->cleaner.latency_scale) >> 56);
     uint64_t *bins = log->cleaner.latencies + (sq_entry_state(entry) == SQ_MOVED ? SQ_LATENCY_BINS : 0);
     bins[bin < SQ_LATENCY_BINS ? bin : SQ_LATENCY_BINS - 1]++;

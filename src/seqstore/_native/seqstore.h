@@ -1,4 +1,4 @@
-/* seqstore.h: seqstore_api.h with what cffi cannot read: the include guard and the types. */
+/* seqstore.h: the headers of the interface, with what cffi cannot read: the include guard and the types. */
 #ifndef SEQSTORE_H
 #define SEQSTORE_H
 
@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "seqstore_api.h"
+#include "deletion_api.h"
+#include "crypto_api.h"
 
 _Static_assert(sizeof(struct sq_ledger_entry) == 40, "LEDGER in records.py");
 _Static_assert(sizeof(struct sq_extent) == 32, "EXTENT in records.py");

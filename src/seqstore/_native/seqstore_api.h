@@ -8,7 +8,8 @@
  *   - Any number of threads may call. A log is guarded by one reader-writer lock: calls that only
  *     read run side by side, calls that change run alone.
  *   - Sizes and positions are unsigned; the unit is the last word of the name.
- *   - "position" is the log's own time: media blocks that the log has put on the medium so far.
+ *   - "position" is the log's own time: media blocks that its heads have put on the medium so far. It stands
+ *     still while a purge writes zeros, so that nothing else comes due by that.
  */
 
 /* ---- status codes ------------------------------------------------------------------------- */
@@ -37,6 +38,8 @@
 #define SQ_E_DISOWNED -21    /* the process was forked from the one that opened the log */
 #define SQ_E_POLICY -22      /* the caller's policy failed, or chose what is not there */
 #define SQ_E_REENTERED -23   /* called by a function that the log itself had called */
+#define SQ_E_BOUND -24       /* no bound so small can be kept. fault: count: the smallest */
+#define SQ_E_NO_CRYPTO -25   /* libcrypto is not there, is too old, or refuses */
 
 /* ---- values -------------------------------------------------------------------------------- */
 
@@ -213,16 +216,11 @@ struct sq_stats {
     uint64_t syncs;
     uint64_t garbage_blocks;   /* dead ones in sealed segments */
     uint64_t free_segments;
+    uint64_t longest_latency;  /* blocks from a death to the writing over, at most; with note_latencies */
+    uint64_t overwritten_blocks; /* with zeros, so that nothing is left behind */
     uint64_t checkpoints;
     uint64_t checkpoint_blocks; /* written, their summaries not counted */
     uint64_t atomic_blocks;     /* of a request that a crash does not cut in two; 0: none outlives one */
-};
-
-struct sq_remanence {
-    uint64_t residue_blocks; /* DEAD and MOVED blocks of the scope */
-    uint64_t moved_blocks;   /* the MOVED ones among them */
-    uint64_t oldest;         /* position of the oldest death, SQ_NO_ADDRESS if there is no residue */
-    uint64_t position;       /* of the log at the time of the count */
 };
 
 struct sq_work_entry {
@@ -414,7 +412,6 @@ int sq_log_ledger(sq_log *log, uint64_t mba, uint64_t count, struct sq_ledger_en
 int sq_log_segments(sq_log *log, uint64_t first, uint64_t count, struct sq_segment_info *out);
 
 /* scope_id: a tenant's or volume's number; ignored for SQ_SCOPE_ALL. Knows deleted ones. */
-int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remanence *out);
 
 /* Reads the live blocks of [mba, mba + count) and compares them with their checksums; and of segments that
  * begin there what the next opening needs of the log's own (volume 0, lba SQ_NO_ADDRESS). damage_out gets

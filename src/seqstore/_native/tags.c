@@ -16,7 +16,7 @@ static inline int settle(sq_log *log, uint32_t mba, uint64_t entry, uint64_t pos
         return SQ_OK;
     if (log->cleaner.latencies != NULL)
         sq_note_latency(log, old, position);
-    sq_block_gone(log, old);
+    sq_block_gone(log, mba, old, position);
     return SQ_OK;
 }
 
@@ -47,7 +47,9 @@ int sq_tags_write(sq_log *log, struct sq_layer *layer, const uint64_t *lbas, uin
             continue;
         }
         log->ledger[old] = sq_entry(SQ_DEAD, layer->slot, position + i + 1);
-        sq_segment_loses(log, sq_segment_of(log, old));
+        uint32_t segment = sq_segment_of(log, old);
+        sq_segment_loses(log, segment);
+        sq_due_note(log, segment, layer, position + i + 1);
     }
     layer->dead_blocks += count - added;
     layer->work->user_blocks += count;
@@ -65,7 +67,8 @@ static void fetch_leaf(const sq_log *log, uint32_t mba)
 
 int sq_tags_move(sq_log *log, const uint32_t *live, uint32_t count, const uint32_t *next, uint32_t next_count)
 {
-    struct sq_segment *victim = &log->segments[sq_segment_of(log, live[0])];
+    uint32_t index = sq_segment_of(log, live[0]);
+    struct sq_segment *victim = &log->segments[index];
     for (uint32_t done = 0, part; done < count; done += part) {
         SQ_TRY(sq_head_advance(log, 0));
         uint32_t first = sq_record_next_mba(log);
@@ -82,6 +85,7 @@ int sq_tags_move(sq_log *log, const uint32_t *live, uint32_t count, const uint32
             uint32_t old = sq_map_put(&layer->map, sq_entry_value(entry), first + i);
             SQ_CHECK(log, old == mba);
             log->ledger[mba] = sq_entry(SQ_MOVED, layer->slot, position + i + 1);
+            sq_due_note(log, index, layer, position + i + 1);
             layer->moved_blocks++;
             layer->work->relocated_blocks++;
         }

@@ -93,7 +93,7 @@ int sq_volume_make(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_
                    struct sq_volume **volume_out)
 {
     struct sq_volume template = {.number = number, .tenant = tenant, .size_bytes = size_bytes,
-                                 .unwritten_error = unwritten_error != 0};
+                                 .bound = SQ_NEVER, .unwritten_error = unwritten_error != 0};
     if (SQ_PLANTED(tenant_number_given_twice)) template.tenant = 1;
     return add_with_head(log, &template, NULL, volume_out);
 }
@@ -102,7 +102,8 @@ int sq_volume_branch(sq_log *log, struct sq_volume *snapshot, uint64_t number, u
                      int unwritten_error, struct sq_volume **volume_out)
 {
     struct sq_volume template = {.number = number, .tenant = tenant, .size_bytes = snapshot->size_bytes,
-                                 .origin = snapshot->number, .unwritten_error = unwritten_error != 0};
+                                 .bound = SQ_NEVER, .origin = snapshot->number,
+                                 .unwritten_error = unwritten_error != 0};
     return add_with_head(log, &template, snapshot->head, volume_out);
 }
 

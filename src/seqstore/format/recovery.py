@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from seqstore.errors import FormatError, VersionError
 from seqstore.format.checkpoint import Checkpoint, parse_checkpoint
 from seqstore.format.layout import HEAD, RECORD_MAGIC, Geometry
+from seqstore.format.ledger import BlockState
 from seqstore.format.medium import BlockReader
 from seqstore.format.replay import Replay
 from seqstore.format.state import State, state_of
@@ -360,6 +361,27 @@ def _roll_forward(reader: BlockReader, survey: Survey, found: Recovered) -> None
         replay.apply(summary)
     found.last, found.records, found.clean = replay.last, replay.records, replay.clean
     found.void_entries = replay.void_entries + replay.waiting_entries
+    _forget_erased(reader, found.state)
+
+
+def _forget_erased(reader: BlockReader, state: State) -> None:
+    """See where zeros were written over residue, in free segments, of which no record tells.
+
+    A head may have begun such a segment since.
+    """
+    size = reader.geometry.segment_blocks
+    places = [(segment, 0) for segment in state.free]
+    places += [(head.segment, head.blocks) for head in state.write_heads.values()]
+    for segment, used in places:
+        for mba in range(segment * size + used, (segment + 1) * size):
+            try:
+                is_zero = not any(reader.read(mba))
+            except FormatError:
+                break
+            if is_zero and state.ledger.state(mba) in {BlockState.DEAD, BlockState.MOVED}:
+                state.claim(mba, BlockState.FREE)
+            elif not is_zero and mba == segment * size + used:
+                break
 
 
 def _left_behind(reader: BlockReader, drive: int, places: Places) -> Iterator[Summary]:

@@ -235,9 +235,6 @@ class State:
             if left.blocks != self.geometry.segment_blocks:
                 self.report(mba, f"segment {left.segment} was left with {left.blocks} blocks written")
             self.sealed.append(left.segment)
-        # The circular log does not say what it frees: it is what has been sealed for longest.
-        while not self.free and self.sealed and self.is_empty(self.sealed[0]):
-            self.retire(self.sealed[0], self.position)
         if self.free and self.free[0] == segment:
             self.free.popleft()
         else:

@@ -1,0 +1,192 @@
+"""Typed handle on what the core does about deleted data: bounds, purges, and the evidence of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seqstore._native._core import ffi, lib
+from seqstore._native.convert import lend_array
+from seqstore._native.records import (
+    AGE_BINS,
+    NO_ADDRESS,
+    OVERWRITTEN_DTYPE,
+    RESIDUE_DTYPE,
+    Scope,
+    field_values,
+)
+from seqstore.errors import BoundError, CorruptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from seqstore.engine import Engine
+
+_RUNS_AT_ONCE = 1 << 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residue:
+    """What lies of a scope: the fields of ``struct sq_remanence``, and how old it is.
+
+    Attributes
+    ----------
+    residue_blocks, moved_blocks, unbounded_blocks, segments : int
+    oldest, oldest_moved : int or None
+        Position of the first death.
+    due, last_due : int or None
+        Positions by which the first and the last block with a bound is written over.
+    position : int
+        Of the log meanwhile.
+    ages : uint64[512]
+        Blocks by age in 32nds of a lap; the last bin holds what is older, too.
+    """
+
+    residue_blocks: int
+    moved_blocks: int
+    unbounded_blocks: int
+    segments: int
+    oldest: int | None
+    oldest_moved: int | None
+    due: int | None
+    last_due: int | None
+    position: int
+    ages: NDArray[np.uint64]
+
+
+class EngineDeletion:
+    """Handle on a log's deletions.
+
+    Parameters
+    ----------
+    engine : Engine
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def bind(self, scope: Scope, number: int, blocks: int | None, *, kept: bool = False) -> None:
+        """Bound the time that residue of a scope lies, in blocks that the log writes.
+
+        Parameters
+        ----------
+        scope : Scope
+        number : int
+            Of the tenant or volume.
+        blocks : int or None
+            None: no bound.
+        kept : bool
+            Whether it was promised before the log was opened; else what lies there already gets the time of
+            the smallest bound at least.
+
+        Raises
+        ------
+        BoundError
+            If no bound so small can be kept.
+        NotFoundError
+            If there is no such volume.
+        """
+        fault = ffi.new("struct sq_fault *")
+        value = NO_ADDRESS if blocks is None else blocks
+        status = lib.sq_log_bound(self._engine.log, scope, number, value, kept, fault)
+        if status == lib.SQ_E_BOUND:
+            raise BoundError(
+                f"residue cannot be written over within {value} blocks of writing; the smallest bound that"
+                f" this drive can keep is {fault.count}",
+                smallest=fault.count,
+            )
+        self._engine.require(status, "setting a bound on residue")
+
+    def smallest_bound(self) -> int:
+        """Return the smallest bound that the log can keep, in blocks that it writes."""
+        least = ffi.new("uint64_t *")
+        self._engine.require(lib.sq_log_smallest_bound(self._engine.log, least), "smallest bound")
+        return int(least[0])
+
+    def purge(self, scope: Scope, number: int, died_before: int | None = None) -> dict[str, int]:
+        """Write over all residue of a scope, now, and read back what lies there then.
+
+        Parameters
+        ----------
+        scope : Scope
+        number : int
+        died_before : int, optional
+            Position; what died later may stay.
+
+        Returns
+        -------
+        dict of str to int
+            The fields of ``struct sq_purge``.
+
+        Raises
+        ------
+        CorruptionError
+            If the medium does not hold what was written.
+        MediumError
+            If it fails, or has no room for what has to move.
+        """
+        done, fault = ffi.new("struct sq_purge *"), ffi.new("struct sq_fault *")
+        before = NO_ADDRESS if died_before is None else died_before
+        status = lib.sq_log_purge(self._engine.log, scope, number, before, done, fault)
+        if status == lib.SQ_E_CORRUPT:
+            raise CorruptionError(
+                f"purge: media block {fault.mba} does not hold what was written over the residue; the drive"
+                " lost a write, or rotted; repeat the purge, and replace the drive if it fails again",
+                volume=0,
+                lba=NO_ADDRESS,
+                mba=fault.mba,
+            )
+        if status:
+            raise self._engine.failure_with(status, fault, "purge")
+        return field_values("struct sq_purge", done)
+
+    def remanence(self, scope: Scope, number: int) -> Residue:
+        """Count the residue of a scope."""
+        found = ffi.new("struct sq_remanence *")
+        ages = np.zeros(AGE_BINS, np.uint64)
+        status = lib.sq_log_remanence(self._engine.log, scope, number, found, lend_array("uint64_t[]", ages))
+        self._engine.require(status, "remanence")
+        values: dict[str, Any] = dict(field_values("struct sq_remanence", found))
+        for name in ("oldest", "oldest_moved", "due"):
+            values[name] = None if values[name] == NO_ADDRESS else values[name]
+        values["last_due"] = values["last_due"] or None
+        return Residue(**values, ages=ages)
+
+    def residue(self, scope: Scope, number: int) -> NDArray[np.void]:
+        """Return the residue of a scope, as RESIDUE_DTYPE[n] in the order of the medium."""
+        mba, count = ffi.new("uint64_t *", 0), ffi.new("uint64_t *")
+        parts: list[NDArray[np.void]] = []
+        while not parts or len(parts[-1]) == _RUNS_AT_ONCE:
+            runs = np.empty(_RUNS_AT_ONCE, RESIDUE_DTYPE)
+            target = lend_array("struct sq_residue_run[]", runs)
+            status = lib.sq_log_residue(self._engine.log, scope, number, mba, len(runs), target, count)
+            self._engine.require(status, "residue")
+            parts.append(runs[: count[0]])
+        return np.concatenate(parts)
+
+    def watch(self, scope: Scope, number: int, *, watched: bool = True) -> None:
+        """Let it be noted what of a scope's volumes, as they are now, is written over."""
+        self._engine.require(lib.sq_log_watch(self._engine.log, scope, number, watched), "watch")
+
+    def overwritten(self) -> tuple[NDArray[np.void], bool]:
+        """Return what was written over of what is watched, since the last call.
+
+        Returns
+        -------
+        runs : OVERWRITTEN_DTYPE[n]
+        complete : bool
+            False if there was no memory for some.
+        """
+        count, lossy = ffi.new("uint64_t *"), ffi.new("int *")
+        parts: list[NDArray[np.void]] = []
+        complete = True
+        while not parts or len(parts[-1]) == _RUNS_AT_ONCE:
+            runs = np.empty(_RUNS_AT_ONCE, OVERWRITTEN_DTYPE)
+            target = lend_array("struct sq_overwritten[]", runs)
+            status = lib.sq_log_overwritten(self._engine.log, len(runs), target, count, lossy)
+            self._engine.require(status, "overwritten")
+            complete &= not lossy[0]
+            parts.append(runs[: count[0]])
+        return np.concatenate(parts), complete

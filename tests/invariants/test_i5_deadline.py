@@ -1,0 +1,130 @@
+"""I5: at the smallest bound that a drive accepts, no residue is older than it, whatever is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from seqstore import BlockState, Store
+from seqstore._native.records import Scope
+from seqstore.deletion import Deadline
+from tests.property.test_policies_machine import scatter
+
+BLOCK_SIZE = 512
+SEGMENT_BLOCKS = 32
+SEGMENT_SIZE = SEGMENT_BLOCKS * BLOCK_SIZE
+SEGMENTS = 64
+LAPS = 2.5
+
+Lbas = npt.NDArray[np.uint64]
+Draw = Callable[[np.random.Generator, int, int], Lbas]
+
+
+def uniform(rng: np.random.Generator, blocks: int, _: int) -> Lbas:
+    return rng.integers(0, blocks, int(rng.integers(1, 60))).astype(np.uint64)
+
+
+def single(rng: np.random.Generator, blocks: int, _: int) -> Lbas:
+    return rng.integers(0, blocks, 3).astype(np.uint64)
+
+
+def hot(rng: np.random.Generator, blocks: int, _: int) -> Lbas:
+    return (rng.random(20) ** 6 * blocks).astype(np.uint64)
+
+
+def large(rng: np.random.Generator, blocks: int, turn: int) -> Lbas:
+    if turn % 10:
+        return hot(rng, blocks, turn)
+    first = int(rng.integers(0, blocks))
+    return np.arange(first, min(first + blocks // 3, blocks), dtype=np.uint64)
+
+
+POLICIES: list[tuple[Any, Any]] = [
+    ("fifo", "single"),
+    ("greedy", "single"),
+    ("greedy", "separate"),
+    ("greedy", scatter),
+    ("cost_benefit", "sepbit"),
+    ("d_choices", "single"),
+]
+
+
+def oldest_beyond(store: Store, bound: int) -> int:
+    """How much older than the bound the oldest residue is; negative if all is well."""
+    ledger, position = store.drives[0].ledger(), store.stats().position
+    residue = np.isin(ledger["state"], [BlockState.DEAD, BlockState.MOVED]) & (ledger["volume"] != 0)
+    died = ledger["died"][residue]
+    return -bound if not len(died) else int(position - died.min()) - bound
+
+
+def live_a_while(store: Store, draw: Draw, *, has_payload: bool) -> None:
+    """Fill the drive, let a block of each few die at once, and go on."""
+    blocks = int(store.drives[0].usable_blocks * 0.95)
+    smallest, lap = store._eraser.core.smallest_bound(), store.drives[0].blocks
+    rows = np.zeros((blocks, BLOCK_SIZE), np.uint8)
+    volume = store.create_tenant("contoso").create_volume("disk", blocks * BLOCK_SIZE)
+
+    def write(lbas: Lbas) -> None:
+        volume.write_blocks(lbas, rows[: len(lbas)] if has_payload else None)
+
+    write(np.arange(blocks, dtype=np.uint64))
+    store.set_deletion(Deadline(writes=smallest))
+    for lba in range(0, blocks, 9):
+        volume.trim(lba * BLOCK_SIZE, BLOCK_SIZE)
+    rng, turn, begin = np.random.default_rng(3), 0, store.stats().position
+    while store.stats().position < begin + LAPS * lap:
+        write(draw(rng, blocks, turn))
+        turn += 1
+        if turn % 8 == 0:
+            late = oldest_beyond(store, smallest)
+            assert late <= 0, f"{late} blocks late after {turn} requests; the bound is {smallest}"
+    store.check()
+    assert store._eraser.residue(Scope.ALL, 0).unbounded_blocks == 0
+
+
+@pytest.mark.invariant("I5")
+@pytest.mark.parametrize("draw", [uniform, single, hot, large], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize(("selection", "placement"), POLICIES)
+def test_in_memory(selection: Any, placement: Any, draw: Draw) -> None:
+    with Store.simulated(
+        SEGMENTS * SEGMENT_SIZE,
+        block_size=BLOCK_SIZE,
+        segment_size=SEGMENT_SIZE,
+        selection=selection,
+        placement=placement,
+        classes=4,
+        reserve=0.0,
+    ) as store:
+        live_a_while(store, draw, has_payload=False)
+
+
+@pytest.mark.invariant("I5")
+@pytest.mark.parametrize("draw", [uniform, large], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize(("selection", "placement"), POLICIES)
+def test_in_a_directory(selection: Any, placement: Any, draw: Draw, tmp_path: Path) -> None:
+    with Store.create(
+        tmp_path / "lab.store",
+        SEGMENTS * SEGMENT_SIZE,
+        block_size=BLOCK_SIZE,
+        segment_size=SEGMENT_SIZE,
+        selection=selection,
+        placement=placement,
+        classes=4,
+        reserve=0.0,
+        preallocate=False,
+    ) as store:
+        live_a_while(store, draw, has_payload=True)
+
+
+@pytest.mark.invariant("I5")
+@pytest.mark.parametrize(
+    ("selection", "placement"), [("fifo", "single"), ("greedy", "single"), ("greedy", "dac")]
+)
+def test_the_smallest_bound_is_little_over_a_lap(selection: Any, placement: Any) -> None:
+    with Store.simulated("256MiB", selection=selection, placement=placement) as store:
+        assert store._eraser.core.smallest_bound() <= 1.1 * store.drives[0].blocks
