@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from seqstore import Store, Tenant, Volume
+from seqstore.signing import SigningKey
 from tests.small import BLOCK_SIZE, CAPACITY, SEGMENT_SIZE
 
 
@@ -35,3 +36,8 @@ def volume(tenant: Tenant) -> Volume:
 @pytest.fixture
 def strict_volume(tenant: Tenant) -> Volume:
     return tenant.create_volume("strict", "64KiB", unwritten="error")
+
+
+@pytest.fixture(scope="session", name="key")
+def signing_key() -> SigningKey:
+    return SigningKey.generate()

@@ -18,13 +18,17 @@ from seqstore._native.records import (
     SegmentState,
 )
 from seqstore.clock import Clock, ManualClock, SystemClock
+from seqstore.deletion import Deadline, Lap, Now, Plan, Purge
 from seqstore.drive import Drive
 from seqstore.errors import (
     AccessError,
+    AuditError,
     BadBlockError,
+    BoundError,
     ClosedError,
     ConfigError,
     CorruptionError,
+    EvidenceError,
     FormatError,
     InvariantError,
     LostWritesError,
@@ -33,11 +37,14 @@ from seqstore.errors import (
     OutOfSpaceError,
     SeqstoreError,
     SequentialWriteError,
+    SignatureError,
+    StatementError,
     SweepError,
     TraceError,
     UnwrittenError,
     VersionError,
 )
+from seqstore.find import FIND_DTYPE
 from seqstore.media import TAG_DTYPE, CallsMedium, FileMedium, MediumCalls, MemoryMedium, TagsMedium
 from seqstore.recovery import Recovery
 from seqstore.scrub import Damage, Scrub, ScrubReport
@@ -52,30 +59,39 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EXTENT_DTYPE",
+    "FIND_DTYPE",
     "LEDGER_DTYPE",
     "NO_ADDRESS",
     "SEGMENT_DTYPE",
     "TAG_DTYPE",
     "AccessError",
+    "AuditError",
     "BadBlockError",
     "BlockState",
+    "BoundError",
     "CallsMedium",
     "Clock",
     "ClosedError",
     "ConfigError",
     "CorruptionError",
     "Damage",
+    "Deadline",
     "Drive",
+    "EvidenceError",
     "FileMedium",
     "FormatError",
     "InvariantError",
+    "Lap",
     "LostWritesError",
     "ManualClock",
     "MediumCalls",
     "MediumError",
     "MemoryMedium",
     "NotFoundError",
+    "Now",
     "OutOfSpaceError",
+    "Plan",
+    "Purge",
     "Reach",
     "Recovery",
     "Remanence",
@@ -84,7 +100,9 @@ __all__ = [
     "SegmentState",
     "SeqstoreError",
     "SequentialWriteError",
+    "SignatureError",
     "Snapshot",
+    "StatementError",
     "Stats",
     "Store",
     "SweepError",

@@ -14,54 +14,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from seqstore import schema
 from seqstore.database import Database
-from seqstore.errors import FormatError, VersionError
+from seqstore.errors import FormatError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-APPLICATION_ID = 0x53455153  # "SEQS"
-VERSION = 1
-
 Kind = Literal["volume", "snapshot"]
-
-_TABLES = """
-CREATE TABLE store (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    created_ns INTEGER NOT NULL,
-    reserve_ppm INTEGER NOT NULL,
-    selection TEXT NOT NULL,
-    placement TEXT NOT NULL,
-    classes INTEGER NOT NULL,
-    seed INTEGER NOT NULL,
-    access TEXT NOT NULL CHECK (access IN ('cached', 'direct', 'mapped'))
-);
-CREATE TABLE drives (
-    number INTEGER PRIMARY KEY,
-    identity TEXT NOT NULL,
-    block_size INTEGER NOT NULL,
-    zone_blocks INTEGER NOT NULL,
-    blocks INTEGER NOT NULL,
-    flushed_sequence INTEGER NOT NULL,
-    openings TEXT NOT NULL
-);
-CREATE TABLE tenants (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    state TEXT NOT NULL CHECK (state IN ('live', 'deleting'))
-);
-CREATE TABLE volumes (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    tenant INTEGER NOT NULL REFERENCES tenants (number) ON DELETE CASCADE,
-    kind TEXT NOT NULL CHECK (kind IN ('volume', 'snapshot')),
-    name TEXT NOT NULL,
-    unwritten TEXT NOT NULL CHECK (unwritten IN ('zero', 'error')),
-    origin INTEGER NOT NULL
-);
-CREATE UNIQUE INDEX volume_names ON volumes (tenant, name) WHERE kind = 'volume';
-CREATE UNIQUE INDEX snapshot_names ON volumes (origin, name) WHERE kind = 'snapshot';
-INSERT INTO sqlite_sequence (name, seq) VALUES ('tenants', 0), ('volumes', 0);
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +133,7 @@ class Catalog:
         database = Database(path, "rwc")
         try:
             with database.atomic():
-                for statement in _TABLES.split(";\n"):
-                    database.run(statement)
+                schema.create(database)
                 database.run(
                     "INSERT INTO store VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
                     settings.created_ns,
@@ -195,8 +154,6 @@ class Catalog:
                     drive.flushed_sequence,
                     _join(drive.openings),
                 )
-                database.run(f"PRAGMA application_id = {APPLICATION_ID}")
-                database.run(f"PRAGMA user_version = {VERSION}")
         except BaseException:
             database.close()
             raise
@@ -204,7 +161,7 @@ class Catalog:
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Catalog:
-        """Open the catalog of a store.
+        """Open the catalog of a store; one of an older format gets the newest, unless for reading alone.
 
         Raises
         ------
@@ -217,11 +174,16 @@ class Catalog:
         """
         database = Database(path, "ro" if read_only else "rw")
         try:
-            _check_format(database)
+            schema.check_and_upgrade(database, read_only=read_only)
         except BaseException:
             database.close()
             raise
         return cls(database)
+
+    @property
+    def database(self) -> Database:
+        """Where the tables stand that other modules keep: the audit log, and erasures."""
+        return self._database
 
     def close(self) -> None:
         """Close the file; what was in memory is gone. Closing again does nothing."""
@@ -338,22 +300,3 @@ class Catalog:
 
 def _join(numbers: tuple[int, ...]) -> str:
     return " ".join(f"{number:016x}" for number in numbers)
-
-
-def _check_format(database: Database) -> None:
-    identity = database.run("PRAGMA application_id")[0][0]
-    if identity != APPLICATION_ID:
-        raise FormatError(
-            f"{database.name} is a database of something else: its application_id is {identity:#x},"
-            f" {APPLICATION_ID:#x} is expected; open the store with rebuild_catalog=True to make it anew"
-        )
-    version = database.run("PRAGMA user_version")[0][0]
-    if version > VERSION:
-        raise VersionError(
-            f"{database.name} is of format {version}; this version of seqstore knows up to {VERSION};"
-            " use a newer one",
-            found=version,
-            expected=VERSION,
-        )
-    if version < 1:
-        raise FormatError(f"{database.name} is of format {version}, which there never was")

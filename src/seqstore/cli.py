@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import seqstore
-from seqstore import ConfigError, SeqstoreError
+from seqstore import ConfigError, SeqstoreError, evidence_commands
+from seqstore.forensics.commands import add_command as add_forensics
 from seqstore.report.commands import add_commands
 
 _OK, _FAILED, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
@@ -141,7 +142,9 @@ def _make_parser() -> argparse.ArgumentParser:
     picture.add_argument("--no-picture", action="store_true", help="draw none")
     demo.set_defaults(run=_demo)
     _add_inspect(verbs)
+    add_forensics(verbs)
     add_commands(verbs)
+    evidence_commands.add_commands(verbs)
     return parser
 
 

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,6 +120,11 @@ class Database:
         """
         with self._lock, self._translated():
             return self._connection.execute(statement, values).fetchall()
+
+    def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each row of values, as one change; raises as `run`."""
+        with self.atomic(), self._translated():
+            self._connection.executemany(statement, rows)
 
     def insert(self, statement: str, *values: object) -> int:
         """Run an INSERT and return the number of the new row; raises as `run`."""

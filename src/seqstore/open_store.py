@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import operator
 import threading
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, SupportsIndex, cast, overload
 
-from seqstore._native.records import NO_ADDRESS, Scope
+from seqstore.audit import AuditLog
+from seqstore.deleting_store import DeletingStore
+from seqstore.deletion import Strategy
+from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
-from seqstore.errors import ConfigError, MediumError, SeqstoreError
-from seqstore.recovery import Recovery, settle
+from seqstore.erasing import Eraser
+from seqstore.errors import MediumError, SeqstoreError
+from seqstore.evidence import Evidence
+from seqstore.notebook import Notebook
+from seqstore.options import name_user
+from seqstore.recovery import Recovery, note_opening, settle
 from seqstore.registry import Registry
 from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
-from seqstore.snapshot import Snapshot
-from seqstore.stats import Remanence, Stats, make_stats
+from seqstore.stats import Stats, make_stats
 from seqstore.tenants import Tenant
-from seqstore.units import format_size, unsigned
-from seqstore.volume import Volume
+from seqstore.units import format_size
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from seqstore.store import Store
 
 
-class OpenStore:
+class OpenStore(DeletingStore):
     """What a `Store` does, however it was made.
 
     Parameters
@@ -40,9 +44,23 @@ class OpenStore:
         Where the store is, for people.
     read_only : bool
         Whether nothing may change.
+    actor : str, optional
+        Who acts, for the audit log; by default the user of the operating system.
+    evidence : bool
+        Whether acts and the copies of what is deleted are written down.
     """
 
-    def __init__(self, parts: Parts, clock: Clock, *, place: str, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        clock: Clock,
+        *,
+        place: str,
+        read_only: bool = False,
+        deletion: Strategy | None = None,
+        actor: str | None = None,
+        evidence: bool = True,
+    ) -> None:
         self._parts = parts
         self._engine = parts.engine
         self._clock = clock
@@ -51,8 +69,27 @@ class OpenStore:
         self._closing = threading.RLock()
         self._totals = ScrubTotals()
         self._scrubs: set[Scrub] = set()
-        self._registry = Registry(parts.engine, parts.catalog, read_only=read_only)
-        self._load()
+        try:
+            self._audit = AuditLog(
+                parts.catalog, clock.now_ns, name_user() if actor is None else actor, is_kept=evidence
+            )
+            self._registry = Registry(parts.engine, parts.catalog, self._audit, read_only=read_only)
+            self._eraser = Eraser(parts.engine, clock, self._owner_of)
+            self._evidence = Evidence(
+                parts.engine,
+                self._eraser.core,
+                parts.catalog,
+                self._audit,
+                now_ns=clock.now_ns,
+                promise=self._promise,
+            )
+            self._registry.evidence = self._evidence if evidence else None
+            self._load()
+        except BaseException:
+            parts.close(finish=False)
+            raise
+        if deletion is not None:
+            self._begin_with(deletion)
 
     # ---- life -------------------------------------------------------------------------------
 
@@ -109,6 +146,7 @@ class OpenStore:
             if self.closed:
                 return
             self._engine.require_outside()
+            self._eraser.end()
             scrubs = list(self._scrubs)
             for scrub in scrubs:
                 scrub.cancel()
@@ -117,6 +155,9 @@ class OpenStore:
             if not self.read_only and not self._engine.disowned:
                 with suppress(SeqstoreError):  # what is left of it is half made: the next opening sees to it
                     self._registry.undo_unfinished()
+                with suppress(SeqstoreError):  # the next opening looks where the copies are
+                    if self._registry.evidence is not None:
+                        self._evidence.update()
             self._parts.close(finish=not self.read_only)
 
     def __enter__(self) -> Self:
@@ -177,13 +218,35 @@ class OpenStore:
         self._registry.require_writable()
 
         def make() -> Tenant:
-            return self._adopt(name, self._registry.catalog.add_tenant(name))
+            return self._adopt(name, self._registry.create_tenant(name))
 
         return self._registry.tenants.add(name, make)
 
     def _adopt(self, name: str, number: int) -> Tenant:
         # There are no other open stores than these.
         return Tenant(cast("Store", self), self._registry, name=name, number=number)
+
+    # ---- who does what ------------------------------------------------------------------------
+
+    @property
+    def audit(self) -> AuditLog:
+        """The audit log: every administrative act, in a chain of hashes."""
+        return self._audit
+
+    def acting(self, *, actor: str | None = None, reason: str | None = None) -> AbstractContextManager[None]:
+        """Name who acts in a block, and why, in the audit log; other threads are not concerned.
+
+        Parameters
+        ----------
+        actor, reason : str, optional
+            Up to 1024 characters. What is None stays as it is.
+
+        Raises
+        ------
+        ConfigError
+            If something is no text, or too long.
+        """
+        return self._audit.acting(actor=actor, reason=reason)
 
     # ---- what is where, and what was done -----------------------------------------------------
 
@@ -209,37 +272,6 @@ class OpenStore:
             self._engine.counters(),
             scrubbed_blocks=self._totals.scrubbed_blocks,
             damaged_blocks=self._totals.damaged_blocks,
-        )
-
-    def remanence(self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Remanence:
-        """Say how much residue there is, of everybody or of one owner.
-
-        Parameters
-        ----------
-        tenant : Tenant, Volume, Snapshot, str or int, optional
-            The owner; a deleted one leaves residue too. A string is the name of a tenant, an int the number
-            of one (`Tenant.number`), which outlives name and handle.
-
-        Raises
-        ------
-        ConfigError
-            If it is of another store, or of the wrong kind.
-        NotFoundError
-            If there is no tenant of that name.
-        ClosedError
-            If the store was closed.
-        """
-        residue, moved, oldest, position = self._engine.remanence(*self._scope(tenant))
-        oldest_writes = oldest_laps = None
-        if oldest != NO_ADDRESS:
-            oldest_writes = position - oldest
-            oldest_laps = oldest_writes / self._drive.blocks
-        return Remanence(
-            blocks=residue,
-            bytes=residue * self.block_size,
-            moved_blocks=moved,
-            oldest_writes=oldest_writes,
-            oldest_laps=oldest_laps,
         )
 
     @overload
@@ -302,35 +334,21 @@ class OpenStore:
 
     def _load(self) -> None:
         """Take in the tenants, volumes and snapshots that there are."""
-        catalog = self._registry.catalog
-        try:
-            views = settle(catalog, self._engine, read_only=self.read_only)
-            living = [row for row in catalog.tenants() if not row.deleting]
-            tenants = {
-                row.number: self._registry.tenants.add(row.name, partial(self._adopt, row.name, row.number))
-                for row in living
-            }
-            for row, handle in views:
-                self._registry.load(row, handle, tenants[row.tenant])
-        except BaseException:
-            self._parts.close(finish=False)
-            raise
-
-    def _scope(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None) -> tuple[Scope, int]:
-        if owner is None:
-            return Scope.ALL, 0
-        if isinstance(owner, str):
-            owner = self.tenant(owner)
-        if isinstance(owner, Tenant):
-            scope, store = Scope.TENANT, owner.store
-        elif isinstance(owner, (Volume, Snapshot)):
-            scope, store = Scope.VOLUME, owner.tenant.store
-        elif hasattr(owner, "__index__") and not isinstance(owner, bool) and operator.index(owner) > 0:
-            return Scope.TENANT, unsigned(owner, "tenant")
-        else:
-            raise ConfigError(
-                f"tenant is {owner!r}; a tenant, its name or its number, or a volume or snapshot is expected"
-            )
-        if store is not self:
-            raise ConfigError(f"{owner!r} is of another store; ask that one")
-        return scope, owner.number
+        catalog, is_new = self._registry.catalog, not len(self._audit)
+        views = settle(catalog, self._engine, self._audit, read_only=self.read_only)
+        living = [row for row in catalog.tenants() if not row.deleting]
+        tenants = {
+            row.number: self._registry.tenants.add(row.name, partial(self._adopt, row.name, row.number))
+            for row in living
+        }
+        for row, handle in views:
+            self._registry.load(row, handle, tenants[row.tenant])
+        if not self.read_only:
+            evidence = self._registry.evidence
+            if evidence is not None:
+                note_opening(self._audit, self._parts, is_new=is_new)
+                evidence.resume(self._registry.is_living)
+            table = DeletionTable(catalog.database)
+            self._eraser.load(Notebook(table, self._audit, evidence, self._name_of))
+            self._registry.eraser = self._eraser
+            self._eraser.resume()

@@ -107,6 +107,8 @@ class Parts:
     catalog : Catalog
     recovery : Recovery or None
         None for a new store.
+    rebuilt : bool
+        Whether the catalog was made anew from the log.
     """
 
     medium: NativeMedium
@@ -114,6 +116,7 @@ class Parts:
     engine: Engine
     catalog: Catalog
     recovery: Recovery | None = None
+    rebuilt: bool = False
 
     def note_flushed(self) -> None:
         """Let the catalog remember how much is known to be on the medium."""
@@ -173,7 +176,9 @@ def make_parts(
     return Parts(medium=medium, is_own_medium=is_own_medium, engine=engine, catalog=tables)
 
 
-def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool) -> Parts:
+def open_parts(
+    medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool, rebuilt: bool
+) -> Parts:
     """Open the log on a medium that the catalog knows."""
     drive = catalog.drive
     if not options.read_only:
@@ -196,6 +201,7 @@ def open_parts(medium: NativeMedium, catalog: Catalog, *, options: Options, is_o
         engine=engine,
         catalog=catalog,
         recovery=make_recovery(recovery),
+        rebuilt=rebuilt,
     )
 
 
@@ -289,7 +295,7 @@ def open_medium(medium: NativeMedium, path: Path | None, *, options: Options, se
         finally:
             engine.close()
     try:
-        return open_parts(medium, catalog, options=options, is_own_medium=False)
+        return open_parts(medium, catalog, options=options, is_own_medium=False, rebuilt=path is None)
     except BaseException:
         catalog.close()
         raise

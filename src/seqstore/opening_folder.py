@@ -88,7 +88,7 @@ def open_folder(
                 catalog = _rebuild_in_place(folder, catalog, medium, drive, settings, options=options)
                 undo.callback(catalog.close)
             assert catalog is not None
-            parts = open_parts(medium, catalog, options=options, is_own_medium=True)
+            parts = open_parts(medium, catalog, options=options, is_own_medium=True, rebuilt=rebuild_catalog)
         except FormatError as error:
             _explain(folder, drive, error)
             raise

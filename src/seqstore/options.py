@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from seqstore.catalog import Settings
@@ -32,6 +33,16 @@ def check_medium(medium: Any) -> NativeMedium:
 def draw_identity() -> int:
     """Draw what tells a new drive from all others; 0 is that of drives in memory."""
     return int.from_bytes(os.urandom(8), "little") or 1
+
+
+def name_user() -> str:
+    """Name the user of the operating system, who acts where nobody else is named."""
+    number = os.getuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:  # as in many a container
+        return f"uid {number}"
+    return f"{name} (uid {number})"
 
 
 def make_policy(selection: Selection, placement: Placement, classes: int, seed: int) -> Policy:

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from seqstore._native.records import VOLUME_IS_SNAPSHOT, VOLUME_UNWRITTEN_ERROR
-from seqstore.catalog import Catalog, DriveRow, Kind, Settings, VolumeRow
+from seqstore.audit_records import Act, Subject
+from seqstore.bookkeeping import adopt, drop_row, drop_tenant
+from seqstore.catalog import Catalog, DriveRow, Kind, Settings, TenantRow, VolumeRow
 from seqstore.errors import FormatError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from seqstore.audit import AuditLog
     from seqstore.engine import Engine
+    from seqstore.opening import Parts
 
 _LEDGER_AT_ONCE = 1 << 16
 
@@ -99,7 +103,9 @@ def log_entries(engine: Engine) -> dict[int, LogEntry]:
     return entries
 
 
-def settle(catalog: Catalog, engine: Engine, *, read_only: bool) -> list[tuple[VolumeRow, int]]:
+def settle(
+    catalog: Catalog, engine: Engine, audit: AuditLog, *, read_only: bool
+) -> list[tuple[VolumeRow, int]]:
     """Bring catalog and log to say the same.
 
     Rows that the log does not know are dropped: their making was cut off, or they were deleted. Tenants whose
@@ -128,12 +134,12 @@ def settle(catalog: Catalog, engine: Engine, *, read_only: bool) -> list[tuple[V
             f" and snapshots, and of number {strange[0]} the catalog says something else or nothing; put the"
             " right catalog in place, or open the store with rebuild_catalog=True"
         )
-    doomed = {tenant.number for tenant in catalog.tenants() if tenant.deleting}
+    doomed = {tenant.number: tenant for tenant in catalog.tenants() if tenant.deleting}
     if not read_only:
         for row in rows:
             if row.number not in entries:
-                catalog.remove_volume(row.number)
-        _finish_deletions(catalog, engine, doomed, entries.values())
+                drop_row(catalog, audit, row, is_doomed=row.tenant in doomed)
+        _finish_deletions(catalog, engine, audit, doomed, entries.values())
     return [
         (row, entries[row.number].handle)
         for row in rows
@@ -141,15 +147,38 @@ def settle(catalog: Catalog, engine: Engine, *, read_only: bool) -> list[tuple[V
     ]
 
 
+def note_opening(audit: AuditLog, parts: Parts, *, is_new: bool) -> None:
+    """Note that the store was made, or was opened after something went wrong.
+
+    `is_new` says that the audit log was empty when the opening began.
+    """
+    store, recovery, drive = Subject(kind="store"), parts.recovery, parts.catalog.drive
+    about = {"identity": f"{drive.identity:016x}", "blocks": drive.blocks, "block_size": drive.block_size}
+    if recovery is None:
+        audit.append(Act.STORE_CREATED, store, about)
+        return
+    if parts.rebuilt:
+        audit.append(Act.CATALOG_REBUILT, store, {**about, "is_audit_new": is_new})
+    elif is_new:
+        audit.append(Act.AUDIT_BEGUN, store, about)
+    if not recovery.clean:
+        details = {name: getattr(recovery, name) for name in ("position", "last_sequence", "lost_records")}
+        audit.append(Act.STORE_RECOVERED, store, details)
+
+
 def _finish_deletions(
-    catalog: Catalog, engine: Engine, doomed: set[int], entries: Iterable[LogEntry]
+    catalog: Catalog,
+    engine: Engine,
+    audit: AuditLog,
+    doomed: dict[int, TenantRow],
+    entries: Iterable[LogEntry],
 ) -> None:
     for entry in entries:
         if entry.tenant in doomed:
             engine.delete(entry.handle, "completing the deletion of a tenant")
     engine.commit()
-    for tenant in doomed:
-        catalog.remove_tenant(tenant)
+    for tenant in doomed.values():
+        drop_tenant(catalog, audit, tenant)
 
 
 def rebuild(
@@ -162,7 +191,8 @@ def rebuild(
     path : Path or None
         Of the new catalog, where nothing is yet; None for memory.
     old : Catalog, optional
-        Gives the names of what it knows. Others get names from their numbers, such as ``volume-7``.
+        Gives the names of what it knows, and the audit log with the erasures, if the log holds. Others get
+        names from their numbers, such as ``volume-7``.
     engine : Engine
     drive : DriveRow
     settings : Settings
@@ -175,6 +205,8 @@ def rebuild(
             known = {row.number: row for row in old.volumes()} if old else {}
             for row in _rows(entries.values(), known):
                 catalog.add_volume(row)
+            if old is not None:
+                adopt(catalog, old)
             catalog.skip_numbers(tenants=_highest_tenant(engine), volumes=engine.counters()["last_number"])
     except BaseException:
         catalog.close()

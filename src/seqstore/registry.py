@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from seqstore._native.records import Scope
+from seqstore.audit_records import Act, Subject
+from seqstore.bookkeeping import act_of_deletion, subject_of, subject_of_row, undo_creation
 from seqstore.catalog import VolumeRow
+from seqstore.deletion import Bounds
 from seqstore.directory import Directory
 from seqstore.errors import AccessError, ClosedError, ConfigError, NotFoundError, SeqstoreError
 from seqstore.snapshot import Snapshot
@@ -24,8 +28,12 @@ from seqstore.tenants import Tenant
 from seqstore.volume import Volume
 
 if TYPE_CHECKING:
+    from seqstore.audit import AuditLog
     from seqstore.catalog import Catalog
     from seqstore.engine import Engine
+    from seqstore.erasing import Eraser
+    from seqstore.evidence import Evidence
+    from seqstore.promise import Erasure
     from seqstore.view import Unwritten
 
 _MOST_BLOCKS = 1 << 38  # of a volume
@@ -38,24 +46,34 @@ class Registry:
     ----------
     engine : Engine
     catalog : Catalog
+    audit : AuditLog
+        Gets a record of whatever comes or goes, in the transaction in which the catalog learns of it.
     read_only : bool
         Whether nothing may change.
 
     Attributes
     ----------
+    evidence : Evidence or None
+        Follows the copies of what is deleted; None follows nothing.
+    eraser : Eraser or None
+        Does what strategies of deletion ask for; None does nothing.
     lock : RLock
         Held while anything comes or goes; directories of names share it.
     tenants : Directory of Tenant
     """
 
-    def __init__(self, engine: Engine, catalog: Catalog, *, read_only: bool = False) -> None:
+    def __init__(self, engine: Engine, catalog: Catalog, audit: AuditLog, *, read_only: bool = False) -> None:
         self.engine = engine
         self.catalog = catalog
+        self.audit = audit
+        self.evidence: Evidence | None = None
+        self.eraser: Eraser | None = None
         self.read_only = read_only
         self.lock = threading.RLock()
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}
         self._unfinished: set[int] = set()  # numbers of what failed half-way
+        self._asked: dict[Subject, Erasure | None] = {}  # what is being deleted
         self._snapshots: defaultdict[int, Directory[Snapshot]] = defaultdict(
             lambda: Directory("snapshot", self.lock)
         )
@@ -99,6 +117,13 @@ class Registry:
             holders = [(self._views.get(int(row["number"])), int(row["blocks"])) for row in rows]
         return [(holder, blocks) for holder, blocks in holders if holder is not None]
 
+    def is_living(self, subject: Subject) -> bool:
+        """Tell whether the tenant, volume or snapshot of a record is there."""
+        with self.lock:
+            if subject.kind == "tenant":
+                return any(tenant.number == subject.number for tenant in self.tenants.items())
+            return subject.number in self._views
+
     # ---- coming -------------------------------------------------------------------------------
 
     def load(self, row: VolumeRow, handle: int, tenant: Tenant) -> None:
@@ -114,11 +139,16 @@ class Registry:
             number=0, tenant=tenant.number, kind="volume", name=name, unwritten=unwritten, origin=0
         )
 
+        details = {"size": size_bytes, "unwritten": unwritten}
+
         def enter(number: int) -> int:
             is_error = unwritten == "error"
             return self.engine.create_volume(number, tenant.number, size_bytes, unwritten_error=is_error)
 
-        return tenant._directory.add(name, lambda: self._new_volume(*self._enter(row, tenant, enter), tenant))
+        def make() -> Volume:
+            return self._new_volume(*self._enter(row, tenant, enter, Act.VOLUME_CREATED, details), tenant)
+
+        return tenant._directory.add(name, make)
 
     def create_clone(self, snapshot: Snapshot, name: str, tenant: Tenant) -> Volume:
         """Make a volume of a tenant that begins as a snapshot is, durably."""
@@ -140,7 +170,12 @@ class Registry:
         def enter(number: int) -> int:
             return snapshot._clone(number, tenant.number, unwritten_error=snapshot.unwritten == "error")
 
-        return tenant._directory.add(name, lambda: self._new_volume(*self._enter(row, tenant, enter), tenant))
+        details = {"owner": snapshot.tenant.number}  # who let the tenant read what is in the snapshot
+
+        def make() -> Volume:
+            return self._new_volume(*self._enter(row, tenant, enter, Act.CLONE_CREATED, details), tenant)
+
+        return tenant._directory.add(name, make)
 
     def create_snapshot(self, volume: Volume, name: str) -> Snapshot:
         """Make a snapshot of a volume, durably."""
@@ -155,7 +190,8 @@ class Registry:
         )
 
         def make() -> Snapshot:
-            return self._new_snapshot(*self._enter(row, tenant, volume._snapshot), tenant)
+            entered = self._enter(row, tenant, volume._snapshot, Act.SNAPSHOT_CREATED, {})
+            return self._new_snapshot(*entered, tenant)
 
         with self.lock:
             volume._require()
@@ -168,15 +204,44 @@ class Registry:
             volume._require()
             snapshot._require()
             self.undo_unfinished()
-            volume._rollback(snapshot, self.catalog.draw_number())
+            with self.catalog.atomic():
+                number = self.catalog.draw_number()
+                subject = subject_of(volume)
+                self.audit.append(Act.VOLUME_ROLLED_BACK, subject, {"snapshot": snapshot.number})
+            volume._rollback(snapshot, number)
             self.engine.commit()
 
-    def _enter(self, row: VolumeRow, tenant: Tenant, enter: Callable[[int], int]) -> tuple[VolumeRow, int]:
+    def resize(self, volume: Volume, size_bytes: int) -> None:
+        """Change the size of a volume; durable with the next flush."""
+        with self.lock:
+            self.require_writable()
+            before = volume.size
+            volume._resize(size_bytes)
+            details = {"before": before, "after": size_bytes}
+            self.audit.append(Act.VOLUME_RESIZED, subject_of(volume), details)
+
+    def create_tenant(self, name: str) -> int:
+        """Give a tenant a number, durably."""
+        with self.catalog.atomic():
+            number = self.catalog.add_tenant(name)
+            self.audit.append(Act.TENANT_CREATED, Subject(kind="tenant", number=number, name=name))
+        return number
+
+    def _enter(
+        self,
+        row: VolumeRow,
+        tenant: Tenant,
+        enter: Callable[[int], int],
+        act: Act,
+        details: Mapping[str, object],
+    ) -> tuple[VolumeRow, int]:
         """Give a row a number, and let `enter` tell the log of it, which returns a handle."""
         self.require_writable()
         tenant._require_living()
         self.undo_unfinished()
-        row = self.catalog.add_volume(row)
+        with self.catalog.atomic():
+            row = self.catalog.add_volume(row)
+            self.audit.append(act, subject_of_row(row), details)
         self._unfinished.add(row.number)
         try:
             handle = enter(row.number)
@@ -199,7 +264,7 @@ class Registry:
             if entry["number"] == number:
                 self.engine.delete(int(entry["handle"]), "giving up what was not finished")
                 self.engine.commit()
-        self.catalog.remove_volume(number)
+        undo_creation(self.catalog, self.audit, number)
 
     def _new_volume(self, row: VolumeRow, handle: int, tenant: Tenant) -> Volume:
         volume = Volume(self, row, handle, tenant)
@@ -217,32 +282,102 @@ class Registry:
         """End a volume or snapshot, durably."""
         with self.lock:
             self.require_writable()
+            if view.deleted:
+                view._require()
             self.undo_unfinished()
+            subject = subject_of(view)
+            erasure, bounds = self._request(subject), self._intend(subject)
             self._leave(view)
             self.engine.commit()
-            self.catalog.remove_volume(view.number)
+            with self.catalog.atomic():
+                self.catalog.remove_volume(view.number)
+                self.audit.append(act_of_deletion(subject), subject)
             self._forget(view)
+            self._list(subject, erasure)
+            self._erase(subject, bounds)
 
     def delete_tenant(self, tenant: Tenant) -> None:
         """End a tenant with all that it owns, durably."""
         with self.lock:
             self.require_writable()
             self.undo_unfinished()
+            bounds = self._intend(Subject(kind="tenant", number=tenant.number))
             owned = [view for view in self._views.values() if view.tenant is tenant]
+            subject = Subject(kind="tenant", number=tenant.number, name=tenant.name)
             # The catalog remembers at once: all that came before has to be safe by then.
             self.engine.commit()
-            self.catalog.mark_deleting(tenant.number)
+            with self.catalog.atomic():
+                erasure = self._request(subject)
+                self.catalog.mark_deleting(tenant.number)
             tenant._deleting = True
             # By what the log knows: a signal may have come between the log and this side.
             for entry in self.engine.volumes():
                 if entry["tenant"] == tenant.number:
                     self.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
             self.engine.commit()
-            self.catalog.remove_tenant(tenant.number)
+            with self.catalog.atomic():
+                self.catalog.remove_tenant(tenant.number)
+                self.audit.append(Act.TENANT_DELETED, subject)
             for view in owned:
                 self._forget(view)
             self.tenants.forget(tenant)
             tenant.deleted = True
+            self._list(subject, erasure)
+            self._erase(subject, bounds)
+
+    def trim(self, volume: Volume, offset: int, length: int) -> None:
+        """Give up a range, and do what the strategy of deletion asks for."""
+        if self.eraser is None or self.eraser.is_lap:
+            volume._trim(offset, length)
+            return
+        subject = Subject(
+            kind="range", number=volume.number, tenant=volume.tenant.number, offset=offset, length=length
+        )
+        bounds = self._intend(subject)
+        if not bounds.now or not length:
+            volume._trim(offset, length)
+            self._erase(subject, bounds)
+            return
+        with self.lock:
+            self.require_writable()
+            erasure = self._request(subject)
+            try:
+                volume._trim(offset, length)
+                self.engine.commit()
+            except BaseException:
+                # What was asked for stays noted, and the next opening finds that it did not happen.
+                del self._asked[subject]
+                raise
+            self._list(subject, erasure)
+            self._erase(subject, bounds)
+
+    def _intend(self, subject: Subject) -> Bounds:
+        """Say what the strategies ask for that apply to something which is to be deleted, and prepare it."""
+        if self.eraser is None or self.eraser.is_lap:
+            return Bounds()
+        bounds = self.eraser.bounds(*_scope_of(subject))
+        self.eraser.intend(*_scope_of(subject), bounds)
+        return bounds
+
+    def _erase(self, subject: Subject, bounds: Bounds) -> None:
+        if self.eraser is not None and bounds != Bounds():
+            self.eraser.deleted(*_scope_of(subject), bounds)
+
+    def _request(self, subject: Subject) -> Erasure | None:
+        """Note that something is to be deleted, once, however often it is tried."""
+        if subject not in self._asked:
+            if self.evidence is None:
+                self.audit.append(Act.DELETION_REQUESTED, subject)
+                self._asked[subject] = None
+            else:
+                self._asked[subject] = self.evidence.request(subject)
+        return self._asked[subject]
+
+    def _list(self, subject: Subject, erasure: Erasure | None) -> None:
+        """List the copies that a deletion left behind."""
+        del self._asked[subject]
+        if erasure is not None and self.evidence is not None:
+            self.evidence.deleted(erasure)
 
     @staticmethod
     def _leave(view: Volume | Snapshot) -> None:
@@ -260,3 +395,10 @@ class Registry:
         else:
             self._snapshots[view.volume_number].forget(view)
         view.deleted = True  # last: until then a deletion that a signal cut short can be repeated
+
+
+def _scope_of(subject: Subject) -> tuple[Scope, int]:
+    """Return whose residue something leaves; what a snapshot leaves is of any volume of its tenant's."""
+    if subject.kind == "snapshot":
+        return Scope.TENANT, subject.tenant or 0
+    return Scope.TENANT if subject.kind == "tenant" else Scope.VOLUME, subject.number

@@ -83,7 +83,7 @@ class Volume(View, EngineVolume):
         ClosedError
             If the store was closed.
         """
-        self._trim(unsigned(offset, "offset"), unsigned(length, "length"))
+        self._registry.trim(self, unsigned(offset, "offset"), unsigned(length, "length"))
 
     def resize(self, size: SupportsIndex | str) -> None:
         """Change the size. What lies beyond a smaller one becomes unwritten.
@@ -111,7 +111,7 @@ class Volume(View, EngineVolume):
         size_bytes = parse_size(size)
         if not size_bytes:
             raise ConfigError("size is 0; a volume has at least 1 byte")
-        self._resize(size_bytes)
+        self._registry.resize(self, size_bytes)
 
     def flush(self) -> None:
         """Return when everything acknowledged is on the medium, of all volumes of the drive.

@@ -58,18 +58,6 @@ def draw_seed() -> int:
     return seed
 
 
-def under(policy: tuple[str, str], factory: Callable[[], SeqstoreAdapter]) -> Callable[[], SeqstoreAdapter]:
-    """Make stores without `purge`, where writing on does not bring the head to everything that is dead."""
-
-    def make() -> SeqstoreAdapter:
-        store = factory()
-        if policy[0] != "fifo":
-            vars(store)["purge"] = None
-        return store
-
-    return make
-
-
 def checked(report: Report) -> set[str]:
     return {name.split()[0] for name in report.checked}
 
@@ -95,7 +83,7 @@ def test_our_stores_pass_under_every_policy(
     factory = media[medium](
         seed, segments=SEGMENTS, selection=selection, placement=placement, classes=CLASSES
     )
-    report = check_isolation(under(policy, factory), max_examples=EXAMPLES[medium] // 4, seed=seed)
+    report = check_isolation(factory, max_examples=EXAMPLES[medium] // 4, seed=seed)
     assert checked(report) >= {"I1", "I3", "I8"} | ({"I2"} if medium != "memory" else set())
 
 
@@ -143,8 +131,6 @@ def test_soak(
             placement=placement,
             classes=CLASSES,
         )
-        steps += check(
-            under(policy, factory), max_examples=examples, steps=length, seed=seed, **options
-        ).steps
+        steps += check(factory, max_examples=examples, steps=length, seed=seed, **options).steps
         round_number += 1
     assert steps > 0

@@ -231,10 +231,10 @@ class TestBadFiles:
 
     def test_a_newer_format(self, path: Path, catalog: Catalog) -> None:
         catalog.close()
-        change(path, "PRAGMA user_version = 2")
+        change(path, "PRAGMA user_version = 3")
         with pytest.raises(VersionError, match="newer") as caught:
             Catalog.open(path)
-        assert (caught.value.found, caught.value.expected) == (2, 1)
+        assert (caught.value.found, caught.value.expected) == (3, 2)
 
     @pytest.mark.parametrize(
         "statement",

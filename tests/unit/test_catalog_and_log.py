@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from seqstore import Store, Tenant, Volume
+from seqstore.audit import AuditLog
 from seqstore.catalog import Catalog
 from seqstore.engine import Engine
 from tests.durable import Picture, crash, create, picture, reopen
@@ -28,6 +29,7 @@ class Switch:
         (Catalog, "remove_tenant"),
         (Catalog, "mark_deleting"),
         (Catalog, "draw_number"),
+        (AuditLog, "append"),
         (Engine, "make"),
         (Engine, "delete"),
         (Engine, "commit"),
@@ -91,6 +93,7 @@ class TestCrashes:
         with Store.open(path) as again:
             shown = picture(again)
             again.check()
+            again.audit.verify()
             crash(again)
         with Store.open(path) as again:
             assert picture(again) == shown

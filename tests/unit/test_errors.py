@@ -16,6 +16,7 @@ from seqstore.sim import Table
 EXAMPLES = [
     errors.SeqstoreError("m"),
     errors.ConfigError("m"),
+    errors.BoundError("m", smallest=7),
     errors.ClosedError("m"),
     errors.NotFoundError("m"),
     errors.UnwrittenError("m", volume=1, offset=2, length=3),
@@ -29,6 +30,10 @@ EXAMPLES = [
     errors.LostWritesError("m", last_sequence=1, flushed_sequence=2),
     errors.CorruptionError("m", volume=1, lba=2, mba=3),
     errors.TraceError("m", file="t.csv", line=7),
+    errors.EvidenceError("m"),
+    errors.AuditError("m", number=7),
+    errors.SignatureError("m"),
+    errors.StatementError("m", problems=("one", "two")),
     errors.SweepError("m", failures={}, table=Table({})),
     errors.InvariantError("m", file="f.c", line=7, condition="a == b"),
 ]

@@ -75,7 +75,7 @@ class TestMaking:
     def test_a_failure_of_the_catalog_leaves_nothing_but_what_was_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("seqstore.catalog._TABLES", "CREATE TABLE store (id)")
+        monkeypatch.setattr("seqstore.schema._NAMES_AND_DRIVES", "CREATE TABLE store (id)")
         with pytest.raises(FormatError):
             create(tmp_path)
         assert [*tmp_path.iterdir()] == []

@@ -13,7 +13,6 @@ within a story of fifty steps.
 from __future__ import annotations
 
 import itertools
-import math
 import shutil
 import threading
 from collections.abc import Callable, Hashable, Iterator
@@ -156,12 +155,8 @@ class SeqstoreAdapter:
             self._write_until(lambda: self.store.stats().position >= end)
 
     def purge(self) -> None:
-        """Let the head go on until the ledger says that nothing is left of what was dead before."""
-        self.store.flush()
-        start = self.store.stats().position
-        latest = start + 2 * self.store.drives[0].blocks  # one lap is the bound; what is left is to be found
-        self._write_until(lambda: self._oldest_residue() > start or self.store.stats().position > latest)
-        self.store.flush()
+        """Let everything be written over that was deleted so far."""
+        self.store.purge()
 
     def media(self) -> Iterator[bytes]:
         """Yield the drive's bytes as they lie."""
@@ -182,12 +177,6 @@ class SeqstoreAdapter:
                     scratch.write(0, data)
         finally:
             scratch.delete()
-
-    def _oldest_residue(self) -> float:
-        """Return when the oldest of what the ledger knows to be dead died."""
-        now = self.store.stats().position
-        age = self.store.remanence().oldest_writes
-        return math.inf if age is None else now - age
 
     def _tenant(self, name: str) -> Tenant:
         with self._lock:
@@ -292,7 +281,7 @@ class FaultyAdapter(DurableAdapter):
     def crash(self) -> None:
         """Cut the power, at rest or in the middle of work that nobody asked for, and open the store again."""
         self._generator.seed(f"{self._seed} {self.drive.writes}")
-        work = self._generator.choice((None, None, self.store.checkpoint, self.clean))
+        work = self._generator.choice((None, None, self.store.checkpoint, self.store.purge, self.clean))
         if work is not None:
             self.drive.cut_after(self.drive.writes + self._generator.choice(_CUT_IN_WRITE))
             with suppress(MediumError):

@@ -1,0 +1,253 @@
+"""What a store does about deleted data, for its callers. `seqstore.erasing` does it."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, SupportsIndex
+
+from seqstore._native.records import Scope
+from seqstore.deletion import Lap, Plan, Purge, Strategy
+from seqstore.errors import ConfigError, SeqstoreError
+from seqstore.find import find
+from seqstore.promise import Erasure, Promise
+from seqstore.snapshot import Snapshot
+from seqstore.tenants import Tenant
+from seqstore.units import unsigned
+from seqstore.volume import Volume
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from seqstore.audit_records import Subject
+    from seqstore.drive import Drive
+    from seqstore.erasing import Eraser
+    from seqstore.evidence import Evidence
+    from seqstore.opening import Parts
+    from seqstore.registry import Registry
+    from seqstore.signing import SigningKey
+    from seqstore.statement import Statement
+    from seqstore.stats import Remanence
+
+
+class DeletingStore:
+    """Strategies, purges and remanence of an `OpenStore`."""
+
+    _parts: Parts
+    _drive: Drive
+    _registry: Registry
+    _eraser: Eraser
+    _evidence: Evidence
+
+    def tenant(self, name: str) -> Tenant:
+        """Return the tenant of a name."""
+        raise NotImplementedError
+
+    def remanence(self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Remanence:
+        """Say how much residue there is, of everybody or of one owner.
+
+        Parameters
+        ----------
+        tenant : Tenant, Volume, Snapshot, str or int, optional
+            The owner; a deleted one leaves residue too. A string is the name of a tenant, an int the number
+            of one (`Tenant.number`), which outlives name and handle.
+
+        Raises
+        ------
+        ConfigError
+            If it is of another store, or of the wrong kind.
+        NotFoundError
+            If there is no tenant of that name.
+        ClosedError
+            If the store was closed.
+        """
+        return self._eraser.report(*self._scope(tenant))
+
+    def find(
+        self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None
+    ) -> NDArray[np.void]:
+        """List every media block that holds bytes of an owner, live or dead.
+
+        Parameters
+        ----------
+        tenant : optional
+            As in `remanence`.
+
+        Returns
+        -------
+        FIND_DTYPE[n]
+            Runs in order of address: drive, first block, blocks, volume, `BlockState`, position of death.
+        """
+        return find((self._drive,), *self._scope(tenant))
+
+    # ---- deletion -----------------------------------------------------------------------------
+
+    @property
+    def deletion(self) -> Strategy:
+        """What happens to deleted bytes, unless a tenant or volume has a stricter strategy."""
+        return self._eraser.strategy(Scope.ALL, 0) or Lap()
+
+    def set_deletion(
+        self, strategy: Strategy, tenant: Tenant | Volume | str | SupportsIndex | None = None
+    ) -> None:
+        """Choose what happens to deleted bytes, of the store, a tenant or a volume. The strictest counts.
+
+        What was promised for a deletion before is kept; what lies there without a promise gets the time of
+        the smallest bound at least.
+
+        Parameters
+        ----------
+        strategy : Lap, Deadline or Now
+        tenant : Tenant, Volume, str or int, optional
+            By default the store; as in `remanence`.
+
+        Raises
+        ------
+        BoundError
+            If the bound cannot be kept; it names the smallest one that can.
+        ConfigError
+            If it is no strategy.
+        """
+        self._registry.require_writable()
+        self._eraser.set(*self._scope(tenant), strategy)
+
+    def plan_deletion(
+        self,
+        strategy: Strategy,
+        tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None,
+    ) -> Plan:
+        """Say what a strategy will do about the residue that there is: what it touches, costs, and by when.
+
+        Parameters
+        ----------
+        strategy : Lap, Deadline or Now
+        tenant : optional
+            As in `remanence`.
+        """
+        return self._eraser.plan(*self._scope(tenant), strategy)
+
+    def purge(self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Purge:
+        """Write over everything deleted, of everybody or of one owner, now; read back what lies there then.
+
+        Live neighbours move. Everything else waits meanwhile.
+
+        Parameters
+        ----------
+        tenant : optional
+            As in `remanence`: a number reaches a deleted tenant, a deleted volume's object the volume.
+
+        Raises
+        ------
+        CorruptionError
+            If the medium does not hold what was written.
+        MediumError
+            If the medium fails, or has no room left for what has to move.
+        AccessError, ClosedError
+            If the store was opened for reading alone, or closed.
+        """
+        self._registry.require_writable()
+        return self._eraser.purge(*self._scope(tenant))
+
+    @property
+    def deletion_failure(self) -> SeqstoreError | None:
+        """What the thread that keeps deadlines in seconds failed with at its last look, or None."""
+        return self._eraser.failure
+
+    def idle(self, seconds: float) -> None:
+        """Let time pass on the store's clock, and keep deadlines in seconds meanwhile.
+
+        Parameters
+        ----------
+        seconds : float
+            At least 0.
+        """
+        self._registry.require_writable()
+        if not 0 <= seconds < float("inf"):
+            raise ConfigError(f"seconds is {seconds!r}; a number from 0 is expected")
+        self._eraser.idle(round(seconds * 1e9))
+
+    # ---- evidence -----------------------------------------------------------------------------
+
+    @property
+    def erasures(self) -> list[Erasure]:
+        """What was deleted and is followed until no copy is left, in the order in which it was asked for."""
+        return self._evidence.erasures.all()
+
+    def statement(self, erasure: Erasure | SupportsIndex, *, key: SigningKey | None = None) -> Statement:
+        """Say what became of every copy of something deleted, by what the ledger says now.
+
+        Parameters
+        ----------
+        erasure : Erasure or int
+            One of `erasures`, or its id.
+        key : SigningKey, optional
+            Signs the statement. One that is not signed convinces nobody.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such erasure.
+        ConfigError
+            If it did not happen.
+        EvidenceError
+            If what is known of it does not hold, since somebody changed the catalog.
+        AccessError, ClosedError
+            If the store was opened for reading alone, or closed.
+        """
+        self._registry.require_writable()
+        if self._registry.evidence is None:
+            raise ConfigError("the store was made without evidence; make it with evidence=True")
+        number = erasure.id if isinstance(erasure, Erasure) else unsigned(erasure, "erasure")
+        return self._evidence.statement(self._evidence.erasures.get(number), key)
+
+    def _promise(self, subject: Subject) -> Promise:
+        """Say how something is deleted that is to be deleted now."""
+        is_tenant = subject.kind == "tenant"
+        bounds = self._eraser.bounds(Scope.TENANT if is_tenant else Scope.VOLUME, subject.number)
+        strategies = ["Now()"] if bounds.now else []
+        if bounds.blocks is not None and not bounds.now:
+            strategies.append(f"Deadline(writes={bounds.blocks})")
+        if bounds.nanoseconds is not None:
+            strategies.append(f"Deadline(seconds={bounds.nanoseconds / 1e9:g})")
+        return Promise(
+            strategy=" and ".join(strategies) or "Lap()",
+            bound_writes=bounds.blocks,
+            bound_ns=bounds.nanoseconds,
+        )
+
+    def _owner_of(self, number: int) -> int | None:
+        view = self._registry.find(number)
+        return None if view is None else view.tenant.number
+
+    def _name_of(self, scope: Scope, number: int) -> str:
+        if scope is Scope.VOLUME:
+            view = self._registry.find(number)
+            return "" if view is None else view.name
+        return next((tenant.name for tenant in self._registry.tenants.items() if tenant.number == number), "")
+
+    def _begin_with(self, deletion: Strategy) -> None:
+        """Set the strategy that the store was made with; one that cannot be kept makes no store."""
+        try:
+            self._eraser.set(Scope.ALL, 0, deletion)
+        except BaseException:
+            self._parts.close(finish=False)
+            raise
+
+    def _scope(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None) -> tuple[Scope, int]:
+        if owner is None:
+            return Scope.ALL, 0
+        if isinstance(owner, str):
+            owner = self.tenant(owner)
+        if isinstance(owner, Tenant):
+            scope, store = Scope.TENANT, owner.store
+        elif isinstance(owner, (Volume, Snapshot)):
+            scope, store = Scope.VOLUME, owner.tenant.store
+        elif hasattr(owner, "__index__") and not isinstance(owner, bool) and operator.index(owner) > 0:
+            return Scope.TENANT, unsigned(owner, "tenant")
+        else:
+            raise ConfigError(
+                f"tenant is {owner!r}; a tenant, its name or its number, or a volume or snapshot is expected"
+            )
+        if store is not self:
+            raise ConfigError(f"{owner!r} is of another store; ask that one")
+        return scope, owner.number

@@ -1,0 +1,301 @@
+"""Deletion as a store does it: whose strategy counts, what is due, and who sees to it when nobody calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from seqstore._native.records import Scope
+from seqstore.deletion import Bounds, Plan, Purge, Strategy, bounds_of, check_strategy
+from seqstore.engine_deletion import EngineDeletion, Residue
+from seqstore.errors import BoundError, SeqstoreError
+from seqstore.stats import Remanence
+from seqstore.timeline import Timeline
+
+if TYPE_CHECKING:
+    from seqstore.clock import Clock
+    from seqstore.engine import Engine
+    from seqstore.notebook import Notebook
+
+Key = tuple[Scope, int]
+
+_LOOKS_A_BOUND = 16  # in time: so much of it is given away
+_LEAST_LOOK_NS = 1_000_000
+
+
+class Eraser:
+    """Keeps the promises of deletion of one store.
+
+    Parameters
+    ----------
+    engine : Engine
+    clock : Clock
+        What bounds in seconds are measured with.
+    owner_of : callable
+        The number of a volume's tenant.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, owner_of: Callable[[int], int | None]) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._owner_of = owner_of
+        self.core = EngineDeletion(engine)
+        self._lock = threading.RLock()
+        self._strategies: dict[Key, Strategy] = {}
+        self._timeline = Timeline()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ending = False
+        self.failure: SeqstoreError | None = None
+        self._notebook: Notebook | None = None
+
+    def load(self, notebook: Notebook) -> None:
+        """Go on with what was promised before the store was opened, and write down what comes."""
+        with self._lock:
+            self._timeline = Timeline(notebook.table.moments())
+            for (scope, number), strategy in notebook.table.strategies().items():
+                if self._is_over(scope, number):
+                    notebook.table.forget_strategy((scope, number))
+                else:
+                    self.set(scope, number, strategy, kept=True)
+            self._notebook = notebook
+
+    def resume(self) -> None:
+        """Do again what a crash cut off, and what came due while the store was closed."""
+        if self._notebook is not None:
+            for scope, number in self._notebook.table.unfinished_purges():
+                self.purge(scope, number)
+        self.look()
+
+    def _is_over(self, scope: Scope, number: int) -> bool:
+        """Say whether a volume is gone, and all that was left of it."""
+        is_gone = scope is Scope.VOLUME and self._owner_of(number) is None
+        return is_gone and not self.residue(scope, number).residue_blocks
+
+    # ---- strategies -----------------------------------------------------------------------------
+
+    def strategy(self, scope: Scope, number: int) -> Strategy | None:
+        """Return what was set for a scope itself."""
+        return self._strategies.get((scope, number))
+
+    @property
+    def is_lap(self) -> bool:
+        """Whether nothing was ever set: then there is nothing to be done after a deletion."""
+        return not self._strategies
+
+    def bounds(self, scope: Scope, number: int) -> Bounds:
+        """Return what holds for a scope: the strictest of what is set for it and for what it belongs to."""
+        keys: list[Key] = [(Scope.ALL, 0)]
+        if scope is Scope.TENANT:
+            keys.append((scope, number))
+        if scope is Scope.VOLUME:
+            keys += [(Scope.TENANT, self._owner_of(number) or 0), (scope, number)]
+        found = Bounds()
+        for key in keys:
+            if key in self._strategies:
+                found |= self._asked(self._strategies[key])
+        return found
+
+    def set(self, scope: Scope, number: int, strategy: Strategy, *, kept: bool = False) -> None:
+        """Set the strategy of a scope.
+
+        Parameters
+        ----------
+        scope : Scope
+        number : int
+        strategy : Strategy
+        kept : bool
+            Whether it was set before the store was opened.
+
+        Raises
+        ------
+        ConfigError
+            If it is no strategy.
+        BoundError
+            If its bound cannot be kept.
+        """
+        strategy = check_strategy(strategy)
+        with self._lock:
+            asked = self._asked(strategy)
+            try:
+                self.core.bind(scope, number, asked.blocks, kept=kept)
+            except BoundError as error:
+                laps = error.smallest / self._engine.medium.blocks
+                raise BoundError(
+                    f"{strategy} cannot be kept: the smallest bound of this drive is {error.smallest} blocks,"
+                    f" {laps:.3f} laps; give at least that, more and smaller segments, or Now()",
+                    smallest=error.smallest,
+                ) from None
+            before = self._asked(self._strategies.get((scope, number), strategy)).nanoseconds
+            if before is not None and (asked.nanoseconds is None or asked.nanoseconds > before):
+                # Nobody would remember what was promised in time: it is kept at once.
+                self.purge(scope, number)
+            self._strategies[scope, number] = strategy
+            if self._notebook is not None:
+                self._notebook.changed((scope, number), strategy)
+            if asked.nanoseconds is not None:
+                self._note()
+                self._start()
+
+    def _asked(self, strategy: Strategy) -> Bounds:
+        return bounds_of(
+            strategy, drive_blocks=self._engine.medium.blocks, smallest=self.core.smallest_bound()
+        )
+
+    # ---- what is there, and what will be done -----------------------------------------------------
+
+    def residue(self, scope: Scope, number: int) -> Residue:
+        """Count the residue of a scope."""
+        return self.core.remanence(scope, number)
+
+    def report(self, scope: Scope, number: int) -> Remanence:
+        """Say what there is of a scope, how old it is, and until when."""
+        found, lap = self.residue(scope, number), self._engine.medium.blocks
+        oldest = None if found.oldest is None else found.position - found.oldest
+        since = None if found.oldest is None else self._timeline.time_of(found.oldest)
+        return Remanence(
+            blocks=found.residue_blocks,
+            bytes=found.residue_blocks * self._engine.medium.block_size,
+            moved_blocks=found.moved_blocks,
+            segments=found.segments,
+            unbounded_blocks=found.unbounded_blocks,
+            oldest_writes=oldest,
+            oldest_laps=None if oldest is None else oldest / lap,
+            oldest_moved_writes=None if found.oldest_moved is None else found.position - found.oldest_moved,
+            oldest_seconds=None if since is None else (self._clock.now_ns() - since) / 1e9,
+            due_writes=None if found.due is None else max(found.due - found.position, 0),
+            done_writes=None if found.last_due is None else max(found.last_due - found.position, 0),
+            histogram=tuple(found.ages.tolist()),
+        )
+
+    def plan(self, scope: Scope, number: int, strategy: Strategy) -> Plan:
+        """Say what a strategy will do about the residue that there is."""
+        residue, asked = self.residue(scope, number), self._asked(check_strategy(strategy))
+        blocks = residue.segments * self._engine.medium.zone_blocks
+        live = self._live_beside(scope, number) if residue.segments else 0
+        is_lap = asked == Bounds()
+        return Plan(
+            strategy=strategy,
+            residue_blocks=residue.residue_blocks,
+            segments=residue.segments,
+            relocated_blocks=0 if is_lap else live,
+            device_blocks=0 if is_lap else max(blocks, live),
+            within_blocks=0 if asked.now else asked.blocks,
+            within_seconds=None if asked.nanoseconds is None else asked.nanoseconds / 1e9,
+        )
+
+    def _live_beside(self, scope: Scope, number: int) -> int:
+        """Count live blocks in segments that hold residue of a scope."""
+        runs = self.core.residue(scope, number)
+        held = set((runs["mba"] // self._engine.medium.zone_blocks).tolist())
+        held |= set(((runs["mba"] + runs["count"] - 1) // self._engine.medium.zone_blocks).tolist())
+        live = self._engine.segments()["live"]
+        return int(live[sorted(held)].sum())
+
+    # ---- now ------------------------------------------------------------------------------------
+
+    def purge(self, scope: Scope, number: int, died_before: int | None = None) -> Purge:
+        """Write over all residue of a scope."""
+        started_ns = self._clock.now_ns()
+        if self._notebook is not None:
+            self._notebook.begun((scope, number), started_ns)
+        before = self.residue(scope, number)
+        done = self.core.purge(scope, number, died_before)
+        purge = Purge(
+            residue_blocks=before.residue_blocks,
+            **done,
+            started_ns=started_ns,
+            finished_ns=self._clock.now_ns(),
+        )
+        if self._notebook is not None:
+            self._notebook.finished((scope, number), purge)
+        return purge
+
+    def intend(self, scope: Scope, number: int, bounds: Bounds) -> None:
+        """Before a deletion: see to it that a crash does not keep the bounds from being met."""
+        if bounds.now and self._notebook is not None:
+            self._notebook.table.begin_purge((scope, number), self._clock.now_ns())
+
+    def deleted(self, scope: Scope, number: int, bounds: Bounds) -> Purge | None:
+        """Do what the bounds ask for right after a deletion."""
+        if bounds.nanoseconds is not None:
+            self._note()
+        return self.purge(scope, number) if bounds.now else None
+
+    # ---- in time --------------------------------------------------------------------------------
+
+    def idle(self, duration_ns: int) -> None:
+        """Let time pass, and write over what comes due meanwhile."""
+        end = self._clock.now_ns() + duration_ns
+        while True:
+            self.look()
+            left, step = end - self._clock.now_ns(), self._step_ns()
+            if left <= 0:
+                return
+            self._clock.sleep_ns(left if step is None else min(left, step))
+
+    def look(self) -> int:
+        """Write over what would be too old at the next look; return how many segments were affected."""
+        with self._lock:
+            step, now = self._step_ns(), self._clock.now_ns()
+            if step is None:
+                return 0
+            self._note()
+            affected = 0
+            for (scope, number), strategy in list(self._strategies.items()):
+                asked = self._asked(strategy)
+                if asked.nanoseconds is None:
+                    continue
+                position = self._timeline.died_by(now + 2 * step - asked.nanoseconds)
+                residue = self.residue(scope, number)
+                if residue.oldest is not None and position is not None and residue.oldest <= position:
+                    affected += self.purge(scope, number, position).segments
+            longest = max(self._in_time())
+            self._timeline.forget_before(now - longest)
+            return affected
+
+    def _in_time(self) -> list[int]:
+        bounds = (self._asked(strategy).nanoseconds for strategy in self._strategies.values())
+        return [value for value in bounds if value is not None]
+
+    def _step_ns(self) -> int | None:
+        """Return the time between two looks; None if nothing is bound in time."""
+        bounds = self._in_time()
+        return max(min(bounds) // _LOOKS_A_BOUND, _LEAST_LOOK_NS) if bounds else None
+
+    def _note(self) -> None:
+        """Look at the clock."""
+        with self._lock:
+            now, position = self._clock.now_ns(), self._engine.counters()["position"]
+            if self._timeline.note(now, position) and self._notebook is not None:
+                self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time(), default=0))
+
+    # ---- the thread -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Look from time to time, on a clock that goes on by itself."""
+        if self._thread is not None or not getattr(self._clock, "goes_on", False):
+            return
+        self._thread = threading.Thread(target=self._run, name="seqstore-eraser", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            step = self._step_ns()
+            self._wake.wait(None if step is None else step / 1e9)
+            if self._ending or self._engine.closed:
+                return
+            try:
+                self.look()
+                self.failure = None
+            except SeqstoreError as error:
+                self.failure = error  # and it is tried again at the next look
+
+    def end(self) -> None:
+        """Stop the thread."""
+        self._ending = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()

@@ -1,0 +1,396 @@
+"""Erasures: which physical copies a deletion left behind, and when each of them was gone.
+
+An erasure begins with a record in the audit log that says what was asked for. When the deletion is done, the
+copies that the ledger knows are listed; each is struck off when its block was written over or its key was
+destroyed. Each list stands in the audit log by its digest, so that a copy cannot be dropped from it later.
+
+Times and positions of a copy's end are the latest possible ones: it may have been gone a little sooner.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqstore.audit_records import Act, Subject
+from seqstore.copies import CopyTable, How, as_copies, digest_copies, digest_fates
+from seqstore.errors import ConfigError, NotFoundError
+from seqstore.matching import as_found, compare, hit_by, in_turns, unlisted
+from seqstore.promise import Erasure, Promise, State
+from seqstore.runs import Pieces
+
+if TYPE_CHECKING:
+    from seqstore.audit import AuditLog
+    from seqstore.catalog import Catalog
+
+
+class Erasures:
+    """The erasures of a store. Any number of threads may use them, outside of the catalog's transactions.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Where they stand.
+    audit : AuditLog
+        Gets a record of each step.
+    now_ns : callable
+        Tells the time.
+    """
+
+    def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int]) -> None:
+        self._database = catalog.database
+        self._audit = audit
+        self._table = CopyTable(self._database, now_ns)
+        self._lock = threading.RLock()
+        self._looked: dict[int, int] = {}  # positions at which the ledger was asked for the copies
+        self._followed: dict[int, list[Erasure]] | None = None  # erasures of whole volumes, by volume
+
+    # ---- looking ------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self._database.run("SELECT COUNT(*) FROM erasures")[0][0])
+
+    def all(self) -> list[Erasure]:
+        """Return the erasures in the order in which they were asked for."""
+        return self._erasures("TRUE")
+
+    def get(self, number: int) -> Erasure:
+        """Return the erasure of an id.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        found = self._erasures("id = ?", number)
+        if not found:
+            raise NotFoundError(f"there is no erasure {number}; {len(self)} are known")
+        return found[0]
+
+    def copies(self, erasure: int) -> NDArray[np.void]:
+        """Return all copies of an erasure, in the order of lists and addresses.
+
+        Returns
+        -------
+        COPY_DTYPE[n]
+        """
+        with self._lock:
+            return self._table.of(erasure)
+
+    def pending(self, erasure: int | None = None) -> NDArray[np.void]:
+        """Return the copies that are still there, of one erasure or of all, by address.
+
+        Returns
+        -------
+        COPY_DTYPE[n]
+        """
+        with self._lock:
+            pending = self._table.pending
+            return pending.copy() if erasure is None else pending[pending["erasure"] == erasure]
+
+    # ---- from the request to the list -----------------------------------------------------------
+
+    def request(
+        self,
+        subject: Subject,
+        promise: Promise,
+        position: int,
+        details: Mapping[str, Any] | None = None,
+    ) -> Erasure:
+        """Note that a deletion was asked for, before any of it is done.
+
+        Parameters
+        ----------
+        subject : Subject
+        promise : Promise
+        position : int
+            The log's time.
+        details : mapping, optional
+            What else the record is to say.
+        """
+        content = {
+            **(details or {}),
+            "strategy": promise.strategy,
+            "bound_writes": promise.bound_writes,
+            "bound_ns": promise.bound_ns,
+            "position": position,
+        }
+        with self._lock, self._database.atomic():
+            record = self._audit.append(Act.DELETION_REQUESTED, subject, content)
+            number = self._database.insert(
+                "INSERT INTO erasures VALUES (NULL, ?, ?, ?, NULL, 'requested')",
+                record.number,
+                record.time_ns,
+                position,
+            )
+        return self.get(number)
+
+    def abandon(self, erasure: int) -> None:
+        """Note that a deletion that was asked for did not happen.
+
+        Raises
+        ------
+        ConfigError
+            If it did.
+        """
+        known = self._require(erasure, "requested")
+        with self._lock, self._database.atomic():
+            self._audit.append(Act.DELETION_ABANDONED, known.subject, {"erasure": erasure})
+            self._database.run("UPDATE erasures SET state = 'abandoned' WHERE id = ?", erasure)
+
+    def list_copies(
+        self,
+        erasure: int,
+        residue: NDArray[np.void],
+        *,
+        before: int,
+        after: int,
+        interrupted: bool = False,
+    ) -> None:
+        """Note which copies there are, when the deletion is done.
+
+        Parameters
+        ----------
+        erasure : int
+        residue : RESIDUE_DTYPE[n]
+            Runs of DEAD and MOVED blocks of what was deleted: ``mba``, ``count``, ``died``, ``state``.
+        before, after : int
+            The log's time just before and just after the residue was asked for.
+        interrupted : bool
+            Whether a crash came between the deletion and this.
+
+        Raises
+        ------
+        ConfigError
+            If they were listed before, or the runs overlap.
+        """
+        known = self._require(erasure, "requested")
+        with self._changing():
+            self._database.run(
+                "UPDATE erasures SET state = 'listed', listed_position = ? WHERE id = ?", after, erasure
+            )
+            copies = as_copies(residue)
+            self._enter(known, Act.COPIES_LISTED, copies, before, interrupted=interrupted)
+            self._looked[erasure] = after
+            self._followed = None
+            if not len(copies):
+                self._finish(known, after)
+
+    # ---- how copies end ---------------------------------------------------------------------------
+
+    def mark(self, overwritten: NDArray[np.void], how: How = "overwritten") -> int:
+        """Strike off what was written over.
+
+        Parameters
+        ----------
+        overwritten : OVERWRITTEN_DTYPE[n]
+            Runs of dead blocks, and the position at which each was written over: ``volume``, ``mba``,
+            ``count``, ``position``. Those that were overwritten before a copy was there do no harm. Those of
+            a deleted volume that are not listed lived on with others, and died after the last look; they are
+            added to what was gone.
+        how : {"overwritten", "zeroed"}
+            By other data, or on purpose.
+
+        Returns
+        -------
+        int
+            Blocks that were struck off.
+        """
+        with self._changing():
+            struck = 0
+            for events in in_turns(overwritten):
+                struck += self._strike_unlisted(events)
+                if len(self._table.pending):
+                    struck += self._split(hit_by(self._table.pending, events), how=how)
+            return struck
+
+    def reconcile(self, erasure: int, residue: NDArray[np.void], *, before: int, after: int) -> int:
+        """Bring an erasure to what the ledger says now, where events were lost or blocks died since.
+
+        A copy that the ledger does not know any more is gone, since now at the latest. One that it knows and
+        the erasure does not is added, unless the key is gone that all of them are encrypted under.
+
+        Parameters
+        ----------
+        erasure : int
+        residue : RESIDUE_DTYPE[n]
+        before, after : int
+            The log's time just before and just after the residue was asked for.
+
+        Returns
+        -------
+        int
+            Blocks that were struck off.
+        """
+        known, there = self._require(erasure, "listed"), as_copies(residue)
+        with self._changing():
+            fates, added = compare(self.pending(erasure), there, after)
+            if len(added) and not self._has_lost_key(erasure):
+                self._enter(known, Act.COPIES_FOUND, added, before)
+            struck = self._split(fates, how="overwritten", observed=True)
+            self._looked[erasure] = after
+            return struck
+
+    def destroy_key(self, erasure: int, key: Subject, position: int) -> int:
+        """Note that the key was destroyed that all copies of an erasure are encrypted under.
+
+        Returns
+        -------
+        int
+            Blocks that are unreadable since.
+        """
+        self._require(erasure, "listed")
+        with self._changing():
+            self._audit.append(Act.KEY_DESTROYED, key, {"erasure": erasure, "position": position})
+            mine = self.pending(erasure)
+            fates = np.full(len(mine), position, np.int64)
+            return self._split(Pieces(mine["id"], mine["mba"], mine["count"], fates), how="key")
+
+    def note_verified(
+        self, erasure: int, what: str, *, passed: bool, blocks: int, position: int, details: str = ""
+    ) -> None:
+        """Note that somebody looked whether the copies are gone.
+
+        Parameters
+        ----------
+        erasure : int
+        what : str
+            How it was looked, such as ``"read back"`` or ``"ledger"``.
+        passed : bool
+        blocks : int
+            Blocks that were looked at.
+        position : int
+        details : str
+            What was found, where it did not pass.
+        """
+        known = self._require(erasure, "listed")
+        self._audit.append(
+            Act.ERASURE_VERIFIED,
+            known.subject,
+            {
+                "erasure": erasure,
+                "what": what,
+                "passed": passed,
+                "blocks": blocks,
+                "position": position,
+                "details": details,
+            },
+        )
+
+    # ---- what the steps share ---------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Make what is done in a block one change, of the tables and of what is kept in memory."""
+        with self._lock:
+            try:
+                with self._database.atomic():
+                    yield
+            except BaseException:
+                self._table.forget()
+                raise
+
+    def _require(self, erasure: int, state: State) -> Erasure:
+        known = self.get(erasure)
+        if known.state != state:
+            raise ConfigError(f"erasure {erasure} is {known.state}; it has to be {state} for that")
+        return known
+
+    def _erasures(self, condition: str, *values: object) -> list[Erasure]:
+        rows = self._database.run(
+            "SELECT id, state, record, requested_position, listed_position FROM erasures"
+            f" WHERE {condition} ORDER BY id",
+            *values,
+        )
+        return [
+            Erasure(
+                id=number,
+                state=state,
+                request=self._audit[record],
+                requested_position=requested,
+                listed_position=listed,
+            )
+            for number, state, record, requested, listed in rows
+        ]
+
+    def _enter(
+        self,
+        erasure: Erasure,
+        act: Act,
+        copies: NDArray[np.void],
+        position: int,
+        *,
+        interrupted: bool = False,
+    ) -> None:
+        """Add copies to an erasure, with a record that holds their digest."""
+        # Blocks may have died since the position was asked for, and been in the residue all the same.
+        position = max(position, int(copies["died"].max(initial=0)))
+        content = {
+            "erasure": erasure.id,
+            "position": position,
+            "blocks": int(copies["count"].sum()),
+            "runs": len(copies),
+            "digest": digest_copies(copies),
+            "interrupted": interrupted,
+        }
+        record = self._audit.append(act, erasure.subject, content)
+        copies["erasure"], copies["record"], copies["seen"] = erasure.id, record.number, position
+        self._table.enter(copies)
+
+    def _strike_unlisted(self, events: NDArray[np.void]) -> int:
+        """Enter what was written over of deleted volumes and is not listed, and strike it off at once."""
+        followed = self._follow()
+        erasures = {
+            erasure.id: erasure
+            for volume in np.unique(events["volume"]).tolist()
+            for erasure in followed.get(volume, ())
+        }
+        struck = 0
+        for erasure in erasures.values():
+            looked = self._looked.get(erasure.id, erasure.listed_position or 0)
+            is_own = np.isin(events["volume"], erasure.request.details["volumes"])
+            is_late = events["position"].astype(np.int64) > looked
+            found = unlisted(self.pending(erasure.id), events[is_own & is_late])
+            if len(found.run) and not self._has_lost_key(erasure.id):
+                copies = as_found(found, looked)
+                self._enter(erasure, Act.COPIES_FOUND, copies, looked)
+                gone = Pieces(copies["id"], copies["mba"], copies["count"], found.position)
+                struck += self._split(gone, how="overwritten", observed=True)
+        return struck
+
+    def _has_lost_key(self, erasure: int) -> bool:
+        condition = "erasure = ? AND how = 'key' LIMIT 1"
+        return bool(self._database.run(f"SELECT 1 FROM copies WHERE {condition}", erasure))
+
+    def _follow(self) -> dict[int, list[Erasure]]:
+        """Return the erasures of whole volumes and tenants whose copies are listed, by volume."""
+        if self._followed is None:
+            self._followed = {}
+            for erasure in self._erasures("state = 'listed'"):
+                if erasure.subject.kind in {"tenant", "volume"}:
+                    for volume in erasure.request.details["volumes"]:
+                        self._followed.setdefault(volume, []).append(erasure)
+        return self._followed
+
+    def _split(self, pieces: Pieces, *, how: How, observed: bool = False) -> int:
+        """Strike off pieces of the pending copies, and note which erasures are through with that."""
+        blocks, ended = self._table.split(pieces, how=how, observed=observed)
+        for number, position in ended.items():
+            self._finish(self.get(number), position)
+        return blocks
+
+    def _finish(self, erasure: Erasure, position: int) -> None:
+        """Note that no copy that is known is left."""
+        copies = self._table.of(erasure.id)
+        details = {
+            "erasure": erasure.id,
+            "position": position,
+            "blocks": int(copies["count"].sum()),
+            "fates": digest_fates(copies),
+        }
+        self._audit.append(Act.ERASURE_FINISHED, erasure.subject, details)

@@ -1,0 +1,299 @@
+"""The commands that show what a store did and deleted: ``seqstore audit`` and ``seqstore statement``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+from seqstore import canonical
+from seqstore.audit import AuditLog
+from seqstore.audit_records import AuditHead, AuditRecord
+from seqstore.catalog import Catalog
+from seqstore.errors import ConfigError, EvidenceError, FormatError, NotFoundError
+from seqstore.folder import Folder, os_errors
+from seqstore.signing import PublicKey, Sealed, SigningKey
+from seqstore.statement import Statement
+from seqstore.statement_page import plain, render_html, render_text, tell_time
+from seqstore.store import Store
+
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_OK, _FAILED = 0, 1
+
+_AUDIT_DESCRIPTION = """\
+Shows and checks the audit log of a store: who did what, when and why. Each record holds the hash of the one
+before it. That the end was cut off shows only against a head that was exported earlier and kept elsewhere.
+"""
+
+_AUDIT_EPILOG = """\
+examples:
+  seqstore audit show lab.store
+  seqstore audit export lab.store --key private.pem -o head.json
+  seqstore audit verify lab.store --head head.json --key public.pem
+
+exit status: 0 if all went well, 1 if the log does not hold, 2 if the command cannot be used as it was given.
+"""
+
+_STATEMENT_DESCRIPTION = """\
+Makes, shows and checks erasure statements: what became of every physical copy of something that was deleted.
+To verify one nothing but the file and the public key is needed.
+"""
+
+_STATEMENT_EPILOG = """\
+examples:
+  seqstore statement list lab.store
+  seqstore statement make lab.store 1 --key private.pem -o statement.json
+  seqstore statement verify statement.json --key public.pem
+  seqstore statement show statement.json --html statement.html
+
+keys:
+  openssl genpkey -algorithm ed25519 -out private.pem
+  openssl pkey -in private.pem -pubout -out public.pem
+
+exit status: 0 if all went well, 1 if a statement does not hold, 2 if the command cannot be used.
+"""
+
+
+def add_commands(verbs: Verbs) -> None:
+    """Describe the commands to the parser."""
+    audit = _add_group(
+        verbs, "audit", "who did what to a store, when and why", _AUDIT_DESCRIPTION, _AUDIT_EPILOG
+    )
+    show = audit.add_parser("show", help="list the records")
+    show.add_argument("store", metavar="STORE", help="directory of the store, which may be open elsewhere")
+    show.add_argument("--json", action="store_true", help="one record a line, as it was hashed")
+    show.add_argument("--first", metavar="NUMBER", type=int, default=1, help="begin with this record")
+    show.set_defaults(run=_audit_show)
+    verify = audit.add_parser("verify", help="check every record, and an exported head")
+    verify.add_argument("store", metavar="STORE", help="directory of the store, which may be open elsewhere")
+    verify.add_argument("--head", metavar="FILE", help="head that was exported")
+    verify.add_argument("--key", metavar="PUB", help="public key that the head is signed with")
+    verify.set_defaults(run=_audit_verify)
+    export = audit.add_parser("export", help="write the head of the log, signed")
+    export.add_argument("store", metavar="STORE", help="directory of the store, which may be open elsewhere")
+    export.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    export.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
+    export.set_defaults(run=_audit_export)
+
+    statement = _add_group(
+        verbs, "statement", "what became of what was deleted", _STATEMENT_DESCRIPTION, _STATEMENT_EPILOG
+    )
+    make = statement.add_parser("make", help="make a statement of an erasure")
+    make.add_argument(
+        "store", metavar="STORE", help="directory of the store, which must not be open elsewhere"
+    )
+    make.add_argument("erasure", metavar="ERASURE", type=int, help="its number: `seqstore statement list`")
+    make.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    make.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
+    make.add_argument("--actor", help="who makes it (default: the user of the operating system)")
+    make.set_defaults(run=_statement_make)
+    listing = statement.add_parser("list", help="list the erasures of a store")
+    listing.add_argument("store", metavar="STORE", help="directory of the store")
+    listing.set_defaults(run=_statement_list)
+    check = statement.add_parser("verify", help="check a statement")
+    check.add_argument("file", metavar="FILE", help="the statement")
+    check.add_argument("--key", metavar="PUB", required=True, help="public key of whoever signed it")
+    check.add_argument("--store", metavar="STORE", help="compare with the audit log of this store, too")
+    check.set_defaults(run=_statement_verify)
+    view = statement.add_parser("show", help="show a statement as text, or as a page")
+    view.add_argument("file", metavar="FILE", help="the statement")
+    view.add_argument("--key", metavar="PUB", help="public key to verify it with")
+    form = view.add_mutually_exclusive_group()
+    form.add_argument("--html", metavar="FILE", help="write a page to a new file")
+    form.add_argument("--signed-bytes", metavar="FILE", help="write the bytes that are signed to a new file")
+    form.add_argument("--signature", metavar="FILE", help="write the signature, 64 bytes, to a new file")
+    view.set_defaults(run=_statement_show)
+
+
+def _add_group(verbs: Verbs, name: str, words: str, description: str, epilog: str) -> Verbs:
+    group = verbs.add_parser(
+        name,
+        help=words,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return group.add_subparsers(title="verbs", dest=f"{name}_verb", metavar="VERB", required=True)
+
+
+# ---- audit --------------------------------------------------------------------------------------
+
+
+def _audit_show(arguments: argparse.Namespace) -> int:
+    catalog = _open_catalog(arguments.store)
+    try:
+        for record in _audit(catalog).records(arguments.first):
+            if arguments.json:
+                sys.stdout.write(canonical.encode({**record.to_dict(), "hash": record.hash}).decode() + "\n")
+            else:
+                sys.stdout.write(_line(record) + "\n")
+    except EvidenceError as error:
+        return _complain(error)
+    finally:
+        catalog.close()
+    return _OK
+
+
+def _line(record: AuditRecord) -> str:
+    subject = record.subject
+    what = f"{subject['kind']} {subject['number']}" if subject.get("number") else str(subject.get("kind", ""))
+    name = f" {subject['name']!r}" if subject.get("name") else ""
+    reason = f": {record.reason}" if record.reason else ""
+    when = tell_time(record.time_ns)
+    return plain(f"{record.number:>6}  {when}  {record.act:<18}  {what}{name}  by {record.actor}{reason}")
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    if (arguments.head is None) != (arguments.key is None):
+        raise ConfigError("--head and --key need each other")
+    catalog = _open_catalog(arguments.store)
+    try:
+        head = None
+        if arguments.head is not None:
+            sealed = Sealed.parse(_read(arguments.head))
+            sealed.verify(PublicKey.load(arguments.key))
+            head = AuditHead.from_document(sealed.document)
+        now = _audit(catalog).verify(head)
+    except (EvidenceError, FormatError) as error:
+        return _complain(error)
+    finally:
+        catalog.close()
+    if now is None:
+        sys.stdout.write("the audit log is empty\n")
+        return _OK
+    sys.stdout.write(f"the audit log holds: {now.number} records, the last one {now.hash}\n")
+    if head is None:
+        sys.stdout.write("without an exported head nobody notices that its end was cut off\n")
+    else:
+        sys.stdout.write(f"all {head.number} records of the exported head are there\n")
+    return _OK
+
+
+def _audit_export(arguments: argparse.Namespace) -> int:
+    key, catalog = SigningKey.load(arguments.key), _open_catalog(arguments.store)
+    try:
+        head = _audit(catalog).verify()
+        if head is None:
+            raise ConfigError("the audit log is empty; there is nothing to export")
+        last = _audit(catalog)[head.number]
+    except EvidenceError as error:
+        return _complain(error)
+    finally:
+        catalog.close()
+    _write(arguments.output, Sealed.make(head.to_document(last.time_ns), key).to_json())
+    return _OK
+
+
+# ---- statements -----------------------------------------------------------------------------------
+
+
+def _statement_make(arguments: argparse.Namespace) -> int:
+    key = SigningKey.load(arguments.key)
+    with Store.open(arguments.store, actor=arguments.actor) as store:
+        try:
+            statement = store.statement(arguments.erasure, key=key)
+        except NotFoundError as error:
+            raise ConfigError(f"{error}; `seqstore statement list` shows them") from error
+    _write(arguments.output, statement.to_json())
+    return _OK
+
+
+def _statement_list(arguments: argparse.Namespace) -> int:
+    with Store.open(arguments.store, read_only=True) as store:
+        for erasure in store.erasures:
+            subject, request = erasure.subject, erasure.request
+            sys.stdout.write(
+                plain(
+                    f"{erasure.id:>4}  {tell_time(request.time_ns)}  {erasure.state:<9}"
+                    f"  {subject.kind} {subject.number} {subject.name!r}  by {request.actor}"
+                )
+                + "\n"
+            )
+    return _OK
+
+
+def _statement_verify(arguments: argparse.Namespace) -> int:
+    key = PublicKey.load(arguments.key)
+    try:
+        statement = Statement.from_json(_read(arguments.file))
+        statement.verify(key)
+        if arguments.store is not None:
+            catalog = _open_catalog(arguments.store)
+            try:
+                statement.verify_in(_audit(catalog))
+            finally:
+                catalog.close()
+    except (EvidenceError, FormatError) as error:
+        return _complain(error)
+    totals = statement.document["totals"]
+    state = "finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"
+    sys.stdout.write(f"the statement is signed by {key.fingerprint} and its sums come out\n")
+    sys.stdout.write(f"{totals['blocks']} blocks: {state}\n")
+    return _OK
+
+
+def _statement_show(arguments: argparse.Namespace) -> int:
+    try:
+        statement = Statement.from_json(_read(arguments.file))
+        verified = None
+        if arguments.key is not None:
+            key = PublicKey.load(arguments.key)
+            statement.verify(key)
+            verified = key.fingerprint
+        statement.check()
+    except (EvidenceError, FormatError) as error:
+        return _complain(error)
+    if arguments.signature is not None:
+        if statement.sealed.signature is None:
+            raise ConfigError("the statement is not signed")
+        _write(arguments.signature, statement.sealed.signature)
+    elif arguments.signed_bytes is not None:
+        _write(arguments.signed_bytes, statement.sealed.data)
+    elif arguments.html is not None:
+        _write(arguments.html, render_html(statement, verified=verified))
+    else:
+        sys.stdout.write(render_text(statement, verified=verified))
+    return _OK
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def _open_catalog(store: str) -> Catalog:
+    """Open the catalog of a store for reading, also while the store is open elsewhere."""
+    path = Folder(store).catalog
+    if not path.exists():
+        raise ConfigError(f"{store!r} is no store: it has no catalog.db")
+    return Catalog.open(path, read_only=True)
+
+
+def _audit(catalog: Catalog) -> AuditLog:
+    return AuditLog(catalog, lambda: 0, "reader")
+
+
+def _read(path: str) -> bytes:
+    try:
+        with os_errors(f"reading {path!r}"):
+            return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _write(path: str | None, content: str | bytes) -> None:
+    """Write a new file, or to the standard output."""
+    data = content.encode() if isinstance(content, str) else content
+    if path is None:
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        with Path(path).open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise ConfigError(f"{path!r} cannot be written: {error.strerror}") from error
+
+
+def _complain(error: Exception) -> int:
+    sys.stderr.write(f"seqstore: {error}\n")
+    return _FAILED

@@ -1,0 +1,179 @@
+"""The tables of the catalog, of each version of its format, and how an older one becomes the newest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seqstore.errors import FormatError, VersionError
+
+if TYPE_CHECKING:
+    from seqstore.database import Database
+
+APPLICATION_ID = 0x53455153  # "SEQS"
+VERSION = 2
+
+_NAMES_AND_DRIVES = """
+CREATE TABLE store (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    created_ns INTEGER NOT NULL,
+    reserve_ppm INTEGER NOT NULL,
+    selection TEXT NOT NULL,
+    placement TEXT NOT NULL,
+    classes INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    access TEXT NOT NULL CHECK (access IN ('cached', 'direct', 'mapped'))
+);
+CREATE TABLE drives (
+    number INTEGER PRIMARY KEY,
+    identity TEXT NOT NULL,
+    block_size INTEGER NOT NULL,
+    zone_blocks INTEGER NOT NULL,
+    blocks INTEGER NOT NULL,
+    flushed_sequence INTEGER NOT NULL,
+    openings TEXT NOT NULL
+);
+CREATE TABLE tenants (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('live', 'deleting'))
+);
+CREATE TABLE volumes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant INTEGER NOT NULL REFERENCES tenants (number) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('volume', 'snapshot')),
+    name TEXT NOT NULL,
+    unwritten TEXT NOT NULL CHECK (unwritten IN ('zero', 'error')),
+    origin INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX volume_names ON volumes (tenant, name) WHERE kind = 'volume';
+CREATE UNIQUE INDEX snapshot_names ON volumes (origin, name) WHERE kind = 'snapshot';
+INSERT INTO sqlite_sequence (name, seq) VALUES ('tenants', 0), ('volumes', 0);
+"""
+
+# Rows of evidence are added and never changed or removed; only a copy that is still there becomes one that is
+# gone, once, and an erasure whose copies are not listed yet gets them. Whoever can write to the file can get
+# round triggers: they keep mistakes out, and the chain of hashes shows what somebody did on purpose.
+_EVIDENCE = """
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY,
+    content TEXT NOT NULL,
+    hash TEXT NOT NULL
+);
+CREATE TRIGGER audit_in_order BEFORE INSERT ON audit
+WHEN NEW.number <> (SELECT COALESCE(MAX(number), 0) + 1 FROM audit)
+BEGIN SELECT RAISE(ABORT, 'the numbers of the audit log go up by one'); END;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is not changed'); END;
+CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'nothing is removed from the audit log'); END;
+CREATE TABLE erasures (
+    id INTEGER PRIMARY KEY,
+    record INTEGER NOT NULL UNIQUE,
+    requested_ns INTEGER NOT NULL,
+    requested_position INTEGER NOT NULL,
+    listed_position INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('requested', 'listed', 'abandoned'))
+);
+CREATE TRIGGER erasures_are_not_changed BEFORE UPDATE ON erasures
+WHEN OLD.state <> 'requested' OR NEW.id <> OLD.id OR NEW.record <> OLD.record
+    OR NEW.requested_ns <> OLD.requested_ns OR NEW.requested_position <> OLD.requested_position
+BEGIN SELECT RAISE(ABORT, 'an erasure is not changed'); END;
+CREATE TRIGGER erasures_are_not_removed BEFORE DELETE ON erasures
+BEGIN SELECT RAISE(ABORT, 'no erasure is removed'); END;
+CREATE TABLE copies (
+    id INTEGER PRIMARY KEY,
+    erasure INTEGER NOT NULL REFERENCES erasures (id),
+    record INTEGER NOT NULL,
+    drive INTEGER NOT NULL,
+    mba INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    died INTEGER NOT NULL,
+    moved INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    gone_position INTEGER,
+    gone_ns INTEGER,
+    how TEXT CHECK (how IN ('overwritten', 'zeroed', 'key')),
+    observed INTEGER NOT NULL
+);
+CREATE INDEX copies_of_erasures ON copies (erasure);
+CREATE INDEX pending_copies ON copies (id) WHERE gone_position IS NULL;
+CREATE TRIGGER copies_that_are_gone_are_not_changed BEFORE UPDATE ON copies WHEN OLD.gone_position IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'what is gone does not change'); END;
+CREATE TRIGGER copies_are_not_removed BEFORE DELETE ON copies
+BEGIN SELECT RAISE(ABORT, 'no copy is removed from an erasure'); END;
+"""
+
+_DELETION = """
+CREATE TABLE strategies (
+    scope INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    strategy TEXT NOT NULL,
+    PRIMARY KEY (scope, number)
+);
+CREATE TABLE purges (
+    scope INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    started_ns INTEGER NOT NULL,
+    PRIMARY KEY (scope, number)
+);
+CREATE TABLE moments (
+    time_ns INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL
+);
+"""
+
+
+def create(database: Database) -> None:
+    """Make the tables in an empty database; to be called in a transaction."""
+    _run(database, _NAMES_AND_DRIVES)
+    _run(database, _EVIDENCE)
+    _run(database, _DELETION)
+    database.run(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.run(f"PRAGMA user_version = {VERSION}")
+
+
+def check_and_upgrade(database: Database, *, read_only: bool) -> None:
+    """See that a database is a catalog, and bring an older one to the newest version.
+
+    One that is open for reading alone stays as it is; the tables that it lacks are there, and empty, as long
+    as it is open.
+
+    Raises
+    ------
+    FormatError
+        If it is something else.
+    VersionError
+        If it is of a newer format.
+    """
+    identity = database.run("PRAGMA application_id")[0][0]
+    if identity != APPLICATION_ID:
+        raise FormatError(
+            f"{database.name} is a database of something else: its application_id is {identity:#x},"
+            f" {APPLICATION_ID:#x} is expected; open the store with rebuild_catalog=True to make it anew"
+        )
+    version = database.run("PRAGMA user_version")[0][0]
+    if version > VERSION:
+        raise VersionError(
+            f"{database.name} is of format {version}; this version of seqstore knows up to {VERSION};"
+            " use a newer one",
+            found=version,
+            expected=VERSION,
+        )
+    if version < 1:
+        raise FormatError(f"{database.name} is of format {version}, which there never was")
+    if version < VERSION and read_only:
+        database.run("PRAGMA temp_store = MEMORY")
+        for tables in (_EVIDENCE, _DELETION):
+            for_now = tables.replace("CREATE TABLE ", "CREATE TEMP TABLE ")
+            _run(database, for_now.replace("INDEX ", "INDEX temp."))
+    elif version < VERSION:
+        with database.atomic():
+            _run(database, _EVIDENCE)
+            _run(database, _DELETION)
+            database.run(f"PRAGMA user_version = {VERSION}")
+
+
+def _run(database: Database, script: str) -> None:
+    """Run the statements of a script, each of which begins in the first column of a line."""
+    for statement in script.replace(";\nCREATE ", "\0CREATE ").replace(";\nINSERT ", "\0INSERT ").split("\0"):
+        database.run(statement.strip().removesuffix(";"))
