@@ -1,0 +1,1 @@
+"""Deleted files looked for with a carving tool of the distribution, and by their bytes."""
