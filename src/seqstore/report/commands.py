@@ -94,6 +94,13 @@ def _add_replay(verbs: Verbs) -> None:
     policy.add_argument("--seed", type=int, default=0, help="of what a policy draws (default: 0)")
     drive = parser.add_argument_group("drive")
     drive.add_argument("--space", default="utilization=0.8", help=f"{_SPACE_HELP} (default: utilization=0.8)")
+    drive.add_argument(
+        "--deletion",
+        metavar="STRATEGY",
+        default="lap",
+        help="what happens to deleted blocks: lap, now, laps=COUNT, writes=COUNT or seconds=COUNT; several"
+        " with semicolons (default: lap)",
+    )
     drive.add_argument("--segment-blocks", metavar="COUNT", type=int, default=512, help="(default: 512)")
     drive.add_argument("--sample-writes", metavar="COUNT", type=int, help="between two samples of the series")
     _add_trace_options(parser.add_argument_group("trace"))

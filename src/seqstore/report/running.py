@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqstore import ConfigError, sim
+from seqstore.deletion import Lap
 from seqstore.report.drive_map import format_bytes
 from seqstore.report.progress import Screen
 from seqstore.report.runs import Run, describe_runs, name_runs, read_results, write_results
 from seqstore.report.segment_map import SegmentMap, map_run
-from seqstore.report.specs import expected_operations, parse_space, parse_workload, read_grid
+from seqstore.report.specs import expected_operations, parse_deletion, parse_space, parse_workload, read_grid
 from seqstore.sim import traces
 from seqstore.units import parse_size
 
@@ -41,13 +42,14 @@ def replay(arguments: argparse.Namespace) -> int:
     )
     space = parse_space(arguments.space)
     selections, placements = (_names(text) for text in (arguments.selection, arguments.placement))
-    policies = list(itertools.product(selections, placements))
+    deletions = [parse_deletion(text) for text in arguments.deletion.split(";")]
+    policies = list(itertools.product(selections, placements, deletions))
     if not policies:
         raise ConfigError("there is no policy to replay; --selection and --placement take names")
     total = expected_operations(source)
     results = []
     maps: dict[int, SegmentMap] = {}
-    for number, (selection, placement) in enumerate(policies, start=1):
+    for number, (selection, placement, deletion) in enumerate(policies, start=1):
         counted = f"{number}/{len(policies)} " if len(policies) > 1 else ""
         mapped = _wants_maps(arguments) and number <= _MOST_MAPS
         with screen.operations(f"{counted}{selection} + {placement}", total) as progress:
@@ -56,6 +58,7 @@ def replay(arguments: argparse.Namespace) -> int:
                 selection=selection,
                 placement=placement,
                 space=space,
+                deletion=None if deletion == Lap() else deletion,
                 segment_blocks=arguments.segment_blocks,
                 classes=arguments.classes,
                 choices=arguments.choices,

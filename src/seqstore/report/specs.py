@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from seqstore.deletion import Deadline, Lap, Now, Strategy
 from seqstore.errors import ConfigError
 from seqstore.sim import FixedDrive, GarbageProportion, Source, traces, workloads
 from seqstore.sim.result import RunResult
@@ -114,6 +115,24 @@ def parse_space(text: str) -> FixedDrive | GarbageProportion:
     raise ConfigError(f"space is {text!r}; it is utilization=SHARE[,free_segments=COUNT] or garbage=SHARE")
 
 
+def parse_deletion(text: str) -> Strategy:
+    """Make a strategy of deletion of words such as ``laps=2``, ``seconds=3600``, ``now`` or ``lap``.
+
+    Raises
+    ------
+    ConfigError
+        If the words or numbers cannot be used.
+    """
+    if text in {"now", "lap"}:
+        return Now() if text == "now" else Lap()
+    try:
+        return Deadline(**_arguments(text, text))
+    except (TypeError, ValueError) as error:  # a ConfigError is one
+        raise ConfigError(
+            f"deletion is {text!r}: {error}; it is lap, now, laps=COUNT, writes=COUNT or seconds=COUNT"
+        ) from error
+
+
 def make_space(parameters: Mapping[str, Any]) -> FixedDrive | GarbageProportion:
     """Make the bound on space that a result has among its parameters."""
     if "garbage_proportion" in parameters:
@@ -127,8 +146,9 @@ def read_grid(path: str | Path) -> dict[str, list[Any]]:
     Parameters
     ----------
     path : str or Path
-        Each entry is an argument of `seqstore.sim.replay` with its values; sources and spaces are words, as
-        `parse_workload` and `parse_space` take them, or paths of traces. A value alone is a list of one.
+        Each entry is an argument of `seqstore.sim.replay` with its values; sources, spaces and
+        strategies of deletion are words, as `parse_workload`, `parse_space` and `parse_deletion` take them,
+        or paths of traces. A value alone is a list of one.
 
     Raises
     ------
@@ -152,6 +172,8 @@ def read_grid(path: str | Path) -> dict[str, list[Any]]:
     grid["source"] = [parse_workload(text) or text for text in texts]
     if "space" in grid:
         grid["space"] = [parse_space(_text(value, "space")) for value in grid["space"]]
+    if "deletion" in grid:
+        grid["deletion"] = [parse_deletion(_text(value, "deletion")) for value in grid["deletion"]]
     return grid
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from seqstore._native.records import LATENCY_BINS_A_LAP
 from seqstore.cleaning import Placement, Policy, Selection
+from seqstore.deletion import Deadline, Strategy, to_words
 from seqstore.errors import ConfigError
 from seqstore.sim.lbas import Lbas
 from seqstore.sim.operations import Kind, Source, Writes
@@ -52,6 +53,7 @@ def replay(
     format: str | None = None,  # noqa: A002
     drive: TimedDrive | None = None,
     control: bool = False,
+    deletion: Strategy | None = None,
     sample_writes: int | None = None,
     progress: Progress | None = None,
     at_end: AtEnd | None = None,
@@ -78,6 +80,8 @@ def replay(
         its zones, where it has any, are the segments.
     control : bool
         Whether a drive of the same timing does the same in place, for `RunResult.control`.
+    deletion : Lap, Deadline or Now, optional
+        What happens to deleted blocks; see `seqstore.deletion`. Seconds are those of the source.
     sample_writes : int, optional
         Blocks written on request between two samples of the series; as many as the drive has, by default.
     progress : callable, optional
@@ -109,6 +113,7 @@ def replay(
         raise ConfigError(f"segment_blocks is {segment_blocks}; a segment has at least 4")
     operations = open_source(source, format=format, block_size=block_size)
     _check_timing(drive, control, policy, operations)
+    _check_deletion(deletion, operations)
     start = time.perf_counter()
     with Simulation(
         policy,
@@ -117,6 +122,7 @@ def replay(
         segment_blocks=segment_blocks,
         block_size=block_size,
         note_operations=drive is not None,
+        deletion=deletion,
     ) as simulation:
         stopwatch = None
         if drive is not None:
@@ -133,7 +139,7 @@ def replay(
             simulation.create(tenant, volume, blocks)
         if policy.placement == "oracle":
             run.write_fated()
-        elif isinstance(operations, Writes) and stopwatch is None:
+        elif isinstance(operations, Writes) and stopwatch is None and simulation.bounds.nanoseconds is None:
             run.write_all()
         else:
             run.do_all()
@@ -147,12 +153,19 @@ def replay(
             "seed": policy.seed,
             "space": _describe(space),
         }
+        if deletion is not None:
+            settings["deletion"] = to_words(deletion)
         if drive is not None:
             settings |= {"drive": drive.parameters, "control": control}
         result = run.result(policy, settings, start)
         if at_end is not None:
             at_end(simulation)
         return result
+
+
+def _check_deletion(deletion: Strategy | None, source: Source) -> None:
+    if isinstance(deletion, Deadline) and deletion.seconds is not None and isinstance(source, Lbas):
+        raise ConfigError("an array says no times of its writes; give the deadline in laps or writes")
 
 
 def _check_timing(drive: TimedDrive | None, control: bool, policy: Policy, source: Source) -> None:
@@ -363,14 +376,15 @@ class _Run:
             moved_latencies=_latencies(moved, blocks, write_seconds),
             residue_blocks=int(last["residue_blocks"]),
             oldest_laps=int(last["oldest_writes"]) / blocks,
+            longest_laps=max(counters["longest_latency"], int(last["oldest_writes"])) / blocks,
             performance=performance,
             control=None if self._stopwatch is None else self._stopwatch.control,
             seconds=time.perf_counter() - start,
             **{
                 name: counters[name]
                 for name in (
-                    "user_blocks", "relocated_blocks", "summary_blocks", "trimmed_blocks", "read_blocks",
-                    "cleaned_segments", "live_blocks",
+                    "user_blocks", "relocated_blocks", "summary_blocks", "overwritten_blocks",
+                    "trimmed_blocks", "read_blocks", "cleaned_segments", "live_blocks",
                 )
             },
         )  # fmt: skip

@@ -19,6 +19,7 @@ SERIES_DTYPE = np.dtype(
     [
         ("user_blocks", "<u8"),
         ("relocated_blocks", "<u8"),
+        ("overwritten_blocks", "<u8"),
         ("live_blocks", "<u8"),
         ("free_segments", "<u8"),
         ("residue_blocks", "<u8"),
@@ -120,8 +121,10 @@ class RunResult:
         What was replayed, by which policy.
     parameters : dict
         Everything that repeats the run.
-    user_blocks, relocated_blocks, summary_blocks, trimmed_blocks, read_blocks, cleaned_segments : int
-        Blocks written on request, by the cleaner, and as heads of records; trimmed; read; segments cleaned.
+    user_blocks, relocated_blocks, summary_blocks, overwritten_blocks : int
+        Blocks written on request, by the cleaner, as heads of records, and as zeros over deleted ones.
+    trimmed_blocks, read_blocks, cleaned_segments : int
+        Blocks trimmed; blocks read; segments cleaned.
     requests, misaligned : int
         Operations of the source, and those of them that had to be rounded to blocks.
     block_count, live_blocks : int
@@ -139,6 +142,8 @@ class RunResult:
         Of copies that the cleaner left behind while their data lived on elsewhere, since the move.
     residue_blocks, oldest_laps : int, float
         Dead blocks that lay on the medium in the end, and the age of the oldest in laps.
+    longest_laps : float
+        The highest age in laps that any dead block came to, in the end or when it was written over.
     performance, control : Performance or None
         What the log did for its users on a timed drive, and what one of the same timing did that updates in
         place. None where there was no such drive, or it had nothing to do.
@@ -153,6 +158,7 @@ class RunResult:
     user_blocks: int
     relocated_blocks: int
     summary_blocks: int
+    overwritten_blocks: int
     trimmed_blocks: int
     read_blocks: int
     cleaned_segments: int
@@ -168,15 +174,16 @@ class RunResult:
     moved_latencies: Latencies
     residue_blocks: int
     oldest_laps: float
+    longest_laps: float
     performance: Performance | None = None
     control: Performance | None = None
     seconds: float = field(compare=False)
 
     @property
     def write_amplification(self) -> float:
-        """(user + relocated) / user blocks, counted from the first write; nan without writes."""
+        """(user + relocated + overwritten) / user blocks, from the first write on; nan without writes."""
         return TenantResult(
-            user_blocks=self.user_blocks, relocated_blocks=self.relocated_blocks
+            user_blocks=self.user_blocks, relocated_blocks=self.relocated_blocks + self.overwritten_blocks
         ).write_amplification
 
     @property
@@ -196,8 +203,9 @@ class RunResult:
         start = int(np.searchsorted(rows["user_blocks"], (1 - share) * self.user_blocks))
         first = rows[min(start, len(rows) - 1)]
         user = self.user_blocks - int(first["user_blocks"])
-        relocated = self.relocated_blocks - int(first["relocated_blocks"])
-        return TenantResult(user_blocks=user, relocated_blocks=relocated).write_amplification
+        extra = self.relocated_blocks - int(first["relocated_blocks"])
+        extra += self.overwritten_blocks - int(first["overwritten_blocks"])
+        return TenantResult(user_blocks=user, relocated_blocks=extra).write_amplification
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Write the result as JSON; `from_json` reads it back."""

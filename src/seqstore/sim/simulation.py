@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqstore._native.records import NO_ADDRESS, Scope
+from seqstore.clock import ManualClock
+from seqstore.deletion import Bounds
 from seqstore.engine import Engine
 from seqstore.engine_volume import EngineVolume
+from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, NotFoundError
 from seqstore.media import TagsMedium
 from seqstore.sim.operations import Kind
@@ -22,9 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from seqstore.cleaning import Policy
+    from seqstore.deletion import Strategy
     from seqstore.sim.space import Space
 
 _WATCHED_AT_ONCE = 1 << 16
+_LOOKS_A_BOUND = 32  # operations between two looks at the clock span so much of a bound in time
 
 Watch = Callable[["NDArray[np.void]", "NDArray[np.void]"], None]
 """Called with what was asked of the medium, as NOTED_DTYPE[n], and the operations that were done for."""
@@ -45,6 +50,8 @@ class Simulation:
         Bytes.
     note_operations : bool
         Whether `run` can tell what was asked of the medium.
+    deletion : Lap, Deadline or Now, optional
+        What happens to deleted blocks. Seconds are those of the operations.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Simulation:
         segment_blocks: int,
         block_size: int,
         note_operations: bool = False,
+        deletion: Strategy | None = None,
     ) -> None:
         segments = space.segments(blocks, segment_blocks, policy.spare_segments, policy.class_count)
         segment_bytes = segment_blocks * block_size
@@ -73,6 +81,12 @@ class Simulation:
         self._volumes: dict[tuple[int, int], int] = {}  # index of the handle
         self._handles: list[int] = []
         self._block_size = block_size
+        self._clock = ManualClock()
+        self._eraser = Eraser(self.engine, self._clock, lambda _: None)
+        self.bounds = Bounds()
+        if deletion is not None:
+            self._eraser.set(Scope.ALL, 0, deletion)
+            self.bounds = self._eraser.bounds(Scope.ALL, 0)
 
     def __enter__(self) -> Simulation:
         return self
@@ -131,13 +145,35 @@ class Simulation:
         watch : callable, optional
             Is told what was asked of the medium, a part of the operations after the other.
         """
-        other = np.flatnonzero(operations["kind"] > Kind.TRIM)
+        if self.bounds.nanoseconds is None:
+            self._run(operations, watch)
+            return
+        # Time passes between operations, and deadlines with it.
+        times = operations["time_ns"]
+        step = np.uint64(self.bounds.nanoseconds // _LOOKS_A_BOUND + 1)
+        cuts = np.flatnonzero(np.diff(times // step)) + 1
+        for part in np.split(operations, cuts):
+            self.pass_time(int(part["time_ns"][0]))
+            self._run(part, watch)
+
+    def pass_time(self, time_ns: int) -> None:
+        """Let time pass up to a moment of the source's, and what comes due be written over."""
+        self._eraser.idle(max(time_ns - self._clock.now_ns(), 0))
+
+    def _run(self, operations: NDArray[np.void], watch: Watch | None) -> None:
+        last_of_batch = Kind.READ if self.bounds.now else Kind.TRIM
+        other = np.flatnonzero(operations["kind"] > last_of_batch)
         start = 0
         for at in other.tolist():
             self._requests(operations[start:at], watch)
-            self._manage(operations[at])
-            if watch is not None:
-                watch(self.engine.operations(), operations[at : at + 1])
+            if operations[at]["kind"] == Kind.TRIM:
+                self._requests(operations[at : at + 1], watch)
+            else:
+                self._manage(operations[at])
+                if watch is not None:
+                    watch(self.engine.operations(), operations[at : at + 1])
+            if self.bounds.now and operations[at]["kind"] != Kind.CREATE:
+                self._eraser.purge(Scope.TENANT, int(operations[at]["tenant"]))
             start = at + 1
         self._requests(operations[start:], watch)
 
@@ -189,7 +225,7 @@ class Simulation:
         counters = self.engine.counters()
         residue, _, oldest, position = self.engine.remanence(Scope.ALL, 0)
         row = np.zeros((), SERIES_DTYPE)
-        for name in ("user_blocks", "relocated_blocks", "live_blocks", "free_segments"):
+        for name in ("user_blocks", "relocated_blocks", "overwritten_blocks", "live_blocks", "free_segments"):
             row[name] = counters[name]
         row["residue_blocks"] = residue
         row["oldest_writes"] = 0 if oldest == NO_ADDRESS else position - oldest

@@ -21,6 +21,7 @@ _COUNTERS = (
     "user_blocks",
     "relocated_blocks",
     "summary_blocks",
+    "overwritten_blocks",
     "trimmed_blocks",
     "read_blocks",
     "cleaned_segments",
