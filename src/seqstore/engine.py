@@ -36,6 +36,7 @@ from seqstore.media.native import explain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from seqstore._native.crypt import KeyRing
     from seqstore._native.policies import PolicyCalls
     from seqstore.media.native import NativeMedium
 
@@ -55,6 +56,8 @@ class Engine:
         Whether there is a log on the medium already, which is to be opened. A new one needs a new medium.
     policy : PolicyCalls, optional
         Functions that choose what is cleaned, or where blocks go.
+    ring : KeyRing, optional
+        Keys of a log whose blocks are encrypted; outlives it. The option ``sealed`` says whether they are.
     **options : int
         The fields of ``struct sq_log_options``; 0 by default.
 
@@ -87,10 +90,12 @@ class Engine:
         *,
         recover: bool = False,
         policy: PolicyCalls | None = None,
+        ring: KeyRing | None = None,
         **options: int,
     ) -> None:
         self.medium = medium
         self._policy = policy
+        self._ring = ring
         # A signal handler may close the store while this thread is closing it.
         self._closing = threading.RLock()
         self.closed = True
@@ -99,6 +104,8 @@ class Engine:
         native = ffi.new("struct sq_log_options *", options)
         if policy is not None:
             native.calls, native.context = policy.calls, policy.context
+        if ring is not None:
+            native.ring = ring.handle
         log_out = ffi.new("sq_log **")
         if recover:
             recovery, fault = ffi.new("struct sq_recovery *"), ffi.new("struct sq_fault *")

@@ -5,6 +5,8 @@ Nothing of the Python around the core takes part, so what fails here is the core
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 
 from seqstore import FormatError, OutOfSpaceError
 from seqstore._native._core import ffi, lib
+from seqstore._native.crypt import KeyRing, system_crypto
 from seqstore.media.faults import FaultMedium, FaultyDrive
 from tests.crash.ops import (
     BLOCK,
@@ -59,6 +62,23 @@ class LostError(DamageError):
 
 DAMAGE = {lib.SQ_E_FORMAT, lib.SQ_E_VERSION, lib.SQ_E_CORRUPT, lib.SQ_E_LOST}
 
+_MOST_KEYS = 4096
+_uses = itertools.count(1)  # each use of a log seals under keys of its own
+
+
+@functools.cache
+def _ring() -> KeyRing:
+    """Secrets for all sealed stores: one for each number that a volume may have."""
+    ring = KeyRing(system_crypto())
+    for number in range(1, _MOST_KEYS):
+        ring.add(number, secret_of(number))
+    return ring
+
+
+def secret_of(number: int) -> bytes:
+    """The secret that the blocks of the volume of a number are sealed under."""
+    return number.to_bytes(32, "little")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
@@ -73,16 +93,18 @@ class Core:
     placement: int = lib.SQ_PLACE_SINGLE
     classes: int = 1
     drive: int = 0x1122334455667788
+    sealed: int = 0
 
     def options(self) -> Any:
-        return ffi.new("struct sq_log_options *", {"verify": 1, **asdict(self)})
+        keys = {"ring": _ring().handle, "sealing": next(_uses)} if self.sealed else {}
+        return ffi.new("struct sq_log_options *", {"verify": 1, **asdict(self), **keys})
 
     def create(self, drive: FaultyDrive) -> CoreStore:
         medium, log_out = FaultMedium(drive), ffi.new("sq_log **")
         status = lib.sq_log_create(medium.handle, self.options(), log_out)
         if status:
             raise CoreError(status, ffi.new("struct sq_fault *"), "create")
-        return CoreStore(medium, log_out[0], {})
+        return CoreStore(medium, log_out[0], {}, is_sealed=bool(self.sealed))
 
     def open(self, drive: FaultyDrive) -> CoreStore:
         medium, log_out = FaultMedium(drive), ffi.new("sq_log **")
@@ -95,20 +117,31 @@ class Core:
         if status:
             raise CoreError(status, fault, "open")
         found = {name: getattr(recovery, name) for name, _ in ffi.typeof("struct sq_recovery").fields}
-        return CoreStore(medium, log_out[0], found)
+        return CoreStore(medium, log_out[0], found, is_sealed=bool(self.sealed))
 
 
 class CoreStore:
     """A log that was made or opened."""
 
-    def __init__(self, medium: FaultMedium, log: Any, recovery: dict[str, int]) -> None:
+    def __init__(
+        self, medium: FaultMedium, log: Any, recovery: dict[str, int], *, is_sealed: bool = False
+    ) -> None:
         self.medium = medium
         self.recovery = recovery
         self._log = ffi.gc(log, lib.sq_log_destroy)
         self._fault = ffi.new("struct sq_fault *")
         self._handle_out = ffi.new("uint64_t *")
+        self._is_sealed = is_sealed
         self._handles = {entry.number: entry.handle for entry in self.entries()}
+        for entry in self.entries():
+            if not entry.flags & 2:
+                self._seal(entry.number)
         self.atomic_blocks = self.stats()["atomic_blocks"]
+
+    def _seal(self, number: int) -> None:
+        """Give a volume its key, which has its number."""
+        if self._is_sealed:
+            self._require(lib.sq_volume_seal(self._log, self._handles[number], number), "seal")
 
     # ---- changes --------------------------------------------------------------------------------
 
@@ -118,6 +151,8 @@ class CoreStore:
             needed, available = self._fault.needed_blocks, self._fault.available_blocks
             raise OutOfSpaceError("no room", needed=needed, available=available)
         self._require(status, type(op).__name__)
+        if isinstance(op, Create | Clone):
+            self._seal(op.number)
 
     def _write(self, op: Write | WriteBlocks | Trim | Resize) -> int:
         log, fault, handle = self._log, self._fault, self._handles[op.number]

@@ -25,6 +25,9 @@ GREEDY_BY_TENANT = Core(
 GREEDY_SINGLE = Core(selection=lib.SQ_SELECT_GREEDY, checkpoint_blocks=32)
 """Policies that free segments in an order of their own; all but the last with several heads."""
 
+SEALED = Core(sealed=1)
+"""Blocks are encrypted; a block of 512 bytes has room for 6 entries."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -232,6 +235,17 @@ _MAKERS: dict[str, tuple[Callable[[Script], None], Shape, Core]] = {
     "layers-tenants": (partial(_laps_with_layers, size=29, steps=150), Shape(24, 14), GREEDY_BY_TENANT),
     "large-separate": (_large, Shape(22, 16), replace(GREEDY_SEPARATE, window_blocks=32)),
     "checkpoints-tenants": (_checkpoints, Shape(22, 14), replace(GREEDY_BY_TENANT, checkpoint_blocks=24)),
+    "writes-sealed": (_writes, ROOMY, SEALED),
+    "trims-sealed": (_trims, ROOMY, SEALED),
+    "layers-sealed": (_layers, ROOMY, SEALED),
+    "laps-sealed": (partial(_laps, sizes=(18, 10)), TIGHT, SEALED),
+    "laps-layers-sealed": (partial(_laps_with_layers, size=11), TIGHT, replace(SEALED, checkpoint_blocks=32)),
+    "laps-separate-sealed": (
+        partial(_laps, sizes=(36, 18), steps=150),
+        Shape(24, 12),
+        replace(GREEDY_SEPARATE, sealed=1),
+    ),
+    "large-sealed": (_large, ROOMY, replace(SEALED, window_blocks=8)),
 }
 NAMES = tuple(_MAKERS)
 

@@ -24,6 +24,7 @@ from tests.crash.ops import BLOCK, Flush
 from tests.crash.script import Script, Shape
 from tests.crash.workloads import NAMES, Workload, workload
 from tests.crash.world import Shown, World, difference
+from tests.format.unsealing import blocks_of
 
 NONE = lib.SQ_NO_ADDRESS
 SEVERAL_HEADS = ["laps-separate", "laps-sepbit", "laps-tenants", "layers-tenants"]
@@ -54,6 +55,7 @@ def open_to_read(image: bytes, of: Workload) -> CoreStore:
 
 
 def shown_by(image: DriveImage) -> World:
+    seals = image.seals()
     return {
         volume.number: Shown(
             volume.tenant,
@@ -61,7 +63,7 @@ def shown_by(image: DriveImage) -> World:
             volume.unwritten_error,
             volume.origin,
             volume.snapshot,
-            {lba: volume.read(lba) for lba in volume.mapped()},
+            blocks_of(image, volume, seals),
         )
         for volume in image.volumes
     }
@@ -188,7 +190,7 @@ def test_on_what_recovery_made_of_it(name: str) -> None:
         assert all(BlockState.FREE in {here[0], there[0]} for here, there in differing.values())
 
 
-@pytest.mark.parametrize("name", ["layers", "laps", *SEVERAL_HEADS])
+@pytest.mark.parametrize("name", ["layers", "laps", "laps-layers-sealed", *SEVERAL_HEADS])
 def test_on_damage(name: str) -> None:
     """Where the engine finds a way, the reader finds the same; where it refuses, the reader sees damage."""
     of, choose = workload(name), Random(3)

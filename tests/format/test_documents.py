@@ -68,6 +68,7 @@ def test_the_page_and_the_headers_agree_on_sizes() -> None:
     expected = {
         "SQ_HEAD_BYTES": "summary",
         "SQ_ENTRY_BYTES": "entry",
+        "SQ_ENTRY_SEAL_BYTES": "seal",
         "SQ_CKP_HEAD_BYTES": "checkpoint",
         "SQ_CKP_VOLUME_BYTES": "volume",
         "SQ_CKP_LAYER_BYTES": "layer",
@@ -113,5 +114,7 @@ def test_the_limits_are_those_of_the_reader() -> None:
         geometry = layout.Geometry(block_size=1 << shift, segment_blocks=4, block_count=8)
         assert f"{geometry.max_entries:,}" == entries
         assert re.search(rf"entries of a summary \|[^|]*\b{entries} at", PAGE)
+        in_version_2 = re.findall(r"in version 2: ([\d, ]+) \|", PAGE)
+        assert f"{geometry.max_sealed_entries:,}" in in_version_2[0].split(", ")
     assert layout.MAX_LAYERS == 2**23
     assert layout.MAX_LBA == 2**38 - 1

@@ -208,7 +208,7 @@ class TestUnusable:
             (["."], "is a directory"),
             (["empty"], "no valid summary was found"),
             (["zeros"], "no valid summary was found"),
-            (["newer"], "version 2"),
+            (["newer"], "version 3"),
             (["zeros", "--block-size", "512"], "need each other"),
             (["zeros", "--block-size", "500", "--segment-blocks", "8"], "a power of two"),
         ],
@@ -224,7 +224,7 @@ class TestUnusable:
         monkeypatch.chdir(tmp_path)
         Path("empty").write_bytes(b"")
         Path("zeros").write_bytes(bytes(65536))
-        newer = Head(drive=1, sequence=1, mba=0, segment_blocks=8, block_count=16, version=2)
+        newer = Head(drive=1, sequence=1, mba=0, segment_blocks=8, block_count=16, version=3)
         Path("newer").write_bytes(put_summary(newer, []).ljust(16 * 512, b"\0"))
         assert main(["inspect", *arguments]) == 2
         captured = capsys.readouterr()

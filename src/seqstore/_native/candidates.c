@@ -138,6 +138,7 @@ void sq_segment_begin(sq_log *log, const struct sq_head *head)
     segment->rank = SQ_NO_RANK;
     segment->data_blocks = 0;
     log->cleaner.opened_at[head->segment] = head->since;
+    sq_sealing_begin(log, head->segment);
     sq_due_begin(log, head);
 }
 

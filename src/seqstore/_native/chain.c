@@ -125,7 +125,7 @@ static int add_link(struct sq_scan *scan, const struct sq_summary *summary, uint
         .image = kept->image,
         .void_from = summary->entries,
         .fault = fault,
-        .opens = summary->entries > 0 && sq_summary_entry(kept->image, 0).kind == SQ_ENTRY_OPENED,
+        .opens = summary->entries > 0 && sq_summary_entry(scan->log, kept->image, 0).kind == SQ_ENTRY_OPENED,
     };
     return SQ_OK;
 }
@@ -194,7 +194,7 @@ static uint32_t next_segment(const struct sq_scan *scan)
         return ring->items[((uint64_t)ring->first + taken) % ring->capacity];
     for (uint64_t at = 0; at < scan->link_count; at++)
         for (uint32_t i = 0; i < scan->links[at].summary.entries; i++) {
-            struct sq_entry_fields entry = sq_summary_entry(scan->links[at].image, i);
+            struct sq_entry_fields entry = sq_summary_entry(scan->log, scan->links[at].image, i);
             if (entry.kind == SQ_ENTRY_FREED && freed++ == taken)
                 return entry.lba < log->segment_count ? (uint32_t)entry.lba : SQ_NO_SEGMENT;
         }
@@ -295,7 +295,7 @@ int sq_chain_list(struct sq_scan *scan, const struct sq_candidate *candidate)
     const struct sq_link *last = &scan->links[scan->link_count - 1];
     scan->last_sequence = last->summary.sequence;
     if (last->summary.entries > 0) {
-        struct sq_entry_fields entry = sq_summary_entry(last->image, last->summary.entries - 1);
+        struct sq_entry_fields entry = sq_summary_entry(scan->log, last->image, last->summary.entries - 1);
         scan->clean = entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.flags == SQ_FLAG_CLEAN;
     }
     return SQ_OK;

@@ -289,6 +289,8 @@ int sq_log_check(sq_log *log)
         status = check_position(log);
     if (status == SQ_OK)
         status = check_scratch(log);
+    if (status == SQ_OK)
+        status = sq_sealing_check(log);
     free(of_slot);
     sq_unlock(log);
     return status;

@@ -41,7 +41,7 @@ static int take_record(struct sq_scan *scan, const struct sq_summary *summary, u
 {
     const uint8_t *block = scan->reader.record + scan->log->block_bytes;
     for (uint32_t i = 0; i < summary->entries && !*done; i++) {
-        struct sq_entry_fields entry = sq_summary_entry(scan->reader.record, i);
+        struct sq_entry_fields entry = sq_summary_entry(scan->log, scan->reader.record, i);
         if (entry.kind == SQ_ENTRY_CHECKPOINT && entry.lba == reading->pages) {
             SQ_TRY(take_page(scan->log, reading, block));
             block += scan->log->block_bytes;

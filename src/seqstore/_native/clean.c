@@ -78,6 +78,8 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
                            log->block_bytes, next == mba ? NULL : sq_payload_at(log, next));
     else if (log->tags == NULL && place_checked(log, layer, lba, to, block, &checksum))
         flags |= SQ_FLAG_DAMAGED;
+    if (log->sealing.on && !sq_seal_move(log, mba, to))
+        flags |= SQ_FLAG_DAMAGED;
     SQ_TRY(sq_block_add(log, layer, lba, checksum, flags));
     if (flags & SQ_FLAG_DAMAGED)
         log->checksums[to] = ~checksum;

@@ -213,7 +213,8 @@ int sq_request_end(sq_log *log, int status)
 {
     struct sq_durability *durable = &log->durable;
     int is_half = durable->in_request && log->noted != durable->request_noted;
-    if (is_half && (status == SQ_E_IO || status == SQ_E_NO_MEMORY || status == SQ_E_POLICY))
+    if (is_half && (status == SQ_E_IO || status == SQ_E_NO_MEMORY || status == SQ_E_POLICY ||
+                    status == SQ_E_NO_CRYPTO))
         __atomic_store_n(&durable->failed, 1, __ATOMIC_RELEASE);
     durable->in_request = 0;
     return status;

@@ -7,7 +7,7 @@
  *   log.c      creation, closing, statistics      append.h   what happens to each block, inline
  *   check.c    the deep check                     sync.c     what is safe on the medium
  *   lock.c     the lock and the latch             checkpoint.c recover.c   how a log is opened again
- *   recorder.c what is asked of the medium
+ *   recorder.c what is asked of the medium   sealed.c   blocks that are encrypted
  *
  * Lock: log->lock guards everything here. Requests that change hold it alone; reads share it.
  */
@@ -23,6 +23,7 @@
 #include "kernels.h"
 #include "medium.h"
 #include "plant.h"
+#include "sealed.h"
 #include "seqstore.h"
 
 /* Blocks that a request handles at once: enough cache misses in flight, scratch that fits the stack. */
@@ -70,6 +71,7 @@ struct sq_volume {
     uint64_t size_bytes;
     uint64_t origin; /* of a snapshot: the volume; of a clone: the snapshot; else 0 */
     uint64_t bound;  /* of residue of its layers */
+    uint32_t key;    /* number of the secret that its blocks are sealed under; 0: none yet */
     uint32_t index;
     uint8_t unwritten_error;
     uint8_t is_snapshot;
@@ -191,6 +193,7 @@ struct sq_log {
     uint32_t segment_blocks;
     uint32_t segment_count;
     uint32_t summary_size;   /* blocks that a summary takes: 1, or 0 where it is only counted */
+    uint32_t entry_bytes;    /* of an entry in a summary */
     uint32_t record_entries; /* that a summary holds */
     uint32_t record_blocks;  /* data blocks of a record, at most */
     uint32_t segment_data;   /* data blocks of a segment that is filled with full records */
@@ -210,6 +213,7 @@ struct sq_log {
     int has_had_dues; /* so that segments may have been taken in any order */
     uint64_t erased_blocks; /* written over with zeros where no head was: the log's time stands still */
     struct sq_durability durable;
+    struct sq_sealing sealing;
 
     struct sq_layer **layers; /* by slot */
     uint32_t layer_count;

@@ -41,7 +41,8 @@ static void measure(sq_log *log, const struct sq_log_options *options)
     log->segment_blocks = geometry->zone_blocks;
     log->segment_count = (uint32_t)(geometry->block_count / geometry->zone_blocks);
     log->segment_magic = UINT64_MAX / geometry->zone_blocks + 1;
-    log->record_entries = (geometry->block_bytes - SQ_HEAD_BYTES) / SQ_ENTRY_BYTES;
+    log->entry_bytes = log->sealing.on ? SQ_SEALED_ENTRY_BYTES : SQ_ENTRY_BYTES;
+    log->record_entries = (geometry->block_bytes - SQ_HEAD_BYTES) / log->entry_bytes;
     log->record_blocks =
         log->record_entries < log->segment_blocks - 1 ? log->record_entries : log->segment_blocks - 1;
     log->segment_data = data_blocks(log->segment_blocks, log->record_entries);
@@ -160,6 +161,7 @@ static int allocate(sq_log *log, const struct sq_log_options *options)
     }
     if (log->medium->ops != NULL)
         SQ_TRY(allocate_durable(log, options));
+    SQ_TRY(sq_sealing_init(log, options));
     SQ_TRY(init_ring(&log->free_ring, log->segment_count));
     SQ_TRY(sq_list_init(&log->sealed, log->segment_count));
     int is_by_class = log->medium->ops != NULL || log->cleaner.placement == SQ_PLACE_CUSTOM;
@@ -231,6 +233,7 @@ static void release(sq_log *log)
 {
     release_heads(log);
     release_durable(log);
+    sq_sealing_free(log);
     sq_place_free(log);
     sq_recorder_free(log);
     sq_due_release(&log->dues);
@@ -256,8 +259,10 @@ static void release(sq_log *log)
 static int init_locks(sq_log *log)
 {
     SQ_TRY(init_lock(&log->lock));
+    (void)pthread_mutex_init(&log->sealing.loading, NULL);
     if (sq_sync_init(log) == SQ_OK)
         return SQ_OK;
+    (void)pthread_mutex_destroy(&log->sealing.loading);
     pthread_rwlock_destroy(&log->lock);
     return SQ_E_NO_MEMORY;
 }
@@ -265,6 +270,7 @@ static int init_locks(sq_log *log)
 static void free_handle(sq_log *log)
 {
     sq_sync_free(log);
+    (void)pthread_mutex_destroy(&log->sealing.loading);
     pthread_rwlock_destroy(&log->lock);
     free(log);
 }
@@ -288,10 +294,12 @@ int sq_log_make(sq_medium *medium, const struct sq_log_options *options, int is_
     log->drive = options->drive;
     log->bound = SQ_NEVER;
     log->verify = options->verify;
+    log->sealing.on = options->sealed != 0;
     int status = sq_place_plan(log, options);
     if (status == SQ_OK && (options->selection > SQ_SELECT_CUSTOM ||
                             (options->summaries_apart && medium->tags == NULL) ||
-                            (options->note_operations && !options->summaries_apart)))
+                            (options->note_operations && !options->summaries_apart) ||
+                            (options->sealed && medium->ops == NULL)))
         status = SQ_E_INVALID;
     if (status == SQ_OK)
         measure(log, options);

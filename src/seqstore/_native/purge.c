@@ -216,7 +216,7 @@ static int check_data(const sq_log *log, struct reading *reading, const uint8_t 
 {
     struct sq_entry_fields entry;
     do
-        entry = sq_summary_entry(reading->summary, reading->entry++);
+        entry = sq_summary_entry(log, reading->summary, reading->entry++);
     while (!sq_kind_has_block(entry.kind));
     reading->left--;
     uint32_t state = sq_tag_crc(log, entry.volume, entry.lba);

@@ -3,7 +3,8 @@
  * Before a byte of a block is handed out, the ledger must say that the media block belongs to this layer and
  * this lba, and the checksum, which covers layer, lba and content, must agree. In memory, checking brings the
  * block into the cache, and the copy follows from there. From other media whole blocks go straight into the
- * caller's buffer, neighbours in one call, and are checked there; it is wiped if they are wrong.
+ * caller's buffer, neighbours in one call, and are checked there; it is wiped if they are wrong. Encrypted
+ * ones are opened there instead, which finds more than a checksum does.
  */
 #include "layer.h"
 
@@ -72,6 +73,38 @@ static __attribute__((noinline)) int fetch_part(sq_log *log, const struct sq_lay
     return status;
 }
 
+/* What a block that does not open is reported as. */
+static int unopened(int status, const struct sq_layer *layer, uint64_t lba, uint64_t mba, int os_error,
+                    struct sq_fault *fault_out)
+{
+    if (status == SQ_E_IO)
+        return unreadable(layer, lba, mba, os_error, fault_out);
+    if (status != SQ_OK)
+        corrupt(layer, lba, mba, fault_out);
+    return status;
+}
+
+/* Part of a block that is sealed; block: where it lies in memory, or NULL. */
+static __attribute__((noinline)) int open_part(sq_log *log, const struct sq_layer *layer, uint64_t lba,
+                                               uint32_t mba, const uint8_t *block, uint32_t from_bytes,
+                                               uint32_t length_bytes, uint8_t *data_out,
+                                               struct sq_fault *fault_out)
+{
+    _Alignas(4096) uint8_t plain[BLOCK_BYTES_MAX];
+    struct sq_opener opener = {0};
+    int os_error = 0, status = SQ_OK;
+    if (block == NULL)
+        status = sq_medium_fetch(log->medium, mba, 1, plain, &os_error);
+    const uint8_t *cipher = block == NULL ? plain : block;
+    if (status == SQ_OK)
+        status = sq_open_block(log, &opener, layer, lba, mba, cipher, plain, &os_error);
+    sq_opener_end(log, &opener);
+    if (status == SQ_OK)
+        memcpy(data_out, plain + from_bytes, length_bytes);
+    sq_wipe(plain, log->block_bytes);
+    return unopened(status, layer, lba, mba, os_error, fault_out);
+}
+
 int sq_read_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba,
                   uint32_t from_bytes, uint32_t length_bytes, uint8_t *data_out,
                   struct sq_fault *fault_out)
@@ -81,6 +114,8 @@ int sq_read_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint3
     if (SQ_PLANTED(tail_of_a_short_read)) length_bytes &= ~(uint32_t)15;
     if (!is_owner(log, layer, lba, mba))
         return corrupt(layer, lba, mba, fault_out);
+    if (log->sealing.on)
+        return open_part(log, layer, lba, mba, block, from_bytes, length_bytes, data_out, fault_out);
     if (block == NULL)
         return fetch_part(log, layer, lba, mba, from_bytes, length_bytes, data_out, fault_out);
     if (log->verify && !sq_block_is_right(log, layer, lba, mba, block))
@@ -162,6 +197,19 @@ static int hand_out(sq_log *log, const struct piece *piece, struct sq_fault *fau
     return SQ_OK;
 }
 
+/* The block lies where it is to be opened, or can be read as memory. */
+static int open_piece(sq_log *log, struct sq_opener *opener, const struct piece *piece,
+                      struct sq_fault *fault_out)
+{
+    int os_error = 0;
+    const uint8_t *mapped = log->medium->mapped;
+    const uint8_t *cipher = mapped == NULL ? piece->data_out
+                                           : mapped + ((uint64_t)piece->mba << log->block_shift);
+    int status = sq_open_block(log, opener, piece->owner, piece->lba, piece->mba, cipher, piece->data_out,
+                               &os_error);
+    return unopened(status, piece->owner, piece->lba, piece->mba, os_error, fault_out);
+}
+
 /* How many pieces from this one on, whole blocks next to each other on the medium, can be fetched at once. */
 static uint32_t count_neighbours(const sq_log *log, const struct piece *pieces, uint32_t count)
 {
@@ -172,37 +220,53 @@ static uint32_t count_neighbours(const sq_log *log, const struct piece *pieces, 
     return run;
 }
 
-/* Fetches neighbours into the caller's buffer and checks them there. */
-static int fetch_run(sq_log *log, const struct piece *pieces, uint32_t count, struct sq_fault *fault_out)
+/* Fetches neighbours into the caller's buffer, and checks or opens them there. */
+static int fetch_run(sq_log *log, struct sq_opener *opener, const struct piece *pieces, uint32_t count,
+                     struct sq_fault *fault_out)
 {
     int os_error = 0;
     for (uint32_t i = 0; i < count; i++)
         if (!is_owner(log, pieces[i].owner, pieces[i].lba, pieces[i].mba))
             return corrupt(pieces[i].owner, pieces[i].lba, pieces[i].mba, fault_out);
-    int status = sq_medium_fetch(log->medium, pieces[0].mba, count, pieces[0].data_out, &os_error);
+    int is_open_at_once = log->sealing.on && log->medium->mapped != NULL, status = SQ_OK;
+    if (!is_open_at_once)
+        status = sq_medium_fetch(log->medium, pieces[0].mba, count, pieces[0].data_out, &os_error);
     /* One bad block spoils the call for its neighbours: one by one, the failure gets its place. */
     for (uint32_t i = 0; i < count; i++) {
         const struct piece *piece = &pieces[i];
         if (status != SQ_OK &&
             sq_medium_fetch(log->medium, piece->mba, 1, piece->data_out, &os_error) != SQ_OK)
             return unreadable(piece->owner, piece->lba, piece->mba, os_error, fault_out);
+        if (log->sealing.on) {
+            SQ_TRY(open_piece(log, opener, piece, fault_out));
+            continue;
+        }
         if (log->verify && !sq_block_is_right(log, piece->owner, piece->lba, piece->mba, piece->data_out))
             return corrupt(piece->owner, piece->lba, piece->mba, fault_out);
     }
     return SQ_OK;
 }
 
-static int hand_out_all(sq_log *log, const struct piece *pieces, uint32_t count, struct sq_fault *fault_out)
+static int hand_out_pieces(sq_log *log, struct sq_opener *opener, const struct piece *pieces, uint32_t count,
+                           struct sq_fault *fault_out)
 {
     for (uint32_t i = 0, run; i < count; i += run) {
         run = log->payload != NULL ? 0 : count_neighbours(log, &pieces[i], count - i);
         if (run != 0)
-            SQ_TRY(fetch_run(log, &pieces[i], run, fault_out));
+            SQ_TRY(fetch_run(log, opener, &pieces[i], run, fault_out));
         else
             SQ_TRY(hand_out(log, &pieces[i], fault_out));
         run = run == 0 ? 1 : run;
     }
     return SQ_OK;
+}
+
+static int hand_out_all(sq_log *log, const struct piece *pieces, uint32_t count, struct sq_fault *fault_out)
+{
+    struct sq_opener opener = {0};
+    int status = hand_out_pieces(log, &opener, pieces, count, fault_out);
+    sq_opener_end(log, &opener);
+    return status;
 }
 
 /* ---- unwritten="error" ----------------------------------------------------------------------- */
@@ -302,7 +366,7 @@ static int read_request(sq_log *log, uint64_t handle, const struct read *read, s
         if (status == SQ_OK)
             status = read_chunk(log, volume, read, &done_bytes, fault_out);
         /* The block may have been written through another volume; the caller knows this one. */
-        if (fault_out != NULL && (status == SQ_E_CORRUPT || status == SQ_E_IO))
+        if (fault_out != NULL && (status == SQ_E_CORRUPT || status == SQ_E_IO || status == SQ_E_NO_KEY))
             fault_out->volume = volume->number;
         sq_unlock(log);
     } while (status == SQ_OK && done_bytes < read->length_bytes);

@@ -95,7 +95,7 @@ static int blocks_are_right(const struct sq_reader *reader, const struct sq_summ
     const sq_log *log = reader->log;
     const uint8_t *block = reader->record + log->block_bytes;
     for (uint32_t i = 0; i < summary->entries && !SQ_PLANTED(accepts_a_torn_record); i++) {
-        struct sq_entry_fields entry = sq_summary_entry(reader->record, i);
+        struct sq_entry_fields entry = sq_summary_entry(log, reader->record, i);
         if (!sq_kind_has_block(entry.kind))
             continue;
         uint32_t state = sq_tag_crc(log, entry.volume, entry.lba);
@@ -138,7 +138,7 @@ static void *keep_bytes(struct sq_reader *reader, size_t bytes)
 
 struct sq_kept *sq_reader_keep(struct sq_reader *reader, const struct sq_summary *summary, uint8_t fault)
 {
-    size_t used = SQ_HEAD_BYTES + (size_t)summary->entries * SQ_ENTRY_BYTES;
+    size_t used = SQ_HEAD_BYTES + (size_t)summary->entries * reader->log->entry_bytes;
     struct sq_kept *kept = keep_bytes(reader, sizeof *kept + used);
     if (kept == NULL)
         return NULL;

@@ -63,7 +63,7 @@ static void fill_head(sq_log *log)
         open = 1; /* nothing of the request fits here, but it goes on */
     uint8_t *image = record->image;
     memcpy(image + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 8);
-    sq_put_u16(image + SQ_AT_VERSION, SQ_RECORD_VERSION);
+    sq_put_u16(image + SQ_AT_VERSION, log->sealing.on ? SQ_SEALED_VERSION : SQ_RECORD_VERSION);
     image[SQ_AT_BLOCK_SHIFT] = (uint8_t)log->block_shift;
     sq_put_u32(image + SQ_AT_CHECKSUM, 0);
     sq_put_u64(image + SQ_AT_DRIVE, log->drive);
@@ -124,7 +124,7 @@ int sq_record_close(sq_log *log)
     log->head->open_blocks += log->summary_size + record->data_count;
     if (record->image != NULL) {
         log->previous = sq_get_u32(record->image + SQ_AT_CHECKSUM);
-        memset(record->image, 0, SQ_HEAD_BYTES + (size_t)record->entry_count * SQ_ENTRY_BYTES);
+        memset(record->image, 0, SQ_HEAD_BYTES + (size_t)record->entry_count * log->entry_bytes);
     }
     return SQ_OK;
 }
@@ -133,12 +133,14 @@ void sq_record_note(sq_log *log, const struct sq_entry_fields *fields)
 {
     struct sq_record *record = &log->head->record;
     if (record->image != NULL) {
-        uint8_t *entry = record->image + SQ_HEAD_BYTES + (size_t)record->entry_count * SQ_ENTRY_BYTES;
+        uint8_t *entry = record->image + SQ_HEAD_BYTES + (size_t)record->entry_count * log->entry_bytes;
         sq_put_u64(entry + SQ_ENTRY_AT_LBA, fields->lba);
         sq_put_u64(entry + SQ_ENTRY_AT_VOLUME, fields->volume);
         sq_put_u32(entry + SQ_ENTRY_AT_VALUE, fields->value);
         entry[SQ_ENTRY_AT_KIND] = fields->kind;
         entry[SQ_ENTRY_AT_FLAGS] = fields->flags;
+        if (log->sealing.on && fields->kind == SQ_ENTRY_DATA)
+            sq_seal_put(log, sq_record_next_mba(log), entry);
     }
     record->entry_count++;
     log->noted++;

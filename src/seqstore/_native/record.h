@@ -4,6 +4,7 @@
 
 #define SQ_RECORD_MAGIC "SEQSREC1"
 #define SQ_RECORD_VERSION 1
+#define SQ_SEALED_VERSION 2 /* of logs whose blocks are encrypted */
 
 #define SQ_AT_MAGIC 0           /* 8 bytes */
 #define SQ_AT_VERSION 8         /* u16 */
@@ -32,5 +33,13 @@
 #define SQ_ENTRY_AT_KIND 20  /* u8: enum sq_entry_kind */
 #define SQ_ENTRY_AT_FLAGS 21 /* u8; then 2 bytes zero */
 #define SQ_ENTRY_BYTES 24
+
+/* In version 2 the seal of a block stands behind each entry; zero behind those of other kinds. */
+#define SQ_SEAL_AT_TAG 0      /* 16 bytes */
+#define SQ_SEAL_AT_OPENING 16 /* u64: the use of the log in which the block was sealed */
+#define SQ_SEAL_AT_NUMBER 24  /* u64: sequence of the record << 16 | place in it, when it was sealed */
+#define SQ_SEAL_AT_KEY 32     /* u32: number of the key; then 4 bytes zero */
+#define SQ_ENTRY_SEAL_BYTES 40
+#define SQ_SEALED_ENTRY_BYTES (SQ_ENTRY_BYTES + SQ_ENTRY_SEAL_BYTES)
 
 #endif

@@ -123,7 +123,7 @@ struct sq_scan {
 
 /* Is the block a summary that was written at mba of this log's drive? */
 int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, struct sq_summary *out);
-struct sq_entry_fields sq_summary_entry(const uint8_t *block, uint32_t index);
+struct sq_entry_fields sq_summary_entry(const sq_log *log, const uint8_t *block, uint32_t index);
 
 /* Has an entry of that kind a block behind the summary? */
 int sq_kind_has_block(uint8_t kind);

@@ -98,13 +98,13 @@ static int replay_data(sq_log *log, const struct sq_entry_fields *entry, uint32_
  * may hide others below them each comes at its own time. */
 static uint32_t run_length(sq_log *log, const struct sq_link *link, uint32_t index, uint32_t end)
 {
-    struct sq_entry_fields first = sq_summary_entry(link->image, index);
+    struct sq_entry_fields first = sq_summary_entry(log, link->image, index);
     const struct sq_layer *layer = first.kind == SQ_ENTRY_DATA ? find_layer(log, first.volume) : NULL;
     uint32_t count = 0;
     if (layer == NULL || layer->parent != NULL)
         return 0;
     for (end = end - index < SQ_BATCH ? end : index + SQ_BATCH; index < end; index++, count++) {
-        struct sq_entry_fields entry = sq_summary_entry(link->image, index);
+        struct sq_entry_fields entry = sq_summary_entry(log, link->image, index);
         if (entry.kind != SQ_ENTRY_DATA || entry.flags != 0 || entry.volume != first.volume ||
             entry.lba != first.lba + count)
             break;
@@ -115,7 +115,7 @@ static uint32_t run_length(sq_log *log, const struct sq_link *link, uint32_t ind
 /* What replay_data does for each of them, with one look-up. */
 static int replay_run(sq_log *log, const struct sq_link *link, uint32_t index, uint32_t count, uint32_t mba)
 {
-    struct sq_entry_fields first = sq_summary_entry(link->image, index);
+    struct sq_entry_fields first = sq_summary_entry(log, link->image, index);
     struct sq_layer *layer = find_layer(log, first.volume);
     uint64_t position = log->stats.position;
     uint32_t old[SQ_BATCH];
@@ -124,7 +124,7 @@ static int replay_run(sq_log *log, const struct sq_link *link, uint32_t index, u
     SQ_TRY(sq_layer_reserve(log, layer, first.lba + count, (uint64_t)1 << SQ_VALUE_BITS));
     for (uint32_t i = 0; i < count; i++) {
         SQ_TRY(sq_block_claim(log, mba + i, sq_entry(SQ_LIVE, layer->slot, first.lba + i)));
-        log->checksums[mba + i] = sq_summary_entry(link->image, index + i).value;
+        log->checksums[mba + i] = sq_summary_entry(log, link->image, index + i).value;
     }
     log->segments[sq_segment_of(log, mba)].live_blocks += count;
     log->segments[sq_segment_of(log, mba)].data_blocks += count;
@@ -253,7 +253,7 @@ int sq_replay(sq_log *log, const struct sq_link *link)
             i += run;
             continue;
         }
-        struct sq_entry_fields entry = sq_summary_entry(link->image, i);
+        struct sq_entry_fields entry = sq_summary_entry(log, link->image, i);
         SQ_TRY(replay_entry(log, &entry, mba, i >= link->void_from));
         mba += (uint32_t)sq_kind_has_block(entry.kind);
         i++;

@@ -54,7 +54,8 @@ static void look_closer(struct sq_scan *scan, uint64_t mba)
     if (memcmp(block + SQ_AT_MAGIC, SQ_RECORD_MAGIC, 7) != 0)
         return;
     uint32_t version = sq_get_u16(block + SQ_AT_VERSION);
-    if (version > SQ_RECORD_VERSION && version > scan->found_version)
+    uint32_t own = scan->log->sealing.on ? SQ_SEALED_VERSION : SQ_RECORD_VERSION;
+    if (version != own && version > scan->found_version)
         scan->found_version = version;
     if (sq_get_u64(block + SQ_AT_DRIVE) != scan->log->drive) {
         scan->found_drive = sq_get_u64(block + SQ_AT_DRIVE);
@@ -134,7 +135,7 @@ static void walk_segment(struct sq_scan *scan, uint32_t segment)
             return;
         add_candidate(scan, summary.checkpoint, summary.checkpoint_mba);
         for (uint32_t i = 0; i < summary.entries; i++) {
-            struct sq_entry_fields entry = sq_summary_entry(scan->reader.record, i);
+            struct sq_entry_fields entry = sq_summary_entry(scan->log, scan->reader.record, i);
             /* What came before a checkpoint was safe before it began. */
             if (entry.kind == SQ_ENTRY_CHECKPOINT_END && entry.lba <= summary.sequence &&
                 summary.flushed + 1 >= entry.lba) {

@@ -57,7 +57,7 @@ static void check_pages(const sq_log *log, struct scrub *scrub, const struct sq_
     uint8_t *page = scrub->span + log->block_bytes;
     uint64_t mba = summary->mba;
     for (uint32_t i = 0; i < summary->entries; i++) {
-        struct sq_entry_fields entry = sq_summary_entry(scrub->span, i);
+        struct sq_entry_fields entry = sq_summary_entry(log, scrub->span, i);
         int os_error = 0;
         mba += (uint64_t)sq_kind_has_block(entry.kind);
         if (entry.kind != SQ_ENTRY_CHECKPOINT)

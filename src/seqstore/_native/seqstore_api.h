@@ -40,6 +40,7 @@
 #define SQ_E_REENTERED -23   /* called by a function that the log itself had called */
 #define SQ_E_BOUND -24       /* no bound so small can be kept. fault: count: the smallest */
 #define SQ_E_NO_CRYPTO -25   /* libcrypto is not there, is too old, or refuses */
+#define SQ_E_NO_KEY -26      /* the key of sealed blocks is dead, or not at hand. fault: as SQ_E_CORRUPT */
 
 /* ---- values -------------------------------------------------------------------------------- */
 
@@ -119,6 +120,9 @@ struct sq_log_options {
     uint64_t expect_sequence;   /* of a record that is known to have been flushed; 0: unknown */
     uint64_t opening;           /* random, names this opening on the medium */
     uint64_t expect_openings[4]; /* the last opening must have been one of them; all 0: any */
+    uint32_t sealed;            /* blocks are encrypted; of an old log, whether they are is known */
+    struct sq_key_ring *ring;   /* outlives the log; NULL: sealed blocks can be neither written nor read */
+    uint64_t sealing;           /* random, of this use alone: blocks are sealed under keys derived with it */
     /* Cleaning: */
     uint32_t selection;      /* enum sq_selection */
     uint32_t placement;      /* enum sq_placement */
@@ -450,6 +454,10 @@ int sq_volume_list(sq_log *log, uint64_t capacity, struct sq_volume_entry *entri
  * that were written through it. count_out is how many there are, also above the capacity. */
 int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, uint64_t capacity,
                     struct sq_reach *reach_out, uint64_t *count_out);
+
+/* Blocks of the volume are sealed under this secret of the key ring from now on; nothing can be written
+ * before. SQ_E_INVALID on a log that is not sealed, and for key 0. */
+int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key);
 
 /* Shrinking unmaps what lies beyond, and zeroes the rest of a block that is cut. */
 int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out);

@@ -25,7 +25,10 @@ from seqstore.errors import (
 )
 
 FORMAT_VERSION = 1
-"""The newest format of a drive that the core knows."""
+"""The format of a drive whose blocks lie there as they were written."""
+
+SEALED_VERSION = 2
+"""The format of a drive whose blocks are encrypted; the newest that the core knows."""
 
 # What a medium says of blocks, and not of itself.
 _OF_BLOCKS = {errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EBADMSG}
@@ -54,6 +57,8 @@ _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
         "the drive is of another moment than the catalog, or of another copy of the store; put those that"
         " belong together in their places, or open the store with rebuild_catalog=True",
     ),
+    lib.SQ_E_NO_KEY: (NotFoundError, "the volume has no key to encrypt with, or it is dead"),
+    lib.SQ_E_NO_CRYPTO: (MediumError, "libcrypto failed to encrypt or decrypt; open the store again"),
     lib.SQ_E_DISOWNED: (
         ClosedError,
         "this process was forked from the one that opened the store, which alone may change it; open it anew"
@@ -135,7 +140,16 @@ def fault_error(status: int, fault: Any, doing: str, *, volume: int, block_size:
             lba=lba,
             mba=mba,
         )
-    return _medium_error(status, fault, doing)
+    return _no_key_error(status, fault, doing) or _medium_error(status, fault, doing)
+
+
+def _no_key_error(status: int, fault: Any, doing: str) -> SeqstoreError | None:
+    if status == lib.SQ_E_NO_KEY:
+        return NotFoundError(
+            f"{doing}: the key of lba {fault.lba} of volume number {fault.volume} is dead, or not in the key"
+            " area; what was encrypted under it cannot be read any more"
+        )
+    return None
 
 
 def _medium_error(status: int, fault: Any, doing: str) -> SeqstoreError | None:
@@ -153,12 +167,7 @@ def _medium_error(status: int, fault: Any, doing: str) -> SeqstoreError | None:
             " this store, or it is damaged; put the right one in its place, or restore it from a copy"
         )
     if status == lib.SQ_E_VERSION:
-        return VersionError(
-            f"{doing}: the drive is of format {fault.count}; this version of seqstore knows up to"
-            f" {FORMAT_VERSION}; use a newer one",
-            found=fault.count,
-            expected=FORMAT_VERSION,
-        )
+        return _version_error(fault.count, doing)
     if status == lib.SQ_E_LOST:
         return LostWritesError(
             f"{doing}: the drive holds records up to {fault.lba}, and had reported those up to {fault.count}"
@@ -169,6 +178,25 @@ def _medium_error(status: int, fault: Any, doing: str) -> SeqstoreError | None:
             flushed_sequence=fault.count,
         )
     return None
+
+
+def _version_error(found: int, doing: str) -> FormatError:
+    """Make the exception for a drive of a version that was not asked for."""
+    if found == SEALED_VERSION:
+        return FormatError(
+            f"{doing}: the drive is encrypted, and its key area is not there; put the file back in its place"
+        )
+    if found < SEALED_VERSION:
+        return FormatError(
+            f"{doing}: the drive is not encrypted, and there is a key area; put the drive in its place that"
+            " belongs to it"
+        )
+    return VersionError(
+        f"{doing}: the drive is of format {found}; this version of seqstore knows up to {SEALED_VERSION};"
+        " use a newer one",
+        found=found,
+        expected=SEALED_VERSION,
+    )
 
 
 def invariant_error(broken: Any, doing: str) -> InvariantError:

@@ -6,9 +6,9 @@
 /* More records than any log can write, and far from where numbers wrap. */
 #define SEQUENCE_MOST ((uint64_t)1 << 62)
 
-struct sq_entry_fields sq_summary_entry(const uint8_t *block, uint32_t index)
+struct sq_entry_fields sq_summary_entry(const sq_log *log, const uint8_t *block, uint32_t index)
 {
-    const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)index * SQ_ENTRY_BYTES;
+    const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)index * log->entry_bytes;
     return (struct sq_entry_fields){
         .lba = sq_get_u64(at + SQ_ENTRY_AT_LBA),
         .volume = sq_get_u64(at + SQ_ENTRY_AT_VOLUME),
@@ -32,15 +32,25 @@ static uint32_t checksum_of(const sq_log *log, const uint8_t *block)
     return ~log->kernels->crc(state, block + SQ_AT_CHECKSUM + 4, log->block_bytes - SQ_AT_CHECKSUM - 4);
 }
 
-static int entries_fit(const uint8_t *block, const struct sq_summary *summary)
+/* Of a block whose seal was lost with its summary there is none; it is marked as damaged. */
+static int seal_fits(const uint8_t *entry, uint8_t kind)
+{
+    const uint8_t *seal = entry + SQ_ENTRY_BYTES;
+    if (kind == SQ_ENTRY_DATA && sq_get_u32(seal + SQ_SEAL_AT_KEY) != 0)
+        return sq_get_u32(seal + SQ_SEAL_AT_KEY + 4) == 0;
+    int may_lack = kind != SQ_ENTRY_DATA || (entry[SQ_ENTRY_AT_FLAGS] & SQ_FLAG_DAMAGED) != 0;
+    return may_lack && sq_is_zero(seal, SQ_ENTRY_SEAL_BYTES);
+}
+
+static int entries_fit(const sq_log *log, const uint8_t *block, const struct sq_summary *summary)
 {
     uint32_t blocks = 0;
     for (uint32_t i = 0; i < summary->entries; i++) {
-        const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)i * SQ_ENTRY_BYTES;
+        const uint8_t *at = block + SQ_HEAD_BYTES + (size_t)i * log->entry_bytes;
         uint8_t kind = at[SQ_ENTRY_AT_KIND];
         uint8_t most_flags = kind == SQ_ENTRY_DATA ? SQ_FLAG_RELOCATED | SQ_FLAG_DAMAGED : 1;
         if (kind < SQ_ENTRY_DATA || kind > SQ_ENTRY_FREED || at[SQ_ENTRY_AT_FLAGS] > most_flags ||
-            sq_get_u16(at + SQ_ENTRY_AT_FLAGS + 1) != 0)
+            sq_get_u16(at + SQ_ENTRY_AT_FLAGS + 1) != 0 || (log->sealing.on && !seal_fits(at, kind)))
             return 0;
         blocks += (uint32_t)sq_kind_has_block(kind);
     }
@@ -67,7 +77,8 @@ int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, stru
         .class = sq_get_u16(block + SQ_AT_CLASS),
         .window = sq_get_u32(block + SQ_AT_WINDOW),
     };
-    if (sq_get_u16(block + SQ_AT_VERSION) != SQ_RECORD_VERSION ||
+    uint32_t version = log->sealing.on ? SQ_SEALED_VERSION : SQ_RECORD_VERSION;
+    if (sq_get_u16(block + SQ_AT_VERSION) != version ||
         block[SQ_AT_BLOCK_SHIFT] != log->block_shift || block[SQ_AT_BLOCK_SHIFT + 1] != 0 ||
         sq_get_u64(block + SQ_AT_DRIVE) != log->drive || found.mba != mba || found.sequence == 0 ||
         found.sequence > SEQUENCE_MOST ||
@@ -80,8 +91,8 @@ int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, stru
         found.checkpoint_mba >= log->block_count ||
         found.blocks >= log->segment_blocks - mba % log->segment_blocks)
         return 0;
-    size_t used = SQ_HEAD_BYTES + (size_t)found.entries * SQ_ENTRY_BYTES;
-    if (!sq_is_zero(block + used, log->block_bytes - used) || !entries_fit(block, &found))
+    size_t used = SQ_HEAD_BYTES + (size_t)found.entries * log->entry_bytes;
+    if (!sq_is_zero(block + used, log->block_bytes - used) || !entries_fit(log, block, &found))
         return 0;
     *out = found;
     return 1;

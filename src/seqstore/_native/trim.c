@@ -130,6 +130,8 @@ static int trim_bytes(sq_log *log, struct sq_volume *volume, uint64_t start, uin
     uint8_t *head_data = log->scratch, *tail_data = log->scratch + log->block_bytes;
     struct range range = range_of(log, volume, start, end);
     SQ_TRY(check_parts(log, volume, &range, fault_out));
+    if (range.head.mba != SQ_UNMAPPED || range.tail.mba != SQ_UNMAPPED)
+        SQ_TRY(sq_seal_check(log, volume));
     SQ_TRY(load_zeroed(log, &range.head, head_data, fault_out));
     SQ_TRY(load_zeroed(log, &range.tail, tail_data, fault_out));
     SQ_TRY(sq_fault_io(log, trim_blocks(log, volume, range.lba, range.end), fault_out));

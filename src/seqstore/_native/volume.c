@@ -197,6 +197,20 @@ static int create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_b
     return end_entry(log, status, &entry);
 }
 
+int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key)
+{
+    SQ_TRY(sq_lock_alone(log));
+    struct sq_volume *volume = sq_volume_of(log, handle);
+    int status = volume == NULL                 ? SQ_E_NOT_FOUND
+                 : volume->is_snapshot          ? SQ_E_READ_ONLY
+                 : !log->sealing.on || key == 0 ? SQ_E_INVALID
+                                                : SQ_OK;
+    if (status == SQ_OK)
+        volume->key = key;
+    sq_unlock(log);
+    return status;
+}
+
 int sq_volume_create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_bytes, int unwritten_error,
                      uint64_t *handle_out)
 {

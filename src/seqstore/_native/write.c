@@ -122,19 +122,27 @@ static int check_space(const sq_log *log, const struct sq_volume *volume, const 
 
 /* ---- batches -------------------------------------------------------------------------------- */
 
-/* Puts the payload in its place at the head; returns the checksum. */
-static uint32_t place(sq_log *log, const struct sq_layer *layer, uint64_t lba, const uint8_t *data)
+/* Puts the payload in its place at the head. */
+static int place(sq_log *log, const struct sq_layer *layer, uint64_t lba, const uint8_t *data,
+                 uint32_t *checksum_out)
 {
+    *checksum_out = 0;
     if (log->tags != NULL)
-        return 0;
+        return SQ_OK;
     uint8_t *to = sq_place_at(log, sq_record_next_mba(log));
     uint32_t state = sq_tag_crc(log, layer->number, lba);
-    if (log->payload != NULL)
-        return ~log->kernels->copy_crc(state, to, data, log->block_bytes);
+    if (log->payload != NULL) {
+        *checksum_out = ~log->kernels->copy_crc(state, to, data, log->block_bytes);
+        return SQ_OK;
+    }
     /* A record that is put together is read again at once: it stays in the cache. The checksum is that of the
      * copy, since the caller's buffer may change meanwhile. */
-    memcpy(to, data, log->block_bytes);
-    return ~log->kernels->crc(state, to, log->block_bytes);
+    if (log->sealing.on)
+        SQ_TRY(sq_seal_block(log, layer, lba, data));
+    else
+        memcpy(to, data, log->block_bytes);
+    *checksum_out = ~log->kernels->crc(state, to, log->block_bytes);
+    return SQ_OK;
 }
 
 /* lbas: those of the blocks from done on, read once from the caller's list, which may change meanwhile. */
@@ -151,7 +159,9 @@ static int write_scattered(sq_log *log, struct sq_layer *layer, const struct blo
         /* Only if the list is no longer the one for which there was space. */
         if (log->stats.live_blocks >= log->stats.usable_blocks && sq_layer_adds(layer, lbas[i]))
             return SQ_E_OUT_OF_SPACE;
-        SQ_TRY(sq_block_add(log, layer, lbas[i], place(log, layer, lbas[i], block), 0));
+        uint32_t checksum;
+        SQ_TRY(place(log, layer, lbas[i], block, &checksum));
+        SQ_TRY(sq_block_add(log, layer, lbas[i], checksum, 0));
         log->stats.user_blocks++;
         log->stats.live_blocks++;
         sq_layer_put(log, layer, lbas[i], mba);
@@ -183,8 +193,9 @@ static int write_classed(sq_log *log, struct sq_layer *layer, const struct block
         if (log->stats.cleaned_segments != cleaned)
             SQ_TRY(sq_layer_reserve(log, layer, 0, 0));
         cleaned = log->stats.cleaned_segments;
-        uint32_t mba = sq_record_next_mba(log);
-        SQ_TRY(sq_block_add(log, layer, lbas[i], place(log, layer, lbas[i], data), 0));
+        uint32_t mba = sq_record_next_mba(log), checksum;
+        SQ_TRY(place(log, layer, lbas[i], data, &checksum));
+        SQ_TRY(sq_block_add(log, layer, lbas[i], checksum, 0));
         log->stats.user_blocks++;
         log->stats.live_blocks++;
         layer->work->user_blocks++;
@@ -210,7 +221,8 @@ static int write_consecutive(sq_log *log, struct sq_layer *layer, uint64_t lba, 
             sq_fetch(&log->ledger[old[i]]);
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t checksum = place(log, layer, lba + i, data);
+        uint32_t checksum;
+        SQ_TRY(place(log, layer, lba + i, data, &checksum));
         SQ_TRY(sq_block_add(log, layer, lba + i, checksum, 0));
         if (data != NULL)
             data += log->block_bytes;
@@ -284,9 +296,8 @@ static int write_batch(sq_log *log, struct sq_volume *volume, const struct block
     return write_consecutive(log, volume->head, blocks->first + done, *count, data);
 }
 
-/* Writes the blocks [done, end) of the request, for which there is space. */
-static int write_some(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
-                      uint64_t end)
+static int write_batches(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
+                         uint64_t end)
 {
     while (done < end) {
         uint32_t count = SQ_BATCH;
@@ -300,6 +311,16 @@ static int write_some(sq_log *log, struct sq_volume *volume, const struct blocks
         done += count;
     }
     return SQ_OK;
+}
+
+/* Writes the blocks [done, end) of the request, for which there is space. */
+static int write_some(sq_log *log, struct sq_volume *volume, const struct blocks *blocks, uint64_t done,
+                      uint64_t end)
+{
+    SQ_TRY(sq_seal_take(log, volume));
+    int status = write_batches(log, volume, blocks, done, end);
+    sq_seal_give_back(log);
+    return status;
 }
 
 int sq_write_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count, const uint8_t *data)

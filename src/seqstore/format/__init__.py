@@ -24,13 +24,15 @@ module         holds
 from seqstore.format.checkpoint import Checkpoint, parse_checkpoint
 from seqstore.format.crc32c import crc32c
 from seqstore.format.image import DriveImage, read_image
-from seqstore.format.layout import FORMAT_VERSION, Geometry
+from seqstore.format.layout import FORMAT_VERSION, SEALED_VERSION, Geometry
 from seqstore.format.ledger import BlockState
+from seqstore.format.seals import Seal
 from seqstore.format.summary import Entry, Kind, Summary, parse_summary
 from seqstore.format.views import BlockInfo, Damage, Extent, RecordInfo, VolumeImage
 
 __all__ = [
     "FORMAT_VERSION",
+    "SEALED_VERSION",
     "BlockInfo",
     "BlockState",
     "Checkpoint",
@@ -41,6 +43,7 @@ __all__ = [
     "Geometry",
     "Kind",
     "RecordInfo",
+    "Seal",
     "Summary",
     "VolumeImage",
     "crc32c",

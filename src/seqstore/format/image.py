@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from seqstore.errors import CorruptionError, FormatError, NotFoundError, VersionError
-from seqstore.format.layout import Geometry
+from seqstore.format.layout import FORMAT_VERSION, Geometry
 from seqstore.format.ledger import BlockState
 from seqstore.format.medium import BlockReader, BytesSource, FileSource, Source, find_geometry, find_size
 from seqstore.format.recovery import (
@@ -24,6 +24,7 @@ from seqstore.format.recovery import (
     survey_segments,
     walk_segment,
 )
+from seqstore.format.seals import Seal, nonces_used_twice
 from seqstore.format.state import Layer, State
 from seqstore.format.summary import Summary, tagged_checksum
 from seqstore.format.views import BlockInfo, Damage, RecordInfo, VolumeImage
@@ -133,6 +134,11 @@ class DriveImage:
         )
 
     @property
+    def version(self) -> int:
+        """Version of the format: 2 where blocks are encrypted, else 1."""
+        return max((first.version for first in self.survey.firsts.values()), default=FORMAT_VERSION)
+
+    @property
     def position(self) -> int:
         """The log's time behind its last record."""
         return self.recovered.last.end_position if self.recovered.last else 0
@@ -219,7 +225,21 @@ class DriveImage:
                     self.read_live(layer, block.lba, block.mba, volume=block.volume)
                 except CorruptionError as error:
                     self._report(block.mba, str(error))
+        for mba, seal in nonces_used_twice(record.summary for record in self.records()):
+            self._report(
+                mba, f"block {mba} was encrypted with a nonce of key {seal.key} that another one has"
+            )
         return count
+
+    def seals(self) -> dict[int, Seal]:
+        """Return the seals of encrypted blocks of records in use, by their addresses."""
+        return {
+            mba: seal
+            for record in self.records()
+            if record.status == "valid"
+            for (_, mba), seal in zip(record.summary.placed(), record.summary.seals, strict=True)
+            if seal is not None
+        }
 
     def _report(self, mba: int | None, what: str) -> None:
         self._damage.append(Damage(mba=mba, what=what))

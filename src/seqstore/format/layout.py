@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from seqstore.errors import FormatError
 
 FORMAT_VERSION = 1
+SEALED_VERSION = 2  # of drives whose blocks are encrypted
 
 RECORD_MAGIC = b"SEQSREC1"
 CHECKPOINT_MAGIC = b"SEQSCKP1"
@@ -122,6 +123,9 @@ HEAD = Layout(
     reserved_88="8x",
 )
 ENTRY = Layout("entry", lba="Q", volume="Q", value="I", kind="B", flags="B", reserved_22="2x")
+# In version 2 it follows each entry; offsets count from its own beginning.
+SEAL = Layout("seal", tag="16s", opening="Q", number="Q", key="I", reserved_36="4x")
+SEALED_ENTRY_BYTES = ENTRY.size + SEAL.size
 
 CHECKPOINT_HEADER = Layout(
     "checkpoint",
@@ -199,5 +203,10 @@ class Geometry:
 
     @property
     def max_entries(self) -> int:
-        """Entries that a summary has room for."""
+        """Entries that a summary has room for where blocks are not encrypted."""
         return (self.block_size - HEAD.size) // ENTRY.size
+
+    @property
+    def max_sealed_entries(self) -> int:
+        """Entries that a summary has room for where they are."""
+        return (self.block_size - HEAD.size) // SEALED_ENTRY_BYTES

@@ -20,8 +20,11 @@ from seqstore.format.layout import (
     MAX_NUMBER,
     MIN_BLOCK_SHIFT,
     RECORD_MAGIC,
+    SEAL,
+    SEALED_VERSION,
     Geometry,
 )
+from seqstore.format.seals import Seal, check_seal, entry_bytes, parse_seal, split_entries
 
 _ENTRY = struct.Struct("<QQIBBH")  # with the reserved bytes, which are checked in place
 _TAG = struct.Struct("<QQ")
@@ -99,6 +102,8 @@ class Summary:
         The head whose segment it lies in.
     drive, position, flushed, checkpoint, checkpoint_mba, open, window : int
         As in the specification.
+    version : int
+        2 where blocks are encrypted, else 1.
     geometry : Geometry
         Sizes of the drive.
     """
@@ -116,8 +121,10 @@ class Summary:
     open: int
     class_id: int
     window: int
+    version: int
     geometry: Geometry
     _packed: bytes = field(repr=False)
+    _seals: bytes = field(repr=False)
 
     @property
     def end(self) -> int:
@@ -151,6 +158,14 @@ class Summary:
             Entry(Kind(kind), lba, volume, value, flags)
             for lba, volume, value, kind, flags, _ in _ENTRY.iter_unpack(self._packed)
         )
+
+    @property
+    def seals(self) -> tuple[Seal | None, ...]:
+        """The seal of each entry's block, where it has one."""
+        data = self._seals
+        if not data:
+            return (None,) * self.entry_count
+        return tuple(parse_seal(data[at : at + SEAL.size]) for at in range(0, len(data), SEAL.size))
 
     def placed(self) -> Iterator[tuple[Entry, int]]:
         """Yield each entry with the address of its block, or of the next one's if it has none."""
@@ -213,12 +228,12 @@ def _parse(block: bytes, mba: int) -> Summary:
             "it is torn or damaged"
         )
     version = int.from_bytes(block[8:10], "little")
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, SEALED_VERSION):
         raise VersionError(
-            f"block {mba}: the drive's format is of version {version}; this reader knows version "
-            f"{FORMAT_VERSION}. Use the seqstore that wrote it, or a newer one",
+            f"block {mba}: the drive's format is of version {version}; this reader knows versions up to "
+            f"{SEALED_VERSION}. Use the seqstore that wrote it, or a newer one",
             found=version,
-            expected=FORMAT_VERSION,
+            expected=SEALED_VERSION,
         )
     head = HEAD.read(block)
     if 1 << head["block_shift"] != len(block):
@@ -226,11 +241,12 @@ def _parse(block: bytes, mba: int) -> Summary:
     geometry = Geometry(
         block_size=len(block), segment_blocks=head["segment_blocks"], block_count=head["block_count"]
     )
-    packed = _check_entries(block, head["entries"], head["blocks"], geometry)
+    packed, seals = _check_entries(block, head["entries"], head["blocks"], geometry)
     summary = Summary(
         geometry=geometry,
         class_id=head["class"],
         _packed=packed,
+        _seals=seals,
         **{name: head[name] for name in _KEPT},
     )
     _check_head(summary, mba)
@@ -250,6 +266,7 @@ _KEPT = (
     "checkpoint_mba",
     "open",
     "window",
+    "version",
 )
 
 
@@ -281,14 +298,18 @@ def _check_head(summary: Summary, mba: int) -> None:
             raise FormatError(f"summary: {fault.format(**fields)}")
 
 
-def _check_entries(block: bytes, entry_count: int, block_count: int, geometry: Geometry) -> bytes:
-    """Check the entries one by one, and that the rest of the block is zero; return their bytes."""
-    if entry_count > geometry.max_entries:
-        raise FormatError(f"summary: {entry_count} entries; {geometry.max_entries} have room")
-    end = HEAD.size + entry_count * ENTRY.size
+def _check_entries(
+    block: bytes, entry_count: int, block_count: int, geometry: Geometry
+) -> tuple[bytes, bytes]:
+    """Check the entries one by one, and that the rest of the block is zero; return their bytes, and seals."""
+    version = int.from_bytes(block[8:10], "little")
+    most = geometry.max_sealed_entries if version == SEALED_VERSION else geometry.max_entries
+    if entry_count > most:
+        raise FormatError(f"summary: {entry_count} entries; {most} have room")
+    end = HEAD.size + entry_count * entry_bytes(version)
     if block.count(0, end) != len(block) - end:
         raise FormatError(f"summary: bytes behind its {entry_count} entries are not zero")
-    packed = block[HEAD.size : end]
+    packed, seals = split_entries(block, entry_count, version)
     ranges, blocks = _ranges(geometry), 0
     for number, (lba, volume, value, kind, flags, reserved) in enumerate(_ENTRY.iter_unpack(packed)):
         if kind not in ranges:
@@ -310,7 +331,15 @@ def _check_entries(block: bytes, entry_count: int, block_count: int, geometry: G
         blocks += kind in KINDS_WITH_BLOCK
     if blocks != block_count:
         raise FormatError(f"summary: {blocks} entries have a block, {block_count} data blocks are announced")
-    return packed
+    _check_seals(packed, seals)
+    return packed, seals
+
+
+def _check_seals(packed: bytes, seals: bytes) -> None:
+    for number, at in enumerate(range(0, len(seals), SEAL.size)):
+        _, _, _, kind, flags, _ = _ENTRY.unpack_from(packed, number * ENTRY.size)
+        is_damaged = bool(flags & FLAG_DAMAGED)
+        check_seal(seals[at : at + SEAL.size], number, is_data=kind == Kind.DATA, is_damaged=is_damaged)
 
 
 @lru_cache(maxsize=8)
