@@ -23,6 +23,8 @@ def crash(store: Store) -> None:
     """End a store as the end of its process would."""
     store._engine.close()
     store._parts.catalog.close()
+    if store._parts.encryption is not None:
+        store._parts.encryption.close()
     if store._parts.is_own_medium:
         store._parts.medium.close()
 

@@ -18,7 +18,7 @@ from seqstore._native.records import (
     SegmentState,
 )
 from seqstore.clock import Clock, ManualClock, SystemClock
-from seqstore.deletion import Deadline, Lap, Now, Plan, Purge
+from seqstore.deletion import CryptographicErase, Deadline, Lap, Now, Plan, Purge
 from seqstore.drive import Drive
 from seqstore.errors import (
     AccessError,
@@ -74,6 +74,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "CorruptionError",
+    "CryptographicErase",
     "Damage",
     "Deadline",
     "Drive",

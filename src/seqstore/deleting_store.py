@@ -6,7 +6,7 @@ import operator
 from typing import TYPE_CHECKING, SupportsIndex
 
 from seqstore._native.records import Scope
-from seqstore.deletion import Lap, Plan, Purge, Strategy
+from seqstore.deletion import CryptographicErase, Lap, Plan, Purge, Strategy
 from seqstore.errors import ConfigError, SeqstoreError
 from seqstore.find import find
 from seqstore.promise import Erasure, Promise
@@ -109,6 +109,7 @@ class DeletingStore:
             If it is no strategy.
         """
         self._registry.require_writable()
+        self._require_possible(strategy)
         self._eraser.set(*self._scope(tenant), strategy)
 
     def plan_deletion(
@@ -205,6 +206,8 @@ class DeletingStore:
         is_tenant = subject.kind == "tenant"
         bounds = self._eraser.bounds(Scope.TENANT if is_tenant else Scope.VOLUME, subject.number)
         strategies = ["Now()"] if bounds.now else []
+        if self._erases_by_key(subject):
+            strategies.append("CryptographicErase()")
         if bounds.blocks is not None and not bounds.now:
             strategies.append(f"Deadline(writes={bounds.blocks})")
         if bounds.nanoseconds is not None:
@@ -214,6 +217,19 @@ class DeletingStore:
             bound_writes=bounds.blocks,
             bound_ns=bounds.nanoseconds,
         )
+
+    def _erases_by_key(self, subject: Subject) -> bool:
+        """Tell whether a strategy that applies promises that keys die with what they are for."""
+        tenant = subject.number if subject.kind == "tenant" else subject.tenant
+        scopes = [(Scope.ALL, 0), (Scope.TENANT, tenant or 0)]
+        if subject.kind == "volume":
+            scopes.append((Scope.VOLUME, subject.number))
+        chosen = [self._eraser.strategy(scope, number) for scope, number in scopes]
+        return any(isinstance(strategy, CryptographicErase) for strategy in chosen)
+
+    def _require_possible(self, strategy: object) -> None:
+        if isinstance(strategy, CryptographicErase) and self._parts.encryption is None:
+            raise ConfigError("CryptographicErase() needs an encrypted store; make one with encryption=")
 
     def _owner_of(self, number: int) -> int | None:
         view = self._registry.find(number)
@@ -228,6 +244,7 @@ class DeletingStore:
     def _begin_with(self, deletion: Strategy) -> None:
         """Set the strategy that the store was made with; one that cannot be kept makes no store."""
         try:
+            self._require_possible(deletion)
             self._eraser.set(Scope.ALL, 0, deletion)
         except BaseException:
             self._parts.close(finish=False)

@@ -5,13 +5,14 @@ overwritten versions, trimmed ranges, deleted volumes, snapshots that nobody rea
 tenants, each with every physical copy. The age of a copy runs from the logical deletion; of one that the
 cleaner left behind while its data lived on, from the move.
 
-==========  ======================================================  ============================
-strategy    what happens                                            bound
-==========  ======================================================  ============================
-`Lap`       bytes stay until the head comes round                   a lap under ``fifo``, else none
-`Deadline`  segments that are due soon are cleaned first            the deadline
-`Now`       trim, delete and purge write over what they deleted     the call
-==========  ======================================================  ============================
+====================  ======================================================  ============================
+strategy              what happens                                            bound
+====================  ======================================================  ============================
+`Lap`                 bytes stay until the head comes round                   a lap under ``fifo``, else none
+`Deadline`            segments that are due soon are cleaned first            the deadline
+`Now`                 trim, delete and purge write over what they deleted     the call
+`CryptographicErase`  the keys of whole volumes and tenants die with them     the call
+====================  ======================================================  ============================
 """
 
 from __future__ import annotations
@@ -82,7 +83,17 @@ class Now:
     """
 
 
-Strategy = Lap | Deadline | Now
+@dataclass(frozen=True, slots=True)
+class CryptographicErase:
+    """Deleted volumes and tenants lose their keys in the call, whatever their size; bytes stay, encrypted.
+
+    Only where the store is encrypted. Blocks that are overwritten or trimmed stay readable, to who has the
+    key of the volume and the medium, until the head writes over them; and so do those of a deleted volume
+    that a snapshot or clone still shows, until that is deleted.
+    """
+
+
+Strategy = Lap | Deadline | Now | CryptographicErase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +140,7 @@ def bounds_of(strategy: Strategy, *, drive_blocks: int, smallest: int) -> Bounds
     """
     if isinstance(strategy, Now):
         return Bounds(now=True, blocks=smallest)
-    if isinstance(strategy, Lap):
+    if isinstance(strategy, (Lap, CryptographicErase)):
         return Bounds()
     if strategy.seconds is not None:
         return Bounds(nanoseconds=round(strategy.seconds * 1e9))
@@ -140,8 +151,10 @@ def bounds_of(strategy: Strategy, *, drive_blocks: int, smallest: int) -> Bounds
 
 def check_strategy(strategy: object) -> Strategy:
     """Refuse what is no strategy."""
-    if not isinstance(strategy, (Lap, Deadline, Now)):
-        raise ConfigError(f"deletion is {strategy!r}; Lap(), Deadline(...) or Now() is expected")
+    if not isinstance(strategy, Strategy):
+        raise ConfigError(
+            f"deletion is {strategy!r}; Lap(), Deadline(...), Now() or CryptographicErase() is expected"
+        )
     return strategy
 
 
@@ -170,7 +183,8 @@ def from_text(text: str) -> Strategy:
     """
     try:
         values: dict[str, Any] = json.loads(text)
-        kinds: dict[str, Callable[..., Strategy]] = {"lap": Lap, "deadline": Deadline, "now": Now}
+        known = (Lap, Deadline, Now, CryptographicErase)
+        kinds: dict[str, Callable[..., Strategy]] = {kind.__name__.lower(): kind for kind in known}
         return kinds[values.pop("strategy")](**values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(f"the catalog has a strategy of deletion {text!r}, which is none") from error

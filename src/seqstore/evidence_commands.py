@@ -13,6 +13,7 @@ from seqstore.audit_records import AuditHead, AuditRecord
 from seqstore.catalog import Catalog
 from seqstore.errors import ConfigError, EvidenceError, FormatError, NotFoundError
 from seqstore.folder import Folder, os_errors
+from seqstore.keys import FileKey
 from seqstore.signing import PublicKey, Sealed, SigningKey
 from seqstore.statement import Statement
 from seqstore.statement_page import plain, render_html, render_text, tell_time
@@ -88,9 +89,11 @@ def add_commands(verbs: Verbs) -> None:
     make.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
     make.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     make.add_argument("--actor", help="who makes it (default: the user of the operating system)")
+    _add_root_key(make)
     make.set_defaults(run=_statement_make)
     listing = statement.add_parser("list", help="list the erasures of a store")
     listing.add_argument("store", metavar="STORE", help="directory of the store")
+    _add_root_key(listing)
     listing.set_defaults(run=_statement_list)
     check = statement.add_parser("verify", help="check a statement")
     check.add_argument("file", metavar="FILE", help="the statement")
@@ -191,7 +194,8 @@ def _audit_export(arguments: argparse.Namespace) -> int:
 
 def _statement_make(arguments: argparse.Namespace) -> int:
     key = SigningKey.load(arguments.key)
-    with Store.open(arguments.store, actor=arguments.actor) as store:
+    root = _root_key(arguments)
+    with Store.open(arguments.store, key=root, actor=arguments.actor) as store:
         try:
             statement = store.statement(arguments.erasure, key=key)
         except NotFoundError as error:
@@ -201,7 +205,7 @@ def _statement_make(arguments: argparse.Namespace) -> int:
 
 
 def _statement_list(arguments: argparse.Namespace) -> int:
-    with Store.open(arguments.store, read_only=True) as store:
+    with Store.open(arguments.store, key=_root_key(arguments), read_only=True) as store:
         for erasure in store.erasures:
             subject, request = erasure.subject, erasure.request
             sys.stdout.write(
@@ -259,6 +263,14 @@ def _statement_show(arguments: argparse.Namespace) -> int:
 
 
 # ---- files --------------------------------------------------------------------------------------
+
+
+def _add_root_key(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--root-key", metavar="FILE", help="the root key, of an encrypted store")
+
+
+def _root_key(arguments: argparse.Namespace) -> FileKey | None:
+    return None if arguments.root_key is None else FileKey(arguments.root_key)
 
 
 def _open_catalog(store: str) -> Catalog:

@@ -29,14 +29,15 @@ class Folder:
 
     Attributes
     ----------
-    path, catalog, drive : Path
-        The directory, the catalog's file, and the drive's.
+    path, catalog, drive, keys : Path
+        The directory, the catalog's file, the drive's, and that of the key area, if the store is encrypted.
     """
 
     def __init__(self, path: StrPath) -> None:
         self.path = parse_path(path, "path")
         self.catalog = self.path / "catalog.db"
         self.drive = self.path / "drives" / "0.img"
+        self.keys = self.path / "keys"
         self._made: list[Path] = []
 
     def make(self, target: Path | None) -> None:
@@ -72,8 +73,9 @@ class Folder:
         What stood there before is somebody's store, or something else of theirs, and is left alone.
         """
         if self.drive.parent in self._made:
-            with suppress(OSError):
-                self.drive.unlink()
+            for file in (self.drive, self.keys):
+                with suppress(OSError):
+                    file.unlink()
             with suppress(MediumError, AccessError):
                 self.discard(self.catalog)
         for directory in reversed(self._made):

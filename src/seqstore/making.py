@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from seqstore import probe
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seqstore.catalog import Settings
+    from seqstore.encryption import KeySource
     from seqstore.folder import Folder
     from seqstore.opening import Options, Parts
 
@@ -40,8 +42,9 @@ def make_folder(
     options: Options,
     geometry: dict[str, Any],
     preallocate: bool,
+    keys: KeySource | None,
 ) -> Parts:
-    """Make a store in a directory, or nothing.
+    """Make a store in a directory, or nothing. keys: where the root key comes from; None: not encrypted.
 
     The catalog comes last: a directory without one is no store, so a crash on the way leaves none.
     """
@@ -62,6 +65,11 @@ def make_folder(
             **geometry,
         )
         undo.callback(medium.close)
+        if keys is not None:
+            encryption = keys.create(folder.keys)
+            assert encryption is not None
+            undo.callback(encryption.close)
+            options = replace(options, encryption=encryption)
         parts = make_parts(medium, folder.catalog, identity=identity, settings=settings, options=options)
         undo.callback(parts.close, finish=False)
         folder.sync()

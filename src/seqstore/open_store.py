@@ -13,8 +13,9 @@ from seqstore.deletion import Strategy
 from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
 from seqstore.erasing import Eraser
-from seqstore.errors import MediumError, SeqstoreError
+from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.evidence import Evidence
+from seqstore.key_keeper import KeyKeeper
 from seqstore.notebook import Notebook
 from seqstore.options import name_user
 from seqstore.recovery import Recovery, note_opening, settle
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from seqstore.clock import Clock
+    from seqstore.keys import KeyProvider
     from seqstore.opening import Parts
     from seqstore.store import Store
 
@@ -84,6 +86,10 @@ class OpenStore(DeletingStore):
                 promise=self._promise,
             )
             self._registry.evidence = self._evidence if evidence else None
+            if parts.encryption is not None:
+                self._registry.keeper = KeyKeeper(
+                    parts.encryption, parts.engine, parts.catalog, self._registry.evidence
+                )
             self._load()
         except BaseException:
             parts.close(finish=False)
@@ -170,6 +176,33 @@ class OpenStore(DeletingStore):
     def __repr__(self) -> str:
         state = ", closed" if self.closed else f", {len(self.tenants)} tenants"
         return f"<Store, {self._place}, {format_size(self._drive.capacity)}{state}>"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether blocks are encrypted."""
+        return self._parts.encryption is not None
+
+    def rekey(self, provider: KeyProvider) -> None:
+        """Put the store under another root key. What the old one opens are old copies of the key area alone.
+
+        Parameters
+        ----------
+        provider : KeyProvider
+            For the next `Store.open`.
+
+        Raises
+        ------
+        ConfigError
+            If the store is not encrypted.
+        MediumError
+            If the key area fails.
+        AccessError, ClosedError
+            If the store was opened for reading alone, or closed.
+        """
+        self._registry.require_writable()
+        if self._parts.encryption is None:
+            raise ConfigError("the store is not encrypted; make one with encryption=")
+        self._parts.encryption.rekey(provider)
 
     # ---- tenants ----------------------------------------------------------------------------
 
@@ -335,6 +368,9 @@ class OpenStore(DeletingStore):
     def _load(self) -> None:
         """Take in the tenants, volumes and snapshots that there are."""
         catalog, is_new = self._registry.catalog, not len(self._audit)
+        keeper = self._registry.keeper
+        if keeper is not None and not self.read_only:
+            keeper.delete_revived()
         views = settle(catalog, self._engine, self._audit, read_only=self.read_only)
         living = [row for row in catalog.tenants() if not row.deleting]
         tenants = {
@@ -348,6 +384,8 @@ class OpenStore(DeletingStore):
             if evidence is not None:
                 note_opening(self._audit, self._parts, is_new=is_new)
                 evidence.resume(self._registry.is_living)
+            if keeper is not None:
+                keeper.bury()
             table = DeletionTable(catalog.database)
             self._eraser.load(Notebook(table, self._audit, evidence, self._name_of))
             self._registry.eraser = self._eraser

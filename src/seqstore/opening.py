@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seqstore import probe
-from seqstore._native.status import FORMAT_VERSION
+from seqstore._native.status import SEALED_VERSION
 from seqstore.catalog import Catalog, DriveRow, Settings
 from seqstore.cleaning import CUSTOM, PlacementFunction, Policy, SelectionFunction
 from seqstore.engine import Engine
 from seqstore.errors import ConfigError, FormatError, LostWritesError, VersionError
+from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.recovery import Recovery, make_recovery, rebuild
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from seqstore.encryption import Encryption, KeySource
     from seqstore.media.native import NativeMedium
 
 _DRIVE = 0
@@ -37,6 +39,10 @@ class Options:
         For a log that is there already.
     opening : int
         Random number that names this opening on the drive.
+    sealing : int
+        Another one, never used again: blocks are encrypted under keys that are derived with it.
+    encryption : Encryption, optional
+        The keys of a store whose blocks are encrypted.
     policy : Policy, optional
         Of a new log.
     selection, placement : callable, optional
@@ -49,6 +55,8 @@ class Options:
     accept_loss: bool = False
     check_flushed: bool = False
     opening: int = 0
+    sealing: int = 0
+    encryption: Encryption | None = None
     policy: Policy | None = None
     selection: SelectionFunction | None = None
     placement: PlacementFunction | None = None
@@ -91,7 +99,18 @@ class Options:
             "expect_sequence": drive.flushed_sequence,
             "opening": self.opening,
             "expect_openings": list(drive.openings),
+            "sealed": self.encryption is not None,
+            "sealing": self.sealing,
         }
+
+    def open_engine(
+        self, medium: NativeMedium, drive: DriveRow, settings: Settings, *, recover: bool
+    ) -> Engine:
+        """Make a log on a medium, or open the one that is there."""
+        policy = self.choose_policy(settings)
+        ring = None if self.encryption is None else self.encryption.ring
+        numbers = {**self.for_log(drive, settings), **policy.for_log()}
+        return Engine(medium, recover=recover, policy=policy.calls(), ring=ring, **numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +124,8 @@ class Parts:
         Whether the store closes it.
     engine : Engine
     catalog : Catalog
+    encryption : Encryption or None
+        The keys, where blocks are encrypted.
     recovery : Recovery or None
         None for a new store.
     rebuilt : bool
@@ -115,6 +136,7 @@ class Parts:
     is_own_medium: bool
     engine: Engine
     catalog: Catalog
+    encryption: Encryption | None = None
     recovery: Recovery | None = None
     rebuilt: bool = False
 
@@ -136,6 +158,8 @@ class Parts:
             if self.is_own_medium:
                 ending.callback(self.medium.close)
             ending.callback(self.catalog.close)
+            if self.encryption is not None:
+                ending.callback(self.encryption.close)
             ending.callback(self.engine.close)
             if finish and self.engine.durable:
                 self.engine.finish()
@@ -166,14 +190,44 @@ def make_parts(
 ) -> Parts:
     """Make a log on a new medium, and a catalog beside it."""
     drive = describe(medium, identity, options.opening)
-    policy = options.choose_policy(settings)
-    engine = Engine(medium, policy=policy.calls(), **options.for_log(drive, settings), **policy.for_log())
+    engine = options.open_engine(medium, drive, settings, recover=False)
     try:
         tables = Catalog.create(catalog, settings, drive)
     except BaseException:
         engine.close()
         raise
-    return Parts(medium=medium, is_own_medium=is_own_medium, engine=engine, catalog=tables)
+    return Parts(
+        medium=medium,
+        is_own_medium=is_own_medium,
+        engine=engine,
+        catalog=tables,
+        encryption=options.encryption,
+    )
+
+
+def make_on(
+    medium: NativeMedium,
+    catalog: Path | None,
+    *,
+    identity: int,
+    settings: Settings,
+    options: Options,
+    keys: tuple[KeySource, Path | None],
+) -> Parts:
+    """Make the parts of a store on a medium of the caller's; keys: the source, and the file of the area."""
+    source, path = keys
+    if path is not None and isinstance(medium, (MemoryMedium, TagsMedium)):
+        raise ConfigError(f"{medium!r} is gone with the process; encryption is for media that outlive it")
+    encryption = source.create(path)
+    try:
+        options = replace(options, encryption=encryption)
+        return make_parts(
+            medium, catalog, identity=identity, settings=settings, options=options, is_own_medium=False
+        )
+    except BaseException:
+        if encryption is not None:
+            encryption.discard()
+        raise
 
 
 def open_parts(
@@ -200,6 +254,7 @@ def open_parts(
         is_own_medium=is_own_medium,
         engine=engine,
         catalog=catalog,
+        encryption=options.encryption,
         recovery=make_recovery(recovery),
         rebuilt=rebuilt,
     )
@@ -227,9 +282,7 @@ def open_log(medium: NativeMedium, drive: DriveRow, settings: Settings, options:
             f" blocks of a segment, {expected} are expected; use the medium that the store was made on"
         )
     try:
-        policy = options.choose_policy(settings)
-        numbers = {**options.for_log(drive, settings), **policy.for_log()}
-        return Engine(medium, recover=True, policy=policy.calls(), **numbers)
+        return options.open_engine(medium, drive, settings, recover=True)
     except LostWritesError as error:
         if options.check_flushed:
             error.args = (f"{error}; where opening without check_flushed=True succeeds, less is lost",)
@@ -256,12 +309,12 @@ def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
     """
     if label is None:
         raise FormatError(f"{where} holds no record of seqstore; the catalog cannot be made from it")
-    if label.version > FORMAT_VERSION:
+    if label.version > SEALED_VERSION:
         raise VersionError(
-            f"{where} is of format {label.version}; this version of seqstore knows up to {FORMAT_VERSION};"
+            f"{where} is of format {label.version}; this version of seqstore knows up to {SEALED_VERSION};"
             " use a newer one",
             found=label.version,
-            expected=FORMAT_VERSION,
+            expected=SEALED_VERSION,
         )
     return DriveRow(
         number=_DRIVE,
@@ -273,7 +326,14 @@ def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
     )
 
 
-def open_medium(medium: NativeMedium, path: Path | None, *, options: Options, settings: Settings) -> Parts:
+def open_medium(
+    medium: NativeMedium,
+    path: Path | None,
+    *,
+    options: Options,
+    settings: Settings,
+    keys: tuple[KeySource, Path | None],
+) -> Parts:
     """Open the store on a medium of the caller's.
 
     Parameters
@@ -284,7 +344,20 @@ def open_medium(medium: NativeMedium, path: Path | None, *, options: Options, se
     options : Options
     settings : Settings
         Stand in where there is no catalog to say it.
+    keys : tuple
+        Where the root key comes from, and the file of the key area.
     """
+    encryption = keys[0].open(keys[1], read_only=options.read_only)
+    options = replace(options, encryption=encryption)
+    try:
+        return _open_medium(medium, path, options, settings)
+    except BaseException:
+        if encryption is not None:
+            encryption.close()
+        raise
+
+
+def _open_medium(medium: NativeMedium, path: Path | None, options: Options, settings: Settings) -> Parts:
     if path is not None:
         catalog = Catalog.open(path, read_only=options.read_only)
     else:

@@ -16,6 +16,7 @@ from seqstore.opening import Options, Parts, open_log, open_parts, row_of_label
 from seqstore.recovery import rebuild
 
 if TYPE_CHECKING:
+    from seqstore.encryption import KeySource
     from seqstore.folder import Folder
     from seqstore.media.file import Access
     from seqstore.media.native import NativeMedium
@@ -56,7 +57,13 @@ def require_store(folder: Folder, *, rebuild_catalog: bool) -> None:
 
 
 def open_folder(
-    folder: Folder, *, options: Options, access: Access | None, rebuild_catalog: bool, settings: Settings
+    folder: Folder,
+    *,
+    options: Options,
+    access: Access | None,
+    rebuild_catalog: bool,
+    settings: Settings,
+    keys: KeySource,
 ) -> Parts:
     """Open the store in a directory.
 
@@ -70,9 +77,15 @@ def open_folder(
         Whether the catalog is made anew.
     settings : Settings
         Stand in for those of a catalog that is gone.
+    keys : KeySource
+        Where the root key comes from.
     """
     require_store(folder, rebuild_catalog=rebuild_catalog)
     with ExitStack() as undo:
+        encryption = keys.open(folder.keys, read_only=options.read_only)
+        if encryption is not None:
+            undo.callback(encryption.close)
+            options = replace(options, encryption=encryption)
         catalog = _open_catalog(folder, options, lenient=rebuild_catalog)
         if catalog is not None:
             undo.callback(catalog.close)

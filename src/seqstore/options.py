@@ -80,6 +80,7 @@ def make_options(
     """Say what is asked of a log, and name this opening."""
     for name, flag in {"verify": verify, **flags}.items():
         check_flag(flag, name)
+    others: dict[str, Any] = flags
     checkpoint_bytes = 0
     if checkpoint_interval is not None:
         checkpoint_bytes = parse_size(checkpoint_interval, "checkpoint_interval")
@@ -91,10 +92,11 @@ def make_options(
         verify=verify,
         checkpoint_bytes=checkpoint_bytes,
         opening=draw_identity(),
+        sealing=draw_identity(),
         policy=policy,
         selection=selection,
         placement=placement,
-        **flags,
+        **others,
     )
 
 

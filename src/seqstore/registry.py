@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from seqstore.engine import Engine
     from seqstore.erasing import Eraser
     from seqstore.evidence import Evidence
+    from seqstore.key_keeper import KeyKeeper
     from seqstore.promise import Erasure
     from seqstore.view import Unwritten
 
@@ -57,6 +58,8 @@ class Registry:
         Follows the copies of what is deleted; None follows nothing.
     eraser : Eraser or None
         Does what strategies of deletion ask for; None does nothing.
+    keeper : KeyKeeper or None
+        Keeps the keys of volumes; None where blocks are not encrypted.
     lock : RLock
         Held while anything comes or goes; directories of names share it.
     tenants : Directory of Tenant
@@ -68,6 +71,7 @@ class Registry:
         self.audit = audit
         self.evidence: Evidence | None = None
         self.eraser: Eraser | None = None
+        self.keeper: KeyKeeper | None = None
         self.read_only = read_only
         self.lock = threading.RLock()
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
@@ -244,6 +248,8 @@ class Registry:
             self.audit.append(act, subject_of_row(row), details)
         self._unfinished.add(row.number)
         try:
+            if self.keeper is not None and row.kind == "volume":
+                self.keeper.make(tenant.number, row.number)
             handle = enter(row.number)
             self.engine.commit()
         except BaseException:
@@ -265,9 +271,13 @@ class Registry:
                 self.engine.delete(int(entry["handle"]), "giving up what was not finished")
                 self.engine.commit()
         undo_creation(self.catalog, self.audit, number)
+        if self.keeper is not None:
+            self.keeper.bury()
 
     def _new_volume(self, row: VolumeRow, handle: int, tenant: Tenant) -> Volume:
         volume = Volume(self, row, handle, tenant)
+        if self.keeper is not None:
+            self.keeper.hand_over(volume)
         self._views[row.number] = volume
         return volume
 
@@ -360,8 +370,13 @@ class Registry:
         return bounds
 
     def _erase(self, subject: Subject, bounds: Bounds) -> None:
-        if self.eraser is not None and bounds != Bounds():
-            self.eraser.deleted(*_scope_of(subject), bounds)
+        try:
+            if self.eraser is not None and bounds != Bounds():
+                self.eraser.deleted(*_scope_of(subject), bounds)
+        finally:
+            # Last: what could be written over at once is said to be that, and not merely unreadable.
+            if self.keeper is not None and subject.kind != "range":
+                self.keeper.bury()
 
     def _request(self, subject: Subject) -> Erasure | None:
         """Note that something is to be deleted, once, however often it is tried."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, SupportsIndex
 from seqstore.cleaning import CLASSES, Placement, PlacementFunction, Selection, SelectionFunction
 from seqstore.clock import Clock, SystemClock
 from seqstore.deletion import Strategy
+from seqstore.encryption import KeySource
 from seqstore.errors import ConfigError
 from seqstore.folder import Folder, StrPath, parse_path
 from seqstore.making import make_folder
 from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.open_store import OpenStore
-from seqstore.opening import make_parts, open_medium
+from seqstore.opening import make_on, make_parts, open_medium
 from seqstore.opening_folder import open_folder
 from seqstore.options import (
     check_flag,
@@ -25,6 +26,7 @@ from seqstore.options import (
 )
 
 if TYPE_CHECKING:
+    from seqstore.keys import KeyProvider
     from seqstore.media.file import Access
     from seqstore.media.native import NativeMedium
 
@@ -151,6 +153,7 @@ class Store(OpenStore):
         checkpoint_interval: SupportsIndex | str | None = None,
         access: Access = "cached",
         preallocate: bool = True,
+        encryption: KeyProvider | None = None,
         clock: Clock | None = None,
         actor: str | None = None,
     ) -> Store:
@@ -177,6 +180,9 @@ class Store(OpenStore):
             the drive cannot be read; see `FileMedium`.
         preallocate : bool
             Whether the file system sets aside all of the drive at once, so that it cannot run out of room.
+        encryption : KeyProvider, optional
+            Encrypts all blocks: gives the root key that the store's keys are wrapped with, which lie in the
+            file ``keys`` of the directory. See `seqstore.keys`.
 
         Raises
         ------
@@ -202,6 +208,7 @@ class Store(OpenStore):
             options=options,
             geometry={"block_size": block_size, "zone_size": segment_size},
             preallocate=preallocate,
+            keys=None if encryption is None else KeySource(encryption, clock.now_ns),
         )
         return cls(parts, clock, place=repr(os.fsdecode(path)), deletion=deletion, actor=actor)
 
@@ -219,6 +226,7 @@ class Store(OpenStore):
         selection: SelectionFunction | None = None,
         placement: PlacementFunction | None = None,
         checkpoint_interval: SupportsIndex | str | None = None,
+        key: KeyProvider | None = None,
         clock: Clock | None = None,
         actor: str | None = None,
     ) -> Store:
@@ -246,6 +254,8 @@ class Store(OpenStore):
             kept as ``catalog.db.old-1``. Tenants without volumes are not in the log.
         selection, placement : callable, optional
             The functions, if the store was made with any; others are known.
+        key : KeyProvider, optional
+            Where the root key of an encrypted store comes from.
 
         Raises
         ------
@@ -260,7 +270,9 @@ class Store(OpenStore):
         MediumError
             If the drive is missing, in use by somebody else, or fails.
         AccessError
-            If the file system does not let it.
+            If the file system does not let it, or the root key is another one.
+        ConfigError
+            If the store is encrypted and no key is given, or the other way round.
         """
         if read_only and rebuild_catalog:
             raise ConfigError("read_only and rebuild_catalog exclude each other; make the catalog anew first")
@@ -280,6 +292,7 @@ class Store(OpenStore):
             access=access,
             rebuild_catalog=rebuild_catalog,
             settings=make_settings(clock),
+            keys=KeySource(key, clock.now_ns),
         )
         return cls(parts, clock, place=repr(os.fsdecode(path)), read_only=read_only, actor=actor)
 
@@ -297,6 +310,8 @@ class Store(OpenStore):
         verify: bool = True,
         deletion: Strategy | None = None,
         checkpoint_interval: SupportsIndex | str | None = None,
+        keys: StrPath | None = None,
+        encryption: KeyProvider | None = None,
         clock: Clock | None = None,
         actor: str | None = None,
     ) -> Store:
@@ -308,6 +323,10 @@ class Store(OpenStore):
             A new one; what is in it is lost.
         catalog : path-like, optional
             File for the names, not there yet. None keeps them in memory, and `open_on` makes up new ones.
+        keys : path-like, optional
+            File for the key area of an encrypted store, not there yet; goes with `encryption`.
+        encryption : KeyProvider, optional
+            As in `create`; not for media in memory.
         reserve, selection, placement, classes, seed, verify, deletion, checkpoint_interval, clock, actor
             As in `create`.
 
@@ -319,13 +338,16 @@ class Store(OpenStore):
             As `create`.
         """
         clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
-        parts = make_parts(
+        settings = make_settings(clock, reserve, policy)
+        options = make_options(verify, checkpoint_interval, policy=policy)
+        key_path = None if keys is None else parse_path(keys, "keys")
+        parts = make_on(
             check_medium(medium),
             None if catalog is None else parse_path(catalog, "catalog"),
             identity=draw_identity(),
-            settings=make_settings(clock, reserve, policy),
-            options=make_options(verify, checkpoint_interval, policy=policy),
-            is_own_medium=False,
+            settings=settings,
+            options=options,
+            keys=(KeySource(encryption, clock.now_ns), key_path),
         )
         evidence = catalog is not None
         return cls(parts, clock, place=repr(medium), deletion=deletion, actor=actor, evidence=evidence)
@@ -343,6 +365,8 @@ class Store(OpenStore):
         selection: SelectionFunction | None = None,
         placement: PlacementFunction | None = None,
         checkpoint_interval: SupportsIndex | str | None = None,
+        keys: StrPath | None = None,
+        key: KeyProvider | None = None,
         clock: Clock | None = None,
         actor: str | None = None,
     ) -> Store:
@@ -358,7 +382,14 @@ class Store(OpenStore):
             placement=placement,
         )
         path = None if catalog is None else parse_path(catalog, "catalog")
-        parts = open_medium(check_medium(medium), path, options=options, settings=make_settings(clock))
+        key_path = None if keys is None else parse_path(keys, "keys")
+        parts = open_medium(
+            check_medium(medium),
+            path,
+            options=options,
+            settings=make_settings(clock),
+            keys=(KeySource(key, clock.now_ns), key_path),
+        )
         return cls(
             parts, clock, place=repr(medium), read_only=read_only, actor=actor, evidence=path is not None
         )

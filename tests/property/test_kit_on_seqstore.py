@@ -14,10 +14,11 @@ from typing import Literal
 
 import pytest
 
+from seqstore.keys import FileKey
 from seqstore.testing import Report, check_durability, check_isolation
 from seqstore.testing.adapters import SeqstoreAdapter, durable, faulty, memory
 
-EXAMPLES = {"memory": 100, "durable": 8, "faulty": 40}
+EXAMPLES = {"memory": 100, "durable": 8, "faulty": 40, "encrypted": 6}
 _HOUR = 3600.0
 
 # Each selection and each placement once, beside the circular log.
@@ -45,7 +46,17 @@ def media(tmp_path: Path) -> dict[str, Make]:
         "memory": lambda _, **options: memory(**options),
         "durable": lambda _, **options: durable(tmp_path, **options),
         "faulty": faulty,
+        "encrypted": lambda _, **options: durable(tmp_path, encryption=root_key(tmp_path), **options),
     }
+
+
+def root_key(folder: Path) -> FileKey:
+    """Return a root key in a file, the same each time."""
+    file = folder / "root.key"
+    if not file.exists():
+        file.touch(0o600)
+        file.write_bytes(secrets.token_bytes(32))
+    return FileKey(file)
 
 
 def say(text: str) -> None:
@@ -87,7 +98,7 @@ def test_our_stores_pass_under_every_policy(
     assert checked(report) >= {"I1", "I3", "I8"} | ({"I2"} if medium != "memory" else set())
 
 
-@pytest.mark.parametrize("medium", ["durable", "faulty"])
+@pytest.mark.parametrize("medium", ["durable", "faulty", "encrypted"])
 def test_our_stores_are_durable(media: dict[str, Make], medium: str) -> None:
     seed = draw_seed()
     report = check_durability(media[medium](seed), max_examples=EXAMPLES[medium], seed=seed)

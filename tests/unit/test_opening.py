@@ -125,11 +125,11 @@ class TestDrives:
         image = bytearray((path / "drives/0.img").read_bytes())
         for start in range(0, CAPACITY, BLOCK_SIZE):
             if image[start : start + 8] == b"SEQSREC1":
-                image[start + 8] = 2
+                image[start + 8] = 3
         (path / "drives/0.img").write_bytes(image)
         with pytest.raises(VersionError) as caught:
             Store.open(path)
-        assert (caught.value.found, caught.value.expected) == (2, 1)
+        assert (caught.value.found, caught.value.expected) == (3, 2)
         (path / "catalog.db").unlink()
         with pytest.raises(VersionError, match="newer"):
             Store.open(path, rebuild_catalog=True)

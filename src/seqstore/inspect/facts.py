@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqstore.format import BlockInfo, BlockState, DriveImage, Kind
-from seqstore.format.layout import FORMAT_VERSION
 
 Values = dict[str, Any]
 
@@ -54,7 +53,7 @@ def collect(image: DriveImage, *, data: bool = True, blocks: bool = False) -> Fa
     verified = image.verify() if data and known else 0
     records, said = _records(image)
     values: Values = {
-        "format_version": FORMAT_VERSION,
+        "format_version": image.version,
         "drive": f"{image.drive:016x}",
         "geometry": {
             "block_bytes": geometry.block_size,

@@ -175,6 +175,11 @@ class Keychain:
         return self._table.identity
 
     @property
+    def next_number(self) -> int:
+        """The number that the next key gets."""
+        return self._table.next_number
+
+    @property
     def keys(self) -> tuple[KeyEntry, ...]:
         """The living keys, in ascending order of numbers."""
         return tuple(entry for entry in self._ordered() if not entry.is_dead)

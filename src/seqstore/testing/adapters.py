@@ -371,7 +371,8 @@ def faulty(
 
 def _for_opening(options: dict[str, Any]) -> dict[str, Any]:
     """Return those options of a new store that count for each opening."""
-    return {name: options[name] for name in ("checkpoint_interval", "verify") if name in options}
+    names = {name: name for name in ("checkpoint_interval", "verify", "keys")} | {"encryption": "key"}
+    return {names[name]: value for name, value in options.items() if name in names}
 
 
 def _geometry(segments: int, segment_size: str) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""What does encryption at rest cost, beside the same store without it, and beside OpenSSL's own speed?
+
+Batches of 256 blocks of 4 KiB, to stores in a directory. What counts is processor time, of the system's calls
+too, since that is what OpenSSL measures, so the figures are those of one core. The file system is one in
+memory where there is one: a drive's waiting is none of encryption's. To reach: 0.8 of the slower of
+OpenSSL's AES-256-GCM and the unencrypted path.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import seqstore
+from benchmarks.bench_keys import openssl_rate
+from benchmarks.side_by_side import Result, Session, Table
+from benchmarks.workloads import BLOCK, MIB
+from seqstore.keys import FileKey
+from seqstore.media.file import Access
+
+BATCH = 256
+ROUNDS = 7
+MEMORY = Path("/dev/shm")
+
+Work = Callable[[], None]
+Blocks = npt.NDArray[np.uint8]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    place = MEMORY / f"seqstore-{secrets.token_hex(8)}"
+    place.mkdir()
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> FileKey:
+    file = tmp_path / "root.key"
+    file.touch(0o600)
+    file.write_bytes(secrets.token_bytes(32))
+    return FileKey(file)
+
+
+def works(volume: seqstore.Volume, data: Blocks, out: Blocks) -> dict[str, Work]:
+    """What is measured of a volume that all of the data fit in."""
+    shuffled = np.random.default_rng(2).permutation(len(data)).astype(np.uint64)
+
+    def write() -> None:
+        for at in range(0, len(data), BATCH):
+            volume.write_blocks(at, data[at : at + BATCH])
+
+    def write_at_random() -> None:
+        for at in range(0, len(data), BATCH):
+            volume.write_blocks(shuffled[at : at + BATCH], data[at : at + BATCH])
+
+    def read() -> None:
+        for at in range(0, len(data), BATCH):
+            volume.read_blocks(at, out[at : at + BATCH])
+
+    return {"writing": write, "writing at random": write_at_random, "reading": read}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")
+@pytest.mark.parametrize("access", ["cached", "mapped"])
+def test_batches(side_by_side: Session, small: bool, folder: Path, root: FileKey, access: Access) -> None:
+    blocks, rounds = (4 if small else 64) * MIB // BLOCK, 2 if small else ROUNDS
+    data = np.random.default_rng(1).integers(0, 256, (blocks, BLOCK), np.uint8)
+    out = np.ones((blocks, BLOCK), np.uint8)
+    stores, todo = [], {}
+    for name, encryption in (("encrypted", root), ("not encrypted", None)):
+        store = seqstore.Store.create(
+            folder / name, 4 * data.nbytes + 8 * MIB, access=access, encryption=encryption
+        )
+        volume = store.create_tenant("a").create_volume("v", data.nbytes)
+        todo[name] = works(volume, data, out)
+        stores.append(store)
+    rates: dict[str, dict[str, list[float]]] = {what: {} for what in todo["encrypted"]}
+    openssl: list[float] = []
+    for number in range(rounds + 1):
+        for name, contestant in todo.items():
+            for what, work in contestant.items():
+                start = time.thread_time()
+                work()
+                taken = time.thread_time() - start
+                if number:  # the first round warms up
+                    rates[what].setdefault(name, []).append(data.nbytes / taken / 1e9)
+        openssl.append(openssl_rate() / 1e9)
+    for store in stores:
+        store.close()
+    for what, found in rates.items():
+        found["openssl speed"] = openssl
+        slower = min(("not encrypted", "openssl speed"), key=lambda name: statistics.median(found[name]))
+        result = Result(
+            question=f"{what}, {BATCH} blocks a call, drive {access}", unit="GB/s of a core",
+            ours="encrypted", against=slower, to_reach=0.8, rates=found,
+        )  # fmt: skip
+        side_by_side.results.append(result)
+        assert result.ratio > 0
+
+
+def test_deletion_of_a_tenant(side_by_side: Session, small: bool, tmp_path: Path, root: FileKey) -> None:
+    """By its key, whatever its size: the call with all syncs, of the log, the catalog and the key area."""
+    rows = []
+    for size in (1 * MIB, (8 if small else 256) * MIB):
+        taken = []
+        for name, encryption in (("encrypted", root), ("plain", None)):
+            place, capacity = tmp_path / f"{name}-{size}", max(4 * size, 64 * MIB)
+            with seqstore.Store.create(place, capacity, encryption=encryption) as store:
+                store.create_tenant("a").create_volume("v", size).write(0, bytes(size))
+                store.create_tenant("b").create_volume("v", MIB).write(0, bytes(MIB))
+                store.tenant("b").delete()  # what the first call imports is none of its cost
+                store.flush()
+                start = time.perf_counter()
+                store.tenant("a").delete()
+                taken.append(time.perf_counter() - start)
+        rows.append([f"{size // MIB} MiB", *(f"{seconds * 1000:.1f} ms" for seconds in taken)])
+    header = ("tenant", "encrypted: the key dies", "not encrypted: nothing is erased")
+    side_by_side.tables.append(Table(title="Deletion of a tenant", header=header, rows=rows))
+    assert len(rows) == 2
