@@ -22,8 +22,8 @@ _DEFAULT = settings(max_examples=150, stateful_step_count=40, deadline=None, pri
 _SLOW = settings(_DEFAULT, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 settings.register_profile("default", _DEFAULT)
-settings.register_profile("ci", _SLOW, max_examples=250, derandomize=True, database=None)
-settings.register_profile("sanitizers", _SLOW, max_examples=40, derandomize=True, database=None)
+settings.register_profile("ci", _SLOW, max_examples=100, derandomize=True, database=None)
+settings.register_profile("sanitizers", _SLOW, max_examples=25, derandomize=True, database=None)
 settings.register_profile("soak", _SLOW, max_examples=5_000, stateful_step_count=150)
 settings.load_profile("default")
 

@@ -18,7 +18,7 @@ from seqstore.keys import FileKey
 from seqstore.testing import Report, check_durability, check_isolation
 from seqstore.testing.adapters import SeqstoreAdapter, durable, faulty, memory
 
-EXAMPLES = {"memory": 100, "durable": 8, "faulty": 40, "encrypted": 6}
+EXAMPLES = {"memory": 60, "durable": 6, "faulty": 24, "encrypted": 4}
 _HOUR = 3600.0
 
 # Each selection and each placement once, beside the circular log.
