@@ -337,7 +337,6 @@ class DeletionMachine(RuleBasedStateMachine):
                 self.is_another(mba)
 
     def is_another(self, mba: int) -> None:
-        """The copy that lies there died later than it was seen to be dead."""
         raise AssertionError(f"mba {mba}: {self.sightings[mba]} died later by the ledger")
 
     def nothing_is_left(self, residue: dict[int, Canary]) -> None:
@@ -376,22 +375,15 @@ class SimulatedDeletionMachine(DeletionMachine):
         del self.sightings[mba]
 
     def reading(self, twin: Twin, lbas: list[int]) -> None:
-        """There is nothing to read."""
+        pass
 
     def seen(self) -> dict[int, Canary]:
         medium = self.store.drives[0].medium
         assert isinstance(medium, TagsMedium)
         tags, ledger = medium.read_tags(0, medium.blocks), self.store.drives[0].ledger()
-        return {
-            mba: (
-                int(ledger["tenant"][mba]),
-                int(ledger["volume"][mba]),
-                int(tags["lba"][mba]),
-                int(tags["volume"][mba]),
-            )
-            for mba in np.flatnonzero(tags["volume"] != 0).tolist()
-            if ledger["volume"][mba] != 0
-        }
+        columns = (ledger["tenant"], ledger["volume"], tags["lba"], tags["volume"])
+        rows = enumerate(zip(*(column.tolist() for column in columns), strict=True))
+        return {mba: row for mba, row in rows if row[1] != 0 and row[3] != 0}
 
 
 class DurableDeletionMachine(DeletionMachine):
