@@ -51,13 +51,14 @@ int sq_cleaner_init(sq_log *log, const struct sq_log_options *options)
         if (cleaner->starts == NULL)
             return SQ_E_NO_MEMORY;
     }
-    return SQ_OK;
+    return sq_select_init(log);
 }
 
 void sq_cleaner_free(struct sq_cleaner *cleaner)
 {
     free(cleaner->candidates);
     free(cleaner->starts);
+    free(cleaner->gains);
     free(cleaner->pool);
     free(cleaner->sealed_at);
     free(cleaner->opened_at);

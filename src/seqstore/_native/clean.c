@@ -67,7 +67,7 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
     SQ_CHECK(log, layer != NULL && lba / SQ_LEAF_BLOCKS < layer->map.leaf_count);
     /* There is the rest of the open segment and those kept for this. */
     SQ_TRY(sq_head_advance(log, 0));
-    uint32_t to = sq_record_next_mba(log), checksum = log->tags != NULL ? 0 : log->checksums[mba];
+    uint32_t to = sq_record_next_mba(log), checksum = log->checksums[mba];
     uint8_t flags = SQ_FLAG_RELOCATED;
     if ((SQ_PLANTED(cleaner_loses_blocks_at_the_wrap) && sq_segment_of(log, to) == 0) ||
         (SQ_PLANTED(cleaner_forgets_snapshots) && layer->reader && layer->reader->is_snapshot))
@@ -76,7 +76,7 @@ static int relocate(sq_log *log, uint32_t mba, uint32_t next, const uint8_t *blo
         log->kernels->copy(sq_payload_at(log, to),
                            sq_payload_at(log, mba ^ SQ_PLANTED(cleaner_copies_the_neighbour)),
                            log->block_bytes, next == mba ? NULL : sq_payload_at(log, next));
-    else if (log->tags == NULL && place_checked(log, layer, lba, to, block, &checksum))
+    else if (place_checked(log, layer, lba, to, block, &checksum))
         flags |= SQ_FLAG_DAMAGED;
     if (log->sealing.on && !sq_seal_move(log, mba, to))
         flags |= SQ_FLAG_DAMAGED;
@@ -164,11 +164,12 @@ static int relocate_batch(sq_log *log, const struct batch *batch, const struct b
     uint8_t classes[SQ_BATCH];
     if (log->durable.on)
         return relocate_from_medium(log, batch);
-    if (log->tags != NULL && log->class_count == 1 && log->cleaner.births == NULL)
-        return sq_tags_move(log, batch->live, batch->count, next->live, next->count);
     int is_mixed = log->class_count > 1 && log->cleaner.victim_classes == NULL && !log->cleaner.is_pressed;
     if (is_mixed)
         SQ_TRY(classify(log, batch, classes));
+    if (log->tags != NULL)
+        return sq_tags_move(log, batch->live, batch->count, is_mixed ? classes : NULL, next->live,
+                            next->count);
     for (uint32_t i = 0; i < batch->count; i++) {
         if (i < next->count)
             fetch_leaf(log, next->live[i]);

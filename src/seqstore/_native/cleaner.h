@@ -71,6 +71,7 @@ struct sq_cleaner {
     uint32_t *starts;     /* NULL unless greedy */
     uint32_t candidate_end;
     uint32_t cursor; /* of cost-benefit's rolling scan */
+    double *gains;        /* of a full segment by its live blocks; NULL unless cost-benefit */
     uint32_t pool_count;
     uint32_t *pool;       /* the best that it has seen */
     uint32_t youngest;    /* windowed: the last segment in the window */

@@ -297,6 +297,7 @@ static inline int sq_is_circular(const sq_log *log)
 
 /* candidates.c */
 int sq_cleaner_init(sq_log *log, const struct sq_log_options *options);
+int sq_select_init(sq_log *log);
 void sq_cleaner_free(struct sq_cleaner *cleaner);
 
 /* Recovery has filled the segments: what is to be known of them is counted. */
@@ -426,6 +427,10 @@ int sq_read_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, uint3
 
 /* Is there space for so many more live blocks? */
 int sq_check_space(const sq_log *log, uint64_t needed, struct sq_fault *fault_out);
+
+/* The same for a request that writes the list, or if that is NULL the run from first on, to the layer. */
+int sq_check_blocks(const sq_log *log, const struct sq_layer *layer, const uint64_t *lbas, uint64_t first,
+                    uint64_t count, struct sq_fault *fault_out);
 
 /* Do the bytes have the checksum of the live block at mba? */
 int sq_block_is_right(const sq_log *log, const struct sq_layer *layer, uint64_t lba, uint32_t mba,

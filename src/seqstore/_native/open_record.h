@@ -50,6 +50,14 @@ static inline uint32_t sq_record_room(const sq_log *log)
     return !record->open ? 0 : blocks < entries ? blocks : entries;
 }
 
+/* Is there room for a data block as it is, without sq_head_make_room? In memory the cleaner's segments have
+ * to be free first. */
+static inline int sq_head_has_room(const sq_log *log)
+{
+    return sq_record_room(log) > 0 &&
+           (log->durable.on || log->free_ring.count >= log->cleaner.spare_segments);
+}
+
 static inline uint32_t sq_record_next_mba(const sq_log *log)
 {
     return log->head->record.mba + 1 + log->head->record.data_count;

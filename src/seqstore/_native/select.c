@@ -23,6 +23,7 @@
 #define STRETCH 32u
 #define SAMPLE_LEAST 32u
 #define SAMPLE_PPM 200000u
+#define GAIN_OF_NOTHING_LIVE 1e18
 
 static uint32_t garbage_of(const struct sq_segment *segment)
 {
@@ -108,26 +109,36 @@ static uint32_t choose_of_drawn(sq_log *log, uint64_t count)
     return best != log->segment_count ? best : choose_emptiest(log);
 }
 
-/* What a segment is worth, as a fraction, so that nothing is divided; the square of it, under the form with
- * the root. */
-struct score {
-    double over;
-    double under;
-};
-
-static struct score score(const sq_log *log, uint32_t index)
+/* What a segment gains by its share of live blocks: what is multiplied by its age, and squared where the form
+ * has the root. */
+static double gain(uint32_t selection, double live, double dead)
 {
-    const struct sq_segment *segment = &log->segments[index];
-    double live = segment->live_blocks, dead = garbage_of(segment);
-    double age = (double)(log->stats.user_blocks - log->cleaner.sealed_at[index]);
-    if (log->cleaner.selection == SQ_SELECT_COST_BENEFIT)
-        return (struct score){.over = dead * age, .under = dead + live + live};
-    return (struct score){.over = dead * dead * age, .under = live * live};
+    if (selection == SQ_SELECT_COST_BENEFIT && dead > 0)
+        return dead / (dead + live + live);
+    return live == 0 ? GAIN_OF_NOTHING_LIVE : dead / live * (dead / live);
 }
 
-static int is_higher(struct score left, struct score right)
+int sq_select_init(sq_log *log)
 {
-    return left.over * right.under > right.over * left.under;
+    struct sq_cleaner *cleaner = &log->cleaner;
+    if (cleaner->selection != SQ_SELECT_COST_BENEFIT && cleaner->selection != SQ_SELECT_COST_BENEFIT_SQRT)
+        return SQ_OK;
+    cleaner->gains = calloc((size_t)log->segment_data + 1, sizeof *cleaner->gains);
+    if (cleaner->gains == NULL)
+        return SQ_E_NO_MEMORY;
+    for (uint32_t live = 0; live <= log->segment_data; live++)
+        cleaner->gains[live] = gain(cleaner->selection, live, log->segment_data - live);
+    return SQ_OK;
+}
+
+/* Of nearly every segment from the table, since all of them may be scored for one that is cleaned. */
+static double score(const sq_log *log, uint32_t index)
+{
+    const struct sq_segment *segment = &log->segments[index];
+    double age = (double)(int64_t)(log->stats.user_blocks - log->cleaner.sealed_at[index]);
+    if (segment->data_blocks == log->segment_data)
+        return log->cleaner.gains[segment->live_blocks] * age;
+    return gain(log->cleaner.selection, segment->live_blocks, garbage_of(segment)) * age;
 }
 
 /* Keeps the best, in a pool that is a heap of none: it is small, and all of it is scored at every choice. */
@@ -138,22 +149,22 @@ static void offer(sq_log *log, uint32_t index)
     for (uint32_t i = 0; i < cleaner->pool_count; i++) {
         if (cleaner->pool[i] == index)
             return;
-        if (is_higher(score(log, cleaner->pool[worst]), score(log, cleaner->pool[i])))
+        if (score(log, cleaner->pool[worst]) > score(log, cleaner->pool[i]))
             worst = i;
     }
     if (cleaner->pool_count < SQ_POOL)
         cleaner->pool[cleaner->pool_count++] = index;
-    else if (is_higher(score(log, index), score(log, cleaner->pool[worst])))
+    else if (score(log, index) > score(log, cleaner->pool[worst]))
         cleaner->pool[worst] = index;
 }
 
 static uint32_t best_of(const sq_log *log, const uint32_t *segments, uint32_t count)
 {
     uint32_t best = log->segment_count;
-    struct score highest = {0};
+    double highest = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct score here = score(log, segments[i]);
-        if ((best == log->segment_count || is_higher(here, highest)) && is_worth(log, segments[i])) {
+        double here = score(log, segments[i]);
+        if ((best == log->segment_count || here > highest) && is_worth(log, segments[i])) {
             highest = here;
             best = segments[i];
         }

@@ -1,10 +1,11 @@
-/* tags.c: the two steps that a simulated drive does all day, for a log with one head: writing a batch of
- * tags, and moving one. They do what sq_block_add, sq_layer_put and sq_block_dies do (append.h), and add up
- * the counters of a batch once. A block of the batch that dies within it makes a counter wrap for a while.
+/* tags.c: the two steps that a simulated drive does all day: writing tags, and moving them. They do what
+ * sq_block_add, sq_layer_put and sq_block_dies do (append.h), and add up the counters of a batch once. A
+ * block of the batch that dies within it makes a counter wrap for a while.
  */
 #include "tags.h"
 
 #include "append.h"
+#include "place.h"
 
 /* What the block was written over is gone; the ledger says what is there now. */
 static inline int settle(sq_log *log, uint32_t mba, uint64_t entry, uint64_t position)
@@ -32,6 +33,33 @@ static void count_batch(sq_log *log, uint32_t count)
     log->stats.position += count;
 }
 
+/* Puts the block of the layer at mba, which is the position-th that the log writes; what it replaces dies. */
+static inline int put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_t mba, uint64_t position,
+                      uint32_t *added_io)
+{
+    SQ_TRY(settle(log, mba, sq_entry(SQ_LIVE, layer->slot, lba), position));
+    log->tags[mba] = sq_tag_data(layer->number, lba);
+    uint32_t old = sq_map_put(&layer->map, lba, mba);
+    if (old == SQ_UNMAPPED) {
+        ++*added_io;
+        return SQ_OK;
+    }
+    log->ledger[old] = sq_entry(SQ_DEAD, layer->slot, position + 1);
+    uint32_t segment = sq_segment_of(log, old);
+    sq_segment_loses(log, segment);
+    sq_due_note(log, segment, layer, position + 1);
+    return SQ_OK;
+}
+
+static void count_writes(sq_log *log, struct sq_layer *layer, uint32_t count, uint32_t added)
+{
+    layer->dead_blocks += count - added;
+    layer->work->user_blocks += count;
+    log->stats.live_blocks += added;
+    log->stats.user_blocks += count;
+    count_batch(log, count);
+}
+
 int sq_tags_write(sq_log *log, struct sq_layer *layer, const uint64_t *lbas, uint32_t count,
                   const uint64_t *list, uint64_t done, uint64_t list_count)
 {
@@ -39,23 +67,18 @@ int sq_tags_write(sq_log *log, struct sq_layer *layer, const uint64_t *lbas, uin
     uint64_t position = log->stats.position;
     for (uint32_t i = 0; i < count; i++) {
         sq_fetch_ahead(log, &layer->map, list, done + i, list_count);
-        SQ_TRY(settle(log, first + i, sq_entry(SQ_LIVE, layer->slot, lbas[i]), position + i));
-        log->tags[first + i] = sq_tag_data(layer->number, lbas[i]);
-        uint32_t old = sq_map_put(&layer->map, lbas[i], first + i);
-        if (old == SQ_UNMAPPED) {
-            added++;
-            continue;
-        }
-        log->ledger[old] = sq_entry(SQ_DEAD, layer->slot, position + i + 1);
-        uint32_t segment = sq_segment_of(log, old);
-        sq_segment_loses(log, segment);
-        sq_due_note(log, segment, layer, position + i + 1);
+        SQ_TRY(put(log, layer, lbas[i], first + i, position + i, &added));
     }
-    layer->dead_blocks += count - added;
-    layer->work->user_blocks += count;
-    log->stats.live_blocks += added;
-    log->stats.user_blocks += count;
-    count_batch(log, count);
+    count_writes(log, layer, count, added);
+    return SQ_OK;
+}
+
+int sq_tags_write_one(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t death)
+{
+    uint32_t mba = sq_record_next_mba(log), added = 0;
+    SQ_TRY(put(log, layer, lba, mba, log->stats.position, &added));
+    count_writes(log, layer, 1, added);
+    sq_times_begin(log, mba, death);
     return SQ_OK;
 }
 
@@ -65,34 +88,59 @@ static void fetch_leaf(const sq_log *log, uint32_t mba)
     sq_map_prefetch_leaf(&log->layers[sq_entry_slot(entry)]->map, sq_entry_value(entry));
 }
 
-int sq_tags_move(sq_log *log, const uint32_t *live, uint32_t count, const uint32_t *next, uint32_t next_count)
+/* Live blocks of the victim to the head, for which its record has room. */
+static int move_part(sq_log *log, const uint32_t *live, uint32_t count, const uint32_t *next,
+                     uint32_t next_count)
 {
-    uint32_t index = sq_segment_of(log, live[0]);
-    struct sq_segment *victim = &log->segments[index];
+    uint32_t first = sq_record_next_mba(log), victim = sq_segment_of(log, live[0]);
+    uint64_t position = log->stats.position;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t mba = live[i];
+        uint64_t entry = log->ledger[mba];
+        struct sq_layer *layer = log->layers[sq_entry_slot(entry)];
+        if (i < next_count)
+            fetch_leaf(log, next[i]);
+        SQ_TRY(settle(log, first + i, entry, position + i));
+        log->tags[first + i] = log->tags[mba];
+        uint32_t old = sq_map_put(&layer->map, sq_entry_value(entry), first + i);
+        SQ_CHECK(log, old == mba);
+        log->ledger[mba] = sq_entry(SQ_MOVED, layer->slot, position + i + 1);
+        sq_due_note(log, victim, layer, position + i + 1);
+        sq_times_move(log, mba, first + i);
+        layer->moved_blocks++;
+        layer->work->relocated_blocks++;
+    }
+    log->segments[victim].live_blocks -= count;
+    log->cleaner.garbage_blocks += count;
+    log->stats.relocated_blocks += count;
+    count_batch(log, count);
+    return SQ_OK;
+}
+
+/* Blocks from the first on that go to the same head. */
+static uint32_t run_of_class(const uint8_t *classes, uint32_t count)
+{
+    uint32_t run = 1;
+    while (run < count && classes[run] == classes[0])
+        run++;
+    return run;
+}
+
+int sq_tags_move(sq_log *log, const uint32_t *live, uint32_t count, const uint8_t *classes,
+                 const uint32_t *next, uint32_t next_count)
+{
     for (uint32_t done = 0, part; done < count; done += part) {
-        SQ_TRY(sq_head_advance(log, 0));
-        uint32_t first = sq_record_next_mba(log);
-        uint64_t position = log->stats.position;
-        part = sq_record_room(log) < count - done ? sq_record_room(log) : count - done;
-        for (uint32_t i = 0; i < part; i++) {
-            uint32_t mba = live[done + i];
-            uint64_t entry = log->ledger[mba];
-            struct sq_layer *layer = log->layers[sq_entry_slot(entry)];
-            if (done + i < next_count)
-                fetch_leaf(log, next[done + i]);
-            SQ_TRY(settle(log, first + i, entry, position + i));
-            log->tags[first + i] = log->tags[mba];
-            uint32_t old = sq_map_put(&layer->map, sq_entry_value(entry), first + i);
-            SQ_CHECK(log, old == mba);
-            log->ledger[mba] = sq_entry(SQ_MOVED, layer->slot, position + i + 1);
-            sq_due_note(log, index, layer, position + i + 1);
-            layer->moved_blocks++;
-            layer->work->relocated_blocks++;
+        part = count - done;
+        if (classes != NULL) {
+            part = run_of_class(classes + done, part);
+            SQ_TRY(sq_head_select(log, classes[done]));
         }
-        victim->live_blocks -= part;
-        log->cleaner.garbage_blocks += part;
-        log->stats.relocated_blocks += part;
-        count_batch(log, part);
+        SQ_TRY(sq_head_advance(log, 0));
+        part = sq_record_room(log) < part ? sq_record_room(log) : part;
+        uint32_t left = next_count > done ? next_count - done : 0;
+        SQ_TRY(move_part(log, live + done, part, next + done, left));
+        if (log->class_count > 1)
+            SQ_TRY(sq_head_finish(log));
     }
     return SQ_OK;
 }

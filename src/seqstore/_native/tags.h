@@ -1,4 +1,4 @@
-/* tags.h: what a simulated drive with one head does in batches; and looking up ahead, for every medium.
+/* tags.h: what a simulated drive does in batches; and looking up ahead, for every medium.
  * Lock: the log's, held alone. */
 #ifndef SEQSTORE_TAGS_H
 #define SEQSTORE_TAGS_H
@@ -25,10 +25,10 @@ static inline void sq_fetch_ahead(const sq_log *log, const struct sq_map *map, c
     }
 }
 
-/* Does the log do nothing but keep tags, at one head, for a layer without a parent? */
+/* Does the log keep nothing but tags of a layer without a parent? */
 static inline int sq_is_plain(const sq_log *log, const struct sq_layer *layer)
 {
-    return log->tags != NULL && log->class_count == 1 && layer->parent == NULL;
+    return log->tags != NULL && layer->parent == NULL;
 }
 
 /* Writes count blocks of a layer without a parent, for which the open record has room and memory was
@@ -36,8 +36,12 @@ static inline int sq_is_plain(const sq_log *log, const struct sq_layer *layer)
 int sq_tags_write(sq_log *log, struct sq_layer *layer, const uint64_t *lbas, uint32_t count,
                   const uint64_t *list, uint64_t done, uint64_t list_count);
 
-/* Moves live blocks of a victim to the head, while what the next ones need is fetched. */
-int sq_tags_move(sq_log *log, const uint32_t *live, uint32_t count, const uint32_t *next,
-                 uint32_t next_count);
+/* The same for one block, where each has its class. */
+int sq_tags_write_one(sq_log *log, struct sq_layer *layer, uint64_t lba, uint64_t death);
+
+/* Moves live blocks of a victim to the heads of their classes, or if classes is NULL to this one, while what
+ * the next ones need is fetched. */
+int sq_tags_move(sq_log *log, const uint32_t *live, uint32_t count, const uint8_t *classes,
+                 const uint32_t *next, uint32_t next_count);
 
 #endif

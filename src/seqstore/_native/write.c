@@ -5,8 +5,6 @@
  * overlap. Payload goes from the caller's buffer to its place on the medium in one copy that also computes
  * the checksum.
  */
-#include <stdlib.h>
-
 #include "append.h"
 #include "place.h"
 #include "tags.h"
@@ -22,102 +20,10 @@ struct blocks {
     const uint64_t *deaths; /* user time when each block will be written next; or NULL */
 };
 
-/* ---- space ---------------------------------------------------------------------------------- */
-
-static int compare_lbas(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
-
-static uint64_t count_new_in_run(const struct sq_layer *layer, uint64_t lba, uint64_t end)
-{
-    uint64_t added = 0;
-    while (lba < end) {
-        struct sq_map_run run = sq_map_run_at(&layer->map, lba, end);
-        for (uint64_t i = 0; layer->parent != NULL && run.mba == SQ_UNMAPPED && i < run.count; i++)
-            added += (uint64_t)sq_layer_adds(layer, lba + i);
-        if (layer->parent == NULL && run.mba == SQ_UNMAPPED)
-            added += run.count;
-        lba += run.count;
-    }
-    return added;
-}
-
-/* How many of the list are not there yet, those that come twice counted twice; the first most of them go to
- * added_out. The caller's list may change from one call to the next. */
-static uint64_t find_new(const struct sq_layer *layer, const struct blocks *blocks, uint64_t *added_out,
-                         uint64_t most)
-{
-    uint64_t count = 0;
-    for (uint64_t i = 0; i < blocks->count; i++) {
-        if (i + 2 * SQ_AHEAD < blocks->count)
-            sq_map_prefetch_word(&layer->map, blocks->lbas[i + 2 * SQ_AHEAD]);
-        if (i + SQ_AHEAD < blocks->count)
-            sq_map_prefetch_leaf(&layer->map, blocks->lbas[i + SQ_AHEAD]);
-        uint64_t lba = __atomic_load_n(&blocks->lbas[i], __ATOMIC_RELAXED);
-        if (!sq_layer_adds(layer, lba))
-            continue;
-        if (count < most)
-            added_out[count] = lba;
-        count++;
-    }
-    return count;
-}
-
-/* How many blocks the request would add; only asked when the drive is nearly full. An overwrite adds none,
- * so that only what is left of the list has to be sorted for those that come twice. */
-static int count_new(const struct sq_layer *layer, const struct blocks *blocks, uint64_t available,
-                     uint64_t *new_out)
-{
-    if (blocks->lbas == NULL) {
-        *new_out = count_new_in_run(layer, blocks->first, blocks->first + blocks->count);
-        return SQ_OK;
-    }
-    uint64_t most = find_new(layer, blocks, NULL, 0), distinct = 0;
-    *new_out = most;
-    if (most <= available)
-        return SQ_OK;
-    uint64_t *added = malloc(most * sizeof *added);
-    if (added == NULL)
-        return SQ_E_NO_MEMORY;
-    uint64_t count = find_new(layer, blocks, added, most);
-    count = count < most ? count : most;
-    qsort(added, count, sizeof *added, compare_lbas);
-    for (uint64_t i = 0; i < count; i++)
-        distinct += i == 0 || added[i] != added[i - 1];
-    free(added);
-    *new_out = distinct;
-    return SQ_OK;
-}
-
-/* A log may be opened with a larger reserve than it was filled with. */
-static uint64_t available_blocks(const sq_log *log)
-{
-    const struct sq_stats *stats = &log->stats;
-    return stats->live_blocks < stats->usable_blocks ? stats->usable_blocks - stats->live_blocks : 0;
-}
-
-int sq_check_space(const sq_log *log, uint64_t needed, struct sq_fault *fault_out)
-{
-    uint64_t available = available_blocks(log);
-    if (needed <= available)
-        return SQ_OK;
-    if (fault_out != NULL) {
-        fault_out->needed_blocks = needed;
-        fault_out->available_blocks = available;
-    }
-    return SQ_E_OUT_OF_SPACE;
-}
-
 static int check_space(const sq_log *log, const struct sq_volume *volume, const struct blocks *blocks,
                        struct sq_fault *fault_out)
 {
-    uint64_t needed;
-    if (blocks->count <= available_blocks(log))
-        return SQ_OK;
-    SQ_TRY(count_new(volume->head, blocks, available_blocks(log), &needed));
-    return sq_check_space(log, needed, fault_out);
+    return sq_check_blocks(log, volume->head, blocks->lbas, blocks->first, blocks->count, fault_out);
 }
 
 /* ---- batches -------------------------------------------------------------------------------- */
@@ -170,13 +76,26 @@ static int write_scattered(sq_log *log, struct sq_layer *layer, const struct blo
     return SQ_OK;
 }
 
+static int write_one(sq_log *log, struct sq_layer *layer, uint64_t lba, const uint8_t *data, uint64_t death)
+{
+    uint32_t mba = sq_record_next_mba(log), checksum;
+    SQ_TRY(place(log, layer, lba, data, &checksum));
+    SQ_TRY(sq_block_add(log, layer, lba, checksum, 0));
+    log->stats.user_blocks++;
+    log->stats.live_blocks++;
+    layer->work->user_blocks++;
+    sq_times_begin(log, mba, death);
+    sq_layer_put(log, layer, lba, mba);
+    return SQ_OK;
+}
+
 /* Blocks of a batch, each to the head of its class; room is found, and garbage cleaned, block by block. */
 static int write_classed(sq_log *log, struct sq_layer *layer, const struct blocks *blocks, uint64_t done,
                          const uint64_t *lbas, uint32_t count, const uint8_t *data)
 {
     uint8_t classes[SQ_BATCH];
     uint64_t cleaned = log->stats.cleaned_segments;
-    int is_custom = log->cleaner.placement == SQ_PLACE_CUSTOM;
+    int is_custom = log->cleaner.placement == SQ_PLACE_CUSTOM, is_plain = sq_is_plain(log, layer);
     if (is_custom)
         SQ_TRY(sq_place_by_call(log, layer, lbas, count, classes));
     for (uint32_t i = 0; i < count; i++) {
@@ -188,20 +107,16 @@ static int write_classed(sq_log *log, struct sq_layer *layer, const struct block
         uint32_t class = is_custom ? classes[i]
                                    : sq_place_user(log, layer, sq_map_get(&layer->map, lbas[i]), death);
         SQ_TRY(sq_head_select(log, class));
-        SQ_TRY(sq_head_make_room(log, 0));
+        if (!sq_head_has_room(log))
+            SQ_TRY(sq_head_make_room(log, 0));
         /* The cleaner may have used the memory for leaves that was reserved for the batch. */
         if (log->stats.cleaned_segments != cleaned)
             SQ_TRY(sq_layer_reserve(log, layer, 0, 0));
         cleaned = log->stats.cleaned_segments;
-        uint32_t mba = sq_record_next_mba(log), checksum;
-        SQ_TRY(place(log, layer, lbas[i], data, &checksum));
-        SQ_TRY(sq_block_add(log, layer, lbas[i], checksum, 0));
-        log->stats.user_blocks++;
-        log->stats.live_blocks++;
-        layer->work->user_blocks++;
-        sq_times_begin(log, mba, death);
-        sq_layer_put(log, layer, lbas[i], mba);
-        SQ_TRY(sq_head_finish(log));
+        SQ_TRY(is_plain ? sq_tags_write_one(log, layer, lbas[i], death)
+                        : write_one(log, layer, lbas[i], data, death));
+        if (sq_record_room(log) == 0)
+            SQ_TRY(sq_head_finish(log));
         /* Each block of a list is a request; a run is one. */
         if (log->cleaner.garbage_ppm != 0 && blocks->lbas != NULL)
             SQ_TRY(sq_clean_garbage(log));
@@ -267,7 +182,8 @@ static const uint8_t *find_data(const sq_log *log, const struct blocks *blocks, 
 /* Does it matter for each block by itself where it goes, and when the cleaner runs? */
 static int is_classed(const sq_log *log)
 {
-    return log->class_count > 1 || log->cleaner.garbage_ppm != 0;
+    const struct sq_cleaner *cleaner = &log->cleaner;
+    return log->class_count > 1 || cleaner->garbage_ppm != 0 || cleaner->placement == SQ_PLACE_CUSTOM;
 }
 
 /* Writes *count blocks, at most a batch, from done on, or fewer; the record has room, unless blocks have
