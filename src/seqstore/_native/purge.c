@@ -233,17 +233,27 @@ static int check_block(const sq_log *log, struct reading *reading, uint64_t mba,
     return sq_is_zero(block, log->block_bytes) ? SQ_OK : SQ_E_CORRUPT;
 }
 
+/* Where the blocks can be read: in memory as they lie there. */
+static int fetch(sq_log *log, uint64_t mba, uint64_t count, uint8_t *buffer, const uint8_t **blocks_out)
+{
+    *blocks_out = log->payload != NULL ? sq_payload_at(log, mba) : buffer;
+    if (log->payload != NULL)
+        return SQ_OK;
+    log->durable.error_mba = mba;
+    return sq_medium_fetch(log->medium, mba, count, buffer, &log->durable.os_error);
+}
+
 static int read_segment(sq_log *log, uint32_t segment, uint8_t *buffer, struct reading *reading,
                         struct sq_fault *fault_out)
 {
     uint64_t mba = (uint64_t)segment * log->segment_blocks, end = mba + log->segment_blocks;
+    const uint8_t *blocks;
     reading->left = 0;
     while (mba < end) {
         uint64_t count = end - mba < SQ_ERASE_BLOCKS ? end - mba : SQ_ERASE_BLOCKS;
-        log->durable.error_mba = mba;
-        SQ_TRY(sq_medium_fetch(log->medium, mba, count, buffer, &log->durable.os_error));
+        SQ_TRY(fetch(log, mba, count, buffer, &blocks));
         for (uint64_t i = 0; i < count; i++, mba++)
-            if (check_block(log, reading, mba, buffer + (i << log->block_shift)) != SQ_OK) {
+            if (check_block(log, reading, mba, blocks + (i << log->block_shift)) != SQ_OK) {
                 if (fault_out != NULL)
                     fault_out->mba = mba;
                 return SQ_E_CORRUPT;
