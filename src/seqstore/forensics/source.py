@@ -118,9 +118,9 @@ def open_source(medium: Searchable) -> Iterator[Source]:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with os_errors(f"size of {name!r}"):
+            os.pread(descriptor, 1, 0)  # a folder can be opened, and not read
             size = os.lseek(descriptor, 0, os.SEEK_END)  # also of a block device
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            os.pread(descriptor, 1, 0)  # a folder can be opened, and not read
         yield Source(name, size, _file_reader(descriptor), 1)
     finally:
         os.close(descriptor)
