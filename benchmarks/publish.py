@@ -16,7 +16,7 @@ SECTIONS = {
     "benchmarks": ("bench_batches", "bench_calls", "bench_import", "bench_simulated"),
     "durable": ("bench_durable", "bench_recovery", "bench_snapshots"),
     "simulator": ("bench_replay", "bench_sweep"),
-    "deletion": ("bench_deletion",),
+    "deletion": ("bench_deletion", "bench_ledger"),
     "keys": ("bench_keys",),
 }
 """Markers in the documents, and the files of benchmarks whose results stand between them.

@@ -30,9 +30,14 @@ static inline void sq_block_gone(sq_log *log, uint64_t mba, uint64_t old_entry, 
 /* A live block's layer no longer needs it (DEAD), or has it elsewhere (MOVED). */
 static inline void sq_block_dies(sq_log *log, uint32_t mba, struct sq_layer *layer, unsigned state)
 {
-    *sq_entry_of(log, mba) = sq_entry(state, layer->slot, log->stats.position);
     uint32_t segment = sq_segment_of(log, mba);
     sq_segment_loses(log, segment);
+    if (SQ_PLANTED(ledger_keeps_no_residue)) {
+        *sq_entry_of(log, mba) = 0;
+        log->stats.live_blocks -= state == SQ_DEAD;
+        return;
+    }
+    *sq_entry_of(log, mba) = sq_entry(state, layer->slot, log->stats.position);
     sq_due_note(log, segment, layer, log->stats.position);
     if (state == SQ_DEAD) {
         layer->dead_blocks++;

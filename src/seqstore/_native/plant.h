@@ -90,6 +90,8 @@ enum sq_plant {
     SQ_PLANT_ledger_forgets_the_cleaners_copy,
     /* The ledger says that nothing lies where a block died. */
     SQ_PLANT_ledger_forgets_the_dead,
+    /* The ledger keeps nothing of what is no longer live: what it costs is measured against this. */
+    SQ_PLANT_ledger_keeps_no_residue,
 
     /* ---- crash and recovery ---- */
     /* Recovery replays writes and passes over trims. */

@@ -44,7 +44,7 @@ static inline int put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_
         ++*added_io;
         return SQ_OK;
     }
-    log->ledger[old] = sq_entry(SQ_DEAD, layer->slot, position + 1);
+    log->ledger[old] = SQ_PLANTED(ledger_keeps_no_residue) ? 0 : sq_entry(SQ_DEAD, layer->slot, position + 1);
     uint32_t segment = sq_segment_of(log, old);
     sq_segment_loses(log, segment);
     sq_due_note(log, segment, layer, position + 1);
@@ -53,7 +53,7 @@ static inline int put(sq_log *log, struct sq_layer *layer, uint64_t lba, uint32_
 
 static void count_writes(sq_log *log, struct sq_layer *layer, uint32_t count, uint32_t added)
 {
-    layer->dead_blocks += count - added;
+    layer->dead_blocks += SQ_PLANTED(ledger_keeps_no_residue) ? 0 : count - added;
     layer->work->user_blocks += count;
     log->stats.live_blocks += added;
     log->stats.user_blocks += count;
@@ -104,10 +104,11 @@ static int move_part(sq_log *log, const uint32_t *live, uint32_t count, const ui
         log->tags[first + i] = log->tags[mba];
         uint32_t old = sq_map_put(&layer->map, sq_entry_value(entry), first + i);
         SQ_CHECK(log, old == mba);
-        log->ledger[mba] = sq_entry(SQ_MOVED, layer->slot, position + i + 1);
+        log->ledger[mba] =
+            SQ_PLANTED(ledger_keeps_no_residue) ? 0 : sq_entry(SQ_MOVED, layer->slot, position + i + 1);
         sq_due_note(log, victim, layer, position + i + 1);
         sq_times_move(log, mba, first + i);
-        layer->moved_blocks++;
+        layer->moved_blocks += !SQ_PLANTED(ledger_keeps_no_residue);
         layer->work->relocated_blocks++;
     }
     log->segments[victim].live_blocks -= count;
