@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from seqstore import BlockState, ManualClock, MediumError, Store, Volume
-from seqstore.deletion import Deadline, Now
+from seqstore.deletion import CryptographicErase, Deadline, Now
 from seqstore.forensics import locate, search
+from seqstore.keys import FileKey
 from seqstore.media import FileMedium
 from seqstore.media.faults import FaultMedium, FaultyDrive
 from tests.durable import crash
@@ -151,6 +152,26 @@ def test_everything_is_found_until_a_purge_and_nothing_after_it(scene: Scene) ->
     purge = scene.store.purge(scene.number)
     assert purge.residue_blocks > 0
     scene.expect_none()
+
+
+@needs_photorec
+def test_an_encrypted_drive_shows_nothing_even_while_the_files_live(tmp_path: Path) -> None:
+    """And the deletion by key takes from its owner what nobody else could read before."""
+    path, root = tmp_path / "lab.store", tmp_path / "root.key"
+    root.write_bytes(bytes(range(32)))
+    root.chmod(0o600)
+    with Store.create(path, CAPACITY, clock=ManualClock(), encryption=FileKey(root)) as store:
+        scene = Scene(store, path / "drives" / "0.img")
+        scene.plant_all()
+        store.flush()
+        assert scene.carved() == set()
+        assert scene.fragments() == {}
+        image = scene.image.read_bytes()
+        assert not any(file.mark in image for file in scene.files)
+        leaver = store.tenant("leaver")
+        store.set_deletion(CryptographicErase(), leaver)
+        leaver.delete()
+        scene.check_neighbours()
 
 
 @needs_photorec
