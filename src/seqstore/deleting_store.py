@@ -199,7 +199,8 @@ class DeletingStore:
         if self._registry.evidence is None:
             raise ConfigError("the store was made without evidence; make it with evidence=True")
         number = erasure.id if isinstance(erasure, Erasure) else unsigned(erasure, "erasure")
-        return self._evidence.statement(self._evidence.erasures.get(number), key)
+        with self._registry.lock:  # nobody may come or go while it is looked who shows what
+            return self._evidence.statement(self._evidence.erasures.get(number), key)
 
     def _promise(self, subject: Subject) -> Promise:
         """Say how something is deleted that is to be deleted now."""

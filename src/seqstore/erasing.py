@@ -84,13 +84,16 @@ class Eraser:
         """Whether nothing was ever set: then there is nothing to be done after a deletion."""
         return not self._strategies
 
-    def bounds(self, scope: Scope, number: int) -> Bounds:
-        """Return what holds for a scope: the strictest of what is set for it and for what it belongs to."""
+    def bounds(self, scope: Scope, number: int, owner: int | None = None) -> Bounds:
+        """Return what holds for a scope: the strictest of what is set for it and for what it belongs to.
+
+        `owner` is the number of a deleted volume's tenant.
+        """
         keys: list[Key] = [(Scope.ALL, 0)]
         if scope is Scope.TENANT:
             keys.append((scope, number))
         if scope is Scope.VOLUME:
-            keys += [(Scope.TENANT, self._owner_of(number) or 0), (scope, number)]
+            keys += [(Scope.TENANT, owner or self._owner_of(number) or 0), (scope, number)]
         found = Bounds()
         for key in keys:
             if key in self._strategies:
