@@ -84,6 +84,11 @@ class Eraser:
         """Whether nothing was ever set: then there is nothing to be done after a deletion."""
         return not self._strategies
 
+    @property
+    def is_bound_by_lap(self) -> bool:
+        """Whether nothing that is set asks for more than that the head comes round."""
+        return all(self._asked(strategy) == Bounds() for strategy in self._strategies.values())
+
     def bounds(self, scope: Scope, number: int, owner: int | None = None) -> Bounds:
         """Return what holds for a scope: the strictest of what is set for it and for what it belongs to.
 
