@@ -255,7 +255,7 @@ class Eraser:
                 asked = self._asked(strategy)
                 if asked.nanoseconds is None:
                     continue
-                position = self._timeline.died_by(now + 2 * step - asked.nanoseconds)
+                position = self._timeline.died_by(now + min(2 * step - asked.nanoseconds, 0))
                 residue = self.residue(scope, number)
                 if residue.oldest is not None and position is not None and residue.oldest <= position:
                     affected += self.purge(scope, number, position).segments
@@ -278,6 +278,17 @@ class Eraser:
             now, position = self._clock.now_ns(), self._engine.counters()["position"]
             if self._timeline.note(now, position) and self._notebook is not None:
                 self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time(), default=0))
+
+    def leave(self) -> None:
+        """Before the store is closed: write down where the log is now, so that ages are known later.
+
+        A log that stands still is noted once; that it stood still until now would be forgotten.
+        """
+        with self._lock:
+            if self._notebook is not None and self._in_time():
+                self._note()
+                now, position = self._clock.now_ns(), self._engine.counters()["position"]
+                self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time()))
 
     # ---- the thread -----------------------------------------------------------------------------
 
