@@ -33,8 +33,8 @@ deleted blocks are never reached."""
 _LATENCY = """
 From a block's death to the moment when it is written over, in laps: blocks put on the medium / blocks of
 the drive. Copies that the cleaner leaves behind count like any other dead block. The dotted line is one
-lap, the bound of a circular log; under a deadline a curve ends at its bound or before. What still lay there at the end of the run is not in it; the table says
-how much that is, and how old."""
+lap, the bound of a circular log; under a deadline a curve ends at its bound or before. What still lay there
+at the end of the run is not in it; the table says how much that is, and how old."""
 _VICTIMS = """
 Each row is scaled to its own peak; the line is the mean. The emptier a segment is when it is cleaned, the
 less has to be moved; two peaks are what a placement gains by keeping hot and cold blocks apart."""
