@@ -85,6 +85,11 @@ class Eraser:
         return not self._strategies
 
     @property
+    def acts_at_once(self) -> bool:
+        """Whether anything is set that asks for something in the call of a deletion."""
+        return any(self._asked(strategy).now for strategy in self._strategies.values())
+
+    @property
     def is_bound_by_lap(self) -> bool:
         """Whether nothing that is set asks for more than that the head comes round."""
         return all(self._asked(strategy) == Bounds() for strategy in self._strategies.values())

@@ -346,6 +346,11 @@ class Registry:
         subject = Subject(
             kind="range", number=volume.number, tenant=volume.tenant.number, offset=offset, length=length
         )
+        if not self.eraser.acts_at_once:
+            due = self._intend(subject, NOTHING)
+            volume._trim(offset, length)
+            self._erase(subject, due)
+            return
         with self.lock:
             self.require_writable()
             shared = self._find_shared(subject)

@@ -103,12 +103,13 @@ def find_keepers(engine: Engine, kept: NDArray[np.void]) -> dict[int, int]:
         return {}
     first = int(kept["lba"].min())
     count = int((kept["lba"] + kept["count"]).max()) - first
-    found = {}
-    for number in sorted(_holders(engine, set(kept["volume"].tolist()), first, count)):
-        blocks = int(common(kept, engine.shown(number, first, count))["count"].sum())
-        if blocks:
-            found[number] = blocks
-    return found
+    while True:
+        last = engine.counters()["last_number"]
+        holders = _holders(engine, set(kept["volume"].tolist()), first, count)
+        shown = {number: common(kept, engine.shown(number, first, count)) for number in sorted(holders)}
+        # One that came meanwhile may have taken over what one that went meanwhile showed.
+        if engine.counters()["last_number"] == last:
+            return {number: int(runs["count"].sum()) for number, runs in shown.items() if len(runs)}
 
 
 def _holders(engine: Engine, volumes: set[int], first: int, count: int) -> set[int]:

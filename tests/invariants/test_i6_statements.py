@@ -298,6 +298,30 @@ def test_rows_of_what_was_kept_that_somebody_removed() -> None:
             store.statement(1)
 
 
+def test_keepers_that_change_while_they_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone takes over from its snapshot between two looks: somebody showed the blocks all the time."""
+    with make_store() as store:
+        world = World(store)
+        volume = store.create_tenant("contoso").create_volume("disk", BLOCKS * BLOCK_SIZE)
+        world.write(volume, 0, 16)
+        snapshot = volume.snapshot("first")
+        world.delete(volume)
+        engine = store._engine
+        shown = engine.shown
+
+        def take_over(number: int, lba: int, count: int) -> Any:
+            if not snapshot.deleted:
+                monkeypatch.undo()
+                snapshot.clone("copy")
+                snapshot.delete()
+            return shown(number, lba, count)
+
+        monkeypatch.setattr(engine, "shown", take_over)
+        assert not store.statement(1).complete
+        (entry,) = store.statement(1).document["kept"]
+        assert (entry["name"], entry["blocks"]) == ("copy", 16)
+
+
 def test_a_deletion_that_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clone that was made between two attempts is a keeper."""
     with make_store() as store:
