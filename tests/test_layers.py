@@ -36,7 +36,7 @@ LAYERS = (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
-        "deleting_store",
+        "deleting_store", "shared", "kept",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),
     ("engine", "engine_volume", "engine_deletion"),

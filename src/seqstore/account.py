@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +15,19 @@ from seqstore.statement_check import is_complete, sum_up
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
-    from seqstore.catalog import Catalog
+    from seqstore.catalog import Catalog, VolumeRow
     from seqstore.engine import Engine
     from seqstore.promise import Erasure
 
 _LISTED = ("position", "blocks", "digest", "interrupted")
-_MOST_BLOCKS = 1 << 38  # of a volume
 _PART = (
     "Dead blocks carry no address of their volume. The list holds all dead blocks of the volume at that time,"
     " and those of the deleted part are among them."
 )
-_SNAPSHOT = "Blocks that the volume or its other snapshots show live on with them."
+_OTHERS = (
+    "Some of its blocks were written through other volumes. The list holds what of these volumes died with"
+    " it, or was left behind by moves."
+)
 _LATER = (
     "The copies were listed at position {listed}, and the deletion asked for at position {requested}: a crash"
     " came between. Copies that were written over meanwhile are not listed."
@@ -38,7 +40,14 @@ _BELOW = (
     "This speaks of the blocks of the drives as the store addresses them. Of copies that devices, file"
     " systems or backups made below or beside it, nothing is known."
 )
-_KEPT = "Others still show blocks of what was deleted: {who}. These blocks live on with them."
+_KEPT = (
+    "Others still show blocks of what was deleted: they are kept by {who}. They live on with them, and are"
+    " listed as copies when the last of them has let go."
+)
+_WAS_KEPT = (
+    "When it was deleted, others showed {blocks} of its blocks. Copies of those that were written over before"
+    " it was seen that the last of the others had let go are not listed."
+)
 _KEY = (
     "Copies that are unreadable because their key is gone still lie on the medium, encrypted, until they are"
     " written over."
@@ -56,16 +65,26 @@ class Account:
     erasure : Erasure
         One whose copies are listed.
     copies : COPY_DTYPE[n]
+    keepers : mapping of int to int
+        Numbers of the volumes and snapshots that still show blocks of it, and how many.
     """
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, audit: AuditLog, erasure: Erasure, copies: NDArray[np.void]
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        audit: AuditLog,
+        erasure: Erasure,
+        copies: NDArray[np.void],
+        *,
+        keepers: Mapping[int, int],
     ) -> None:
         self._engine = engine
         self._catalog = catalog
         self._audit = audit
         self._erasure = erasure
         self._copies = copies
+        self._keepers = keepers
 
     def document(self, now_ns: int) -> dict[str, Any]:
         """Return the statement, to be signed."""
@@ -88,7 +107,7 @@ class Account:
         promise = {name: getattr(erasure.promise, name) for name in ("strategy", "bound_writes", "bound_ns")}
         totals, pending = sum_up(copies, asked, promise, issued)
         drive = self._catalog.drive
-        kept, lists = list(find_keepers(self._engine, self._catalog, erasure)), list(self._lists())
+        kept, lists = describe_keepers(self._keepers, self._catalog.volumes()), list(self._lists())
         document = {
             "format": FORMAT,
             "version": VERSION,
@@ -135,23 +154,19 @@ class Account:
                 yield {"record": record.number, "time_ns": record.time_ns, **details}
 
 
-def find_keepers(engine: Engine, catalog: Catalog, erasure: Erasure) -> Iterator[dict[str, Any]]:
-    """Say who still shows blocks of what was deleted, and how many."""
-    subject, size = erasure.subject, catalog.drive.block_size
-    first, behind = 0, _MOST_BLOCKS
-    if subject.offset is not None and subject.length is not None:
-        first = min(subject.offset // size, _MOST_BLOCKS)
-        behind = min(-(-(subject.offset + subject.length) // size), _MOST_BLOCKS)
-    blocks: dict[int, int] = {}
-    for volume in erasure.request.details["volumes"]:
-        for entry in engine.reach(volume, first, behind - first):
-            holder = int(entry["number"])
-            blocks[holder] = blocks.get(holder, 0) + int(entry["blocks"])
-    rows = {row.number: row for row in catalog.volumes()}
-    for number in sorted(blocks.keys() & rows.keys()):
-        row = rows[number]
-        about = {"kind": row.kind, "number": number, "name": row.name, "tenant": row.tenant}
-        yield {**about, "blocks": blocks[number]}
+def describe_keepers(keepers: Mapping[int, int], rows: Iterable[VolumeRow]) -> list[dict[str, Any]]:
+    """Say who still shows blocks of what was deleted, of numbers with how many blocks each shows."""
+    known = {row.number: row for row in rows}
+    return [
+        {
+            "kind": known[number].kind,
+            "number": number,
+            "name": known[number].name,
+            "tenant": known[number].tenant,
+            "blocks": keepers[number],
+        }
+        for number in sorted(keepers)
+    ]
 
 
 def is_part(subject: Subject) -> bool:
@@ -186,8 +201,9 @@ def _limits(
     limits = [_BELOW]
     if is_part(erasure.subject):
         limits.append(_PART)
-    if erasure.subject.kind == "snapshot":
-        limits.append(_SNAPSHOT)
+    details = erasure.request.details
+    if details.get("others"):
+        limits.append(_OTHERS)
     if any(entry["interrupted"] for entry in lists):
         limits.append(_LATER.format(listed=erasure.listed_position, requested=erasure.requested_position))
     if totals["observed"]:
@@ -195,6 +211,8 @@ def _limits(
     if kept:
         who = ", ".join(f"{entry['kind']} {entry['name']!r} ({entry['blocks']} blocks)" for entry in kept)
         limits.append(_KEPT.format(who=who))
+    elif details.get("kept"):
+        limits.append(_WAS_KEPT.format(blocks=details["kept"]["blocks"]))
     if totals["key"]:
         limits.append(_KEY)
     return limits

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SYSTEM = "seqstore"
 """The actor of what the store does by itself, such as going on with a purge after a crash."""
 
+_FIRST_WITH_END = 3  # format of a catalog that says a second time where the log ends
 _AT_ONCE = 1024  # records that are read in one go
 
 # Who acts in this thread or task, for each log that it acts on, innermost last.
@@ -68,16 +69,7 @@ class AuditLog:
     @property
     def head(self) -> AuditHead | None:
         """Number and hash of the last record; None if there is none."""
-        rows = self._database.run(
-            "SELECT number, hash, (SELECT hash FROM audit WHERE number = 1) FROM audit ORDER BY number DESC"
-            " LIMIT 1"
-        )
-        if not rows:
-            return None
-        number, last, chain = rows[0]
-        if [type(value) for value in rows[0]] != [int, str, str]:
-            raise AuditError("the audit log is damaged at its ends; verify() says where", number=1)
-        return AuditHead(chain=chain, number=number, hash=last)
+        return _find_head(self._database)
 
     # ---- reading ------------------------------------------------------------------------------
 
@@ -114,7 +106,8 @@ class AuditLog:
         Parameters
         ----------
         head : AuditHead, optional
-            Without one nobody notices that the end was cut off, or everything made anew.
+            Without one nobody notices that everything was made anew, or that the catalog is an older one, or
+            that somebody cut off the end and changed what `verify_end` looks at.
 
         Returns
         -------
@@ -133,6 +126,7 @@ class AuditLog:
             )
             if head is not None and record.number == head.number:
                 met = record.hash
+        self.verify_end()
         if head is None:
             return now
         last = 0 if now is None else now.number
@@ -155,6 +149,17 @@ class AuditLog:
                 number=head.number,
             )
         return now
+
+    def verify_end(self) -> None:
+        """Return if the last record is the one that the catalog says a second time is the last.
+
+        Raises
+        ------
+        AuditError
+            If records are missing at the end, or all of them, or the end was written anew.
+        """
+        if self._is_kept:
+            check_end(self._database)
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -215,7 +220,21 @@ class AuditLog:
             self._database.run(
                 "INSERT INTO audit VALUES (?, ?, ?)", record.number, data.decode(), record.hash
             )
+            self._move_end(head, record)
         return record
+
+    def _move_end(self, before: AuditHead | None, record: AuditRecord) -> None:
+        """Say a second time where the log ends. One that was cut off goes on, and stays one that was."""
+        if before is None:
+            self._database.run("INSERT OR IGNORE INTO audit_end VALUES (1, ?, ?)", record.number, record.hash)
+            return
+        self._database.run(
+            "UPDATE audit_end SET number = ?, hash = ? WHERE number = ? AND hash = ?",
+            record.number,
+            record.hash,
+            before.number,
+            before.hash,
+        )
 
     @contextmanager
     def acting(self, *, actor: str | None = None, reason: str | None = None) -> Iterator[None]:
@@ -246,6 +265,43 @@ class AuditLog:
         return actor, reason
 
 
+def _find_head(database: Database) -> AuditHead | None:
+    rows = database.run(
+        "SELECT number, hash, (SELECT hash FROM audit WHERE number = 1) FROM audit ORDER BY number DESC"
+        " LIMIT 1"
+    )
+    if not rows:
+        return None
+    number, last, chain = rows[0]
+    if [type(value) for value in rows[0]] != [int, str, str]:
+        raise AuditError("the audit log is damaged at its ends; verify() says where", number=1)
+    return AuditHead(chain=chain, number=number, hash=last)
+
+
+def check_end(database: Database) -> None:
+    """Compare the last record of a database with what it says elsewhere is the last; see `verify_end`."""
+    if database.run("PRAGMA user_version")[0][0] < _FIRST_WITH_END:
+        return
+    head, rows = _find_head(database), database.run("SELECT number, hash FROM audit_end")
+    found = (0, canonical.NO_DIGEST) if head is None else (head.number, head.hash)
+    number, digest = rows[0] if rows else found
+    if (number, digest) != found:
+        what = "the end was cut off" if found[0] < number else "the end was written anew"
+        raise AuditError(
+            f"the audit log ends with record {found[0]}, and by the catalog with another one, {number}:"
+            f" {what}; look for a copy of the catalog that has it",
+            number=min(found[0] + 1, number),
+        )
+    tables = ("audit", "tenants", "volumes", "erasures", "strategies")
+    is_used = any(database.run(f"SELECT 1 FROM {name} LIMIT 1") for name in tables)
+    if is_used and (head is None or not rows):
+        raise AuditError(
+            "the catalog does not say where the audit log ends, and things are in it that have records:"
+            " somebody changed it; look for a copy of the catalog that has them",
+            number=found[0] + 1,
+        )
+
+
 def read_records(database: Database, first: int = 1) -> Iterator[AuditRecord]:
     """Yield the records of a database in order; see `AuditLog.records`."""
     expected, previous = first, None
@@ -270,3 +326,4 @@ def write_records(database: Database, records: Iterable[AuditRecord]) -> None:
     for record in records:
         content = canonical.encode(record.to_dict()).decode()
         database.run("INSERT INTO audit VALUES (?, ?, ?)", record.number, content, record.hash)
+    database.run("INSERT INTO audit_end SELECT 1, number, hash FROM audit ORDER BY number DESC LIMIT 1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seqstore.audit import SYSTEM, read_records, write_records
+from seqstore.audit import SYSTEM, check_end, read_records, write_records
 from seqstore.audit_records import Act, Subject
 from seqstore.errors import AuditError, FormatError
 from seqstore.snapshot import Snapshot
@@ -85,10 +85,10 @@ def adopt(catalog: Catalog, old: Catalog) -> bool:
     A log that does not hold stays where it is; the new one begins anew, and says so.
     """
     try:
+        check_end(old.database)
         records = list(read_records(old.database))
-        tables = {
-            name: old.database.run(f"SELECT * FROM {name} ORDER BY id") for name in ("erasures", "copies")
-        }
+        names = ("erasures", "copies", "kept")
+        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY id") for name in names}
     except (AuditError, FormatError):
         return False
     with catalog.atomic():

@@ -6,7 +6,7 @@ import operator
 from typing import TYPE_CHECKING, SupportsIndex
 
 from seqstore._native.records import Scope
-from seqstore.deletion import CryptographicErase, Lap, Plan, Purge, Strategy
+from seqstore.deletion import Bounds, CryptographicErase, Lap, Plan, Purge, Strategy
 from seqstore.errors import ConfigError, SeqstoreError
 from seqstore.find import find
 from seqstore.promise import Erasure, Promise
@@ -43,14 +43,14 @@ class DeletingStore:
         """Return the tenant of a name."""
         raise NotImplementedError
 
-    def remanence(self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Remanence:
+    def remanence(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Remanence:
         """Say how much residue there is, of everybody or of one owner.
 
         Parameters
         ----------
-        tenant : Tenant, Volume, Snapshot, str or int, optional
-            The owner; a deleted one leaves residue too. A string is the name of a tenant, an int the number
-            of one (`Tenant.number`), which outlives name and handle.
+        owner : Tenant, Volume, Snapshot, str or int, optional
+            By default everybody; a deleted one leaves residue too. A string is the name of a tenant, an int
+            the number of one (`Tenant.number`), which outlives name and handle.
 
         Raises
         ------
@@ -61,16 +61,14 @@ class DeletingStore:
         ClosedError
             If the store was closed.
         """
-        return self._eraser.report(*self._scope(tenant))
+        return self._eraser.report(*self._scope(owner))
 
-    def find(
-        self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None
-    ) -> NDArray[np.void]:
+    def find(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> NDArray[np.void]:
         """List every media block that holds bytes of an owner, live or dead.
 
         Parameters
         ----------
-        tenant : optional
+        owner : optional
             As in `remanence`.
 
         Returns
@@ -78,7 +76,7 @@ class DeletingStore:
         FIND_DTYPE[n]
             Runs in order of address: drive, first block, blocks, volume, `BlockState`, position of death.
         """
-        return find((self._drive,), *self._scope(tenant))
+        return find((self._drive,), *self._scope(owner))
 
     # ---- deletion -----------------------------------------------------------------------------
 
@@ -88,7 +86,7 @@ class DeletingStore:
         return self._eraser.strategy(Scope.ALL, 0) or Lap()
 
     def set_deletion(
-        self, strategy: Strategy, tenant: Tenant | Volume | str | SupportsIndex | None = None
+        self, strategy: Strategy, owner: Tenant | Volume | str | SupportsIndex | None = None
     ) -> None:
         """Choose what happens to deleted bytes, of the store, a tenant or a volume. The strictest counts.
 
@@ -98,7 +96,7 @@ class DeletingStore:
         Parameters
         ----------
         strategy : Lap, Deadline or Now
-        tenant : Tenant, Volume, str or int, optional
+        owner : Tenant, Volume, str or int, optional
             By default the store; as in `remanence`.
 
         Raises
@@ -110,31 +108,31 @@ class DeletingStore:
         """
         self._registry.require_writable()
         self._require_possible(strategy)
-        self._eraser.set(*self._scope(tenant), strategy)
+        self._eraser.set(*self._scope(owner), strategy)
 
     def plan_deletion(
         self,
         strategy: Strategy,
-        tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None,
+        owner: Tenant | Volume | Snapshot | str | SupportsIndex | None = None,
     ) -> Plan:
         """Say what a strategy will do about the residue that there is: what it touches, costs, and by when.
 
         Parameters
         ----------
         strategy : Lap, Deadline or Now
-        tenant : optional
+        owner : optional
             As in `remanence`.
         """
-        return self._eraser.plan(*self._scope(tenant), strategy)
+        return self._eraser.plan(*self._scope(owner), strategy)
 
-    def purge(self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Purge:
+    def purge(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> Purge:
         """Write over everything deleted, of everybody or of one owner, now; read back what lies there then.
 
         Live neighbours move. Everything else waits meanwhile.
 
         Parameters
         ----------
-        tenant : optional
+        owner : optional
             As in `remanence`: a number reaches a deleted tenant, a deleted volume's object the volume.
 
         Raises
@@ -147,7 +145,7 @@ class DeletingStore:
             If the store was opened for reading alone, or closed.
         """
         self._registry.require_writable()
-        return self._eraser.purge(*self._scope(tenant))
+        return self._eraser.purge(*self._scope(owner))
 
     @property
     def deletion_failure(self) -> SeqstoreError | None:
@@ -199,7 +197,8 @@ class DeletingStore:
         if self._registry.evidence is None:
             raise ConfigError("the store was made without evidence; make it with evidence=True")
         number = erasure.id if isinstance(erasure, Erasure) else unsigned(erasure, "erasure")
-        return self._evidence.statement(self._evidence.erasures.get(number), key)
+        with self._registry.lock:  # nobody may come or go while it is looked who shows what
+            return self._evidence.statement(self._evidence.erasures.get(number), key)
 
     def _promise(self, subject: Subject) -> Promise:
         """Say how something is deleted that is to be deleted now."""
@@ -212,11 +211,22 @@ class DeletingStore:
             strategies.append(f"Deadline(writes={bounds.blocks})")
         if bounds.nanoseconds is not None:
             strategies.append(f"Deadline(seconds={bounds.nanoseconds / 1e9:g})")
+        blocks = self._lap_of_fifo() if bounds == Bounds() and not strategies else bounds.blocks
         return Promise(
             strategy=" and ".join(strategies) or "Lap()",
-            bound_writes=bounds.blocks,
+            bound_writes=blocks,
             bound_ns=bounds.nanoseconds,
         )
+
+    def _lap_of_fifo(self) -> int | None:
+        """Return how many blocks a lap is, where the head comes round in one: `Lap()` promises that."""
+        settings = self._parts.catalog.settings
+        # A bound of somebody else's, or a second head, changes the order in which segments are taken.
+        is_round = (settings.selection, settings.placement) == (
+            "fifo",
+            "single",
+        ) and self._eraser.is_bound_by_lap
+        return self._drive.blocks if is_round else None
 
     def _erases_by_key(self, subject: Subject) -> bool:
         """Tell whether a strategy that applies promises that keys die with what they are for."""
@@ -260,10 +270,10 @@ class DeletingStore:
         elif isinstance(owner, (Volume, Snapshot)):
             scope, store = Scope.VOLUME, owner.tenant.store
         elif hasattr(owner, "__index__") and not isinstance(owner, bool) and operator.index(owner) > 0:
-            return Scope.TENANT, unsigned(owner, "tenant")
+            return Scope.TENANT, unsigned(owner, "owner")
         else:
             raise ConfigError(
-                f"tenant is {owner!r}; a tenant, its name or its number, or a volume or snapshot is expected"
+                f"owner is {owner!r}; a tenant, its name or its number, or a volume or snapshot is expected"
             )
         if store is not self:
             raise ConfigError(f"{owner!r} is of another store; ask that one")

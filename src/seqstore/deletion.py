@@ -60,6 +60,10 @@ class Deadline:
     seconds: float | None = None
     writes: int | None = None
 
+    def __repr__(self) -> str:
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return f"Deadline({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
     def __post_init__(self) -> None:
         given = {name: value for name, value in asdict(self).items() if value is not None}
         if len(given) != 1:

@@ -84,13 +84,26 @@ class Eraser:
         """Whether nothing was ever set: then there is nothing to be done after a deletion."""
         return not self._strategies
 
-    def bounds(self, scope: Scope, number: int) -> Bounds:
-        """Return what holds for a scope: the strictest of what is set for it and for what it belongs to."""
+    @property
+    def acts_at_once(self) -> bool:
+        """Whether anything is set that asks for something in the call of a deletion."""
+        return any(self._asked(strategy).now for strategy in self._strategies.values())
+
+    @property
+    def is_bound_by_lap(self) -> bool:
+        """Whether nothing that is set asks for more than that the head comes round."""
+        return all(self._asked(strategy) == Bounds() for strategy in self._strategies.values())
+
+    def bounds(self, scope: Scope, number: int, owner: int | None = None) -> Bounds:
+        """Return what holds for a scope: the strictest of what is set for it and for what it belongs to.
+
+        `owner` is the number of a deleted volume's tenant.
+        """
         keys: list[Key] = [(Scope.ALL, 0)]
         if scope is Scope.TENANT:
             keys.append((scope, number))
         if scope is Scope.VOLUME:
-            keys += [(Scope.TENANT, self._owner_of(number) or 0), (scope, number)]
+            keys += [(Scope.TENANT, owner or self._owner_of(number) or 0), (scope, number)]
         found = Bounds()
         for key in keys:
             if key in self._strategies:
@@ -247,7 +260,7 @@ class Eraser:
                 asked = self._asked(strategy)
                 if asked.nanoseconds is None:
                     continue
-                position = self._timeline.died_by(now + 2 * step - asked.nanoseconds)
+                position = self._timeline.died_by(now + min(2 * step - asked.nanoseconds, 0))
                 residue = self.residue(scope, number)
                 if residue.oldest is not None and position is not None and residue.oldest <= position:
                     affected += self.purge(scope, number, position).segments
@@ -270,6 +283,17 @@ class Eraser:
             now, position = self._clock.now_ns(), self._engine.counters()["position"]
             if self._timeline.note(now, position) and self._notebook is not None:
                 self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time(), default=0))
+
+    def leave(self) -> None:
+        """Before the store is closed: write down where the log is now, so that ages are known later.
+
+        A log that stands still is noted once; that it stood still until now would be forgotten.
+        """
+        with self._lock:
+            if self._notebook is not None and self._in_time():
+                self._note()
+                now, position = self._clock.now_ns(), self._engine.counters()["position"]
+                self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time()))
 
     # ---- the thread -----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from seqstore.audit_records import Act, Subject
 from seqstore.copies import CopyTable, How, as_copies, digest_copies, digest_fates
 from seqstore.errors import ConfigError, NotFoundError
+from seqstore.kept import KeptTable, describe
 from seqstore.matching import as_found, compare, hit_by, in_turns, unlisted
 from seqstore.promise import Erasure, Promise, State
 from seqstore.runs import Pieces
@@ -40,12 +41,18 @@ class Erasures:
         Gets a record of each step.
     now_ns : callable
         Tells the time.
+
+    Attributes
+    ----------
+    kept : KeptTable
+        Blocks of what was deleted that others showed then.
     """
 
     def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int]) -> None:
         self._database = catalog.database
         self._audit = audit
         self._table = CopyTable(self._database, now_ns)
+        self.kept = KeptTable(self._database, audit)
         self._lock = threading.RLock()
         self._looked: dict[int, int] = {}  # positions at which the ledger was asked for the copies
         self._followed: dict[int, list[Erasure]] | None = None  # erasures of whole volumes, by volume
@@ -101,6 +108,7 @@ class Erasures:
         promise: Promise,
         position: int,
         details: Mapping[str, Any] | None = None,
+        kept: NDArray[np.void] | None = None,
     ) -> Erasure:
         """Note that a deletion was asked for, before any of it is done.
 
@@ -112,15 +120,19 @@ class Erasures:
             The log's time.
         details : mapping, optional
             What else the record is to say.
+        kept : SHOWN_DTYPE[n], optional
+            Blocks of it that others show, and which live on with them.
         """
+        is_kept = kept is not None and len(kept) > 0
         content = {
             **(details or {}),
+            "kept": describe(kept) if kept is not None and is_kept else None,
             "strategy": promise.strategy,
             "bound_writes": promise.bound_writes,
             "bound_ns": promise.bound_ns,
             "position": position,
         }
-        with self._lock, self._database.atomic():
+        with self._changing():
             record = self._audit.append(Act.DELETION_REQUESTED, subject, content)
             number = self._database.insert(
                 "INSERT INTO erasures VALUES (NULL, ?, ?, ?, NULL, 'requested')",
@@ -128,6 +140,8 @@ class Erasures:
                 record.time_ns,
                 position,
             )
+            if kept is not None and is_kept:
+                self.kept.enter(number, kept)
         return self.get(number)
 
     def abandon(self, erasure: int) -> None:
@@ -139,9 +153,10 @@ class Erasures:
             If it did.
         """
         known = self._require(erasure, "requested")
-        with self._lock, self._database.atomic():
+        with self._changing():
             self._audit.append(Act.DELETION_ABANDONED, known.subject, {"erasure": erasure})
             self._database.run("UPDATE erasures SET state = 'abandoned' WHERE id = ?", erasure)
+            self.kept.end(erasure, None)
 
     def list_copies(
         self,
@@ -179,7 +194,7 @@ class Erasures:
             self._looked[erasure] = after
             self._followed = None
             if not len(copies):
-                self._finish(known, after)
+                self._finish_unless_kept(known, after)
 
     # ---- how copies end ---------------------------------------------------------------------------
 
@@ -209,7 +224,15 @@ class Erasures:
                     struck += self._split(hit_by(self._table.pending, events), how=how)
             return struck
 
-    def reconcile(self, erasure: int, residue: NDArray[np.void], *, before: int, after: int) -> int:
+    def reconcile(
+        self,
+        erasure: int,
+        residue: NDArray[np.void],
+        *,
+        before: int,
+        after: int,
+        kept_ended: bool = False,
+    ) -> int:
         """Bring an erasure to what the ledger says now, where events were lost or blocks died since.
 
         A copy that the ledger does not know any more is gone, since now at the latest. One that it knows and
@@ -221,6 +244,8 @@ class Erasures:
         residue : RESIDUE_DTYPE[n]
         before, after : int
             The log's time just before and just after the residue was asked for.
+        kept_ended : bool
+            Whether nobody shows any of it any more, who did until now: what died with that is in the residue.
 
         Returns
         -------
@@ -230,9 +255,16 @@ class Erasures:
         known, there = self._require(erasure, "listed"), as_copies(residue)
         with self._changing():
             fates, added = compare(self.pending(erasure), there, after)
-            if len(added) and not self._has_lost_key(erasure):
-                self._enter(known, Act.COPIES_FOUND, added, before)
+            if self.has_lost_key(erasure):
+                added = added[:0]
+            if len(added) or kept_ended:
+                position = self._enter(known, Act.COPIES_FOUND, added, before, kept_ended=kept_ended)
+                if kept_ended:
+                    self.kept.end(erasure, position)
+            is_through = kept_ended and not len(self.pending(erasure))
             struck = self._split(fates, how="overwritten", observed=True)
+            if is_through:
+                self._finish(known, after)
             self._looked[erasure] = after
             return struck
 
@@ -293,6 +325,7 @@ class Erasures:
                     yield
             except BaseException:
                 self._table.forget()
+                self.kept.forget()
                 raise
 
     def _require(self, erasure: int, state: State) -> Erasure:
@@ -326,11 +359,12 @@ class Erasures:
         position: int,
         *,
         interrupted: bool = False,
-    ) -> None:
-        """Add copies to an erasure, with a record that holds their digest."""
+        kept_ended: bool = False,
+    ) -> int:
+        """Add copies to an erasure, with a record that holds their digest; return its position."""
         # Blocks may have died since the position was asked for, and been in the residue all the same.
         position = max(position, int(copies["died"].max(initial=0)))
-        content = {
+        content: dict[str, Any] = {
             "erasure": erasure.id,
             "position": position,
             "blocks": int(copies["count"].sum()),
@@ -338,9 +372,12 @@ class Erasures:
             "digest": digest_copies(copies),
             "interrupted": interrupted,
         }
+        if kept_ended:
+            content["kept_ended"] = True
         record = self._audit.append(act, erasure.subject, content)
         copies["erasure"], copies["record"], copies["seen"] = erasure.id, record.number, position
         self._table.enter(copies)
+        return position
 
     def _strike_unlisted(self, events: NDArray[np.void]) -> int:
         """Enter what was written over of deleted volumes and is not listed, and strike it off at once."""
@@ -356,14 +393,15 @@ class Erasures:
             is_own = np.isin(events["volume"], erasure.request.details["volumes"])
             is_late = events["position"].astype(np.int64) > looked
             found = unlisted(self.pending(erasure.id), events[is_own & is_late])
-            if len(found.run) and not self._has_lost_key(erasure.id):
+            if len(found.run) and not self.has_lost_key(erasure.id):
                 copies = as_found(found, looked)
                 self._enter(erasure, Act.COPIES_FOUND, copies, looked)
                 gone = Pieces(copies["id"], copies["mba"], copies["count"], found.position)
                 struck += self._split(gone, how="overwritten", observed=True)
         return struck
 
-    def _has_lost_key(self, erasure: int) -> bool:
+    def has_lost_key(self, erasure: int) -> bool:
+        """Tell whether the key is gone that the copies of an erasure are encrypted under."""
         condition = "erasure = ? AND how = 'key' LIMIT 1"
         return bool(self._database.run(f"SELECT 1 FROM copies WHERE {condition}", erasure))
 
@@ -381,8 +419,12 @@ class Erasures:
         """Strike off pieces of the pending copies, and note which erasures are through with that."""
         blocks, ended = self._table.split(pieces, how=how, observed=observed)
         for number, position in ended.items():
-            self._finish(self.get(number), position)
+            self._finish_unless_kept(self.get(number), position)
         return blocks
+
+    def _finish_unless_kept(self, erasure: Erasure, position: int) -> None:
+        if erasure.id not in self.kept.open["erasure"]:
+            self._finish(erasure, position)
 
     def _finish(self, erasure: Erasure, position: int) -> None:
         """Note that no copy that is known is left."""

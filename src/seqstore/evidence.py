@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from seqstore._native.records import Scope
-from seqstore.account import Account, find_keepers, is_part
+from seqstore._native.records import BlockState, Scope
+from seqstore.account import Account, is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
 from seqstore.promise import Erasure, Promise
+from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared
 from seqstore.statement import Statement
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Evidence:
         self._now_ns = now_ns
         self._promise = promise
         self.erasures = Erasures(catalog, audit, now_ns)
-        self._kept: set[int] = set()  # erasures of which others show blocks
+        self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
 
     @property
     def _position(self) -> int:
@@ -92,22 +93,49 @@ class Evidence:
 
     # ---- following a deletion -------------------------------------------------------------------
 
-    def request(self, subject: Subject, promise: Promise | None = None) -> Erasure:
-        """Note that something is to be deleted, durably, before any of it is done."""
+    def request(
+        self, subject: Subject, promise: Promise | None = None, shared: Shared | None = None
+    ) -> Erasure:
+        """Note that something is to be deleted, durably, before any of it is done.
+
+        Parameters
+        ----------
+        subject : Subject
+        promise : Promise, optional
+            By default what the strategies say.
+        shared : Shared, optional
+            What it shares with others; by default that is looked up.
+        """
+        shared = find_shared(self._engine, subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
-        details = {"volumes": sorted(self._volumes_of(subject))}
-        return self.erasures.request(subject, promise or self._promise(subject), self._position, details)
+        volumes = sorted(self._volumes_of(subject))
+        own = _own_volumes(subject, volumes)
+        others = sorted({volume for _, volume in shared.owners()} - own)
+        for volume in others:
+            self._deletion.watch(Scope.VOLUME, volume)
+        details = {"volumes": volumes, "others": others}
+        promise = promise or self._promise(subject)
+        erasure = self.erasures.request(subject, promise, self._position, details, shared.kept)
+        self._shared[erasure.id] = shared
+        return erasure
+
+    def request_again(self, erasure: Erasure, shared: Shared) -> Erasure:
+        """Look at a deletion anew that failed and is tried again: others may show more of it by now."""
+        before = self._shared.get(erasure.id, NOTHING)
+        both = before | shared
+        if both.kept.tolist() == before.kept.tolist():
+            return erasure
+        self.erasures.abandon(erasure.id)
+        return self.request(erasure.subject, erasure.promise, both)
 
     def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
         """List the copies, when the deletion has been done durably."""
         before = self._position
-        residue = self._residue_of(erasure)
+        residue = self._residue_of(erasure, None)
         self.erasures.list_copies(
             erasure.id, residue, before=before, after=self._position, interrupted=interrupted
         )
-        self._look_at_kept()
-        if self._is_kept(erasure):
-            self._kept.add(erasure.id)
+        self._look_at_kept(self._shared.pop(erasure.id, NOTHING))
 
     def update(self, how: How = "overwritten") -> int:
         """Strike off what was written over since the last call; return how many blocks of copies."""
@@ -115,14 +143,37 @@ class Evidence:
         struck = self.erasures.mark(runs, how)
         return struck if is_all else struck + self._look_at_all()
 
-    def look(self, erasure: Erasure) -> int:
-        """Compare the copies of an erasure with the ledger; return how many blocks turned out to be gone."""
-        return self.update() + self._compare(erasure)
+    def look(self, erasure: Erasure) -> dict[int, int]:
+        """Compare an erasure with the ledger.
 
-    def _compare(self, erasure: Erasure) -> int:
+        Returns
+        -------
+        dict of int to int
+            The volumes and snapshots that still show blocks of it, and how many.
+        """
+        self.update()
+        return self._look(erasure)
+
+    def _look(self, erasure: Erasure) -> dict[int, int]:
+        # Whoever shows it is asked before the residue is: what dies in between is in the residue.
+        followed = self.erasures.kept.open
+        mine = followed[followed["erasure"] == erasure.id]
+        keepers = find_keepers(self._engine, mine)
+        self._compare(erasure, kept_ended=bool(len(mine)) and not keepers)
+        return keepers
+
+    def _compare(self, erasure: Erasure, *, kept_ended: bool = False) -> int:
         before = self._position
-        residue = self._residue_of(erasure)
-        return self.erasures.reconcile(erasure.id, residue, before=before, after=self._position)
+        residue = self._residue_of(erasure, None if kept_ended else self._known_until(erasure))
+        if kept_ended:
+            self._watch(erasure)
+        return self.erasures.reconcile(
+            erasure.id, residue, before=before, after=self._position, kept_ended=kept_ended
+        )
+
+    def _known_until(self, erasure: Erasure) -> int:
+        """Return the position until which what died may have been part of something."""
+        return max(erasure.listed_position or 0, self.erasures.kept.let_go(erasure.id) or 0)
 
     def resume(self, is_living: Callable[[Subject], bool]) -> None:
         """Go on with all erasures after an opening of the store, when catalog and log say the same.
@@ -146,30 +197,35 @@ class Evidence:
                 self.erasures.abandon(erasure.id)
             else:
                 self.deleted(erasure, interrupted=True)
-        listed = (erasure for erasure in self.erasures.all() if erasure.state == "listed")
-        self._kept = {erasure.id for erasure in listed if self._is_kept(erasure)}
         self._look_at_all(watch=True)
 
     def _look_at_all(self, *, watch: bool = False) -> int:
         """Compare all copies with the ledger that are pending or may turn up."""
         struck = 0
-        for number in sorted({*self.erasures.pending()["erasure"].tolist(), *self._kept}):
+        kept = set(self.erasures.kept.open["erasure"].tolist())
+        for number in sorted({*self.erasures.pending()["erasure"].tolist(), *kept}):
             erasure = self.erasures.get(number)
+            if erasure.state != "listed":
+                continue
             if watch:
-                self._deletion.watch(*_scope_of(erasure.subject))
-            struck += self._compare(erasure)
+                self._watch(erasure)
+            before = int(self.erasures.pending(number)["count"].sum())
+            self._look(erasure)
+            struck += max(before - int(self.erasures.pending(number)["count"].sum()), 0)
         return struck
 
-    def _look_at_kept(self) -> None:
-        """Look for copies of deleted things that others had kept alive, and which may have died just now."""
-        for number in sorted(self._kept):
+    def _look_at_kept(self, shared: Shared) -> None:
+        """Look for copies of deleted things that others had kept alive, and which have died just now."""
+        hit = common(self.erasures.kept.open, shared.dying)
+        for number in sorted(set(hit["erasure"].tolist())):
             erasure = self.erasures.get(number)
-            self._compare(erasure)
-            if not self._is_kept(erasure):
-                self._kept.discard(number)
+            if erasure.state == "listed":
+                self._look(erasure)
 
-    def _is_kept(self, erasure: Erasure) -> bool:
-        return any(entry["blocks"] for entry in find_keepers(self._engine, self._catalog, erasure))
+    def _watch(self, erasure: Erasure) -> None:
+        self._deletion.watch(*_scope_of(erasure.subject))
+        for volume in self._others_of(erasure, kept_ended=True):
+            self._deletion.watch(Scope.VOLUME, volume)
 
     def note_verified(
         self, erasure: Erasure, what: str, *, passed: bool, blocks: int, details: str = ""
@@ -217,8 +273,10 @@ class Evidence:
             raise ConfigError(
                 f"erasure {erasure.id} is {erasure.state}; a statement is made of one that was done"
             )
-        self.look(erasure)
-        account = Account(self._engine, self._catalog, self._audit, erasure, self.erasures.copies(erasure.id))
+        self._audit.verify_end()
+        self.erasures.kept.of(erasure)
+        keepers, copies = self.look(erasure), self.erasures.copies(erasure.id)
+        account = Account(self._engine, self._catalog, self._audit, erasure, copies, keepers=keepers)
         statement = Statement.make(account.document(self._now_ns()), key)
         details = {
             "erasure": erasure.id,
@@ -232,12 +290,32 @@ class Evidence:
 
     # ---- whose blocks -----------------------------------------------------------------------------
 
-    def _residue_of(self, erasure: Erasure) -> NDArray[np.void]:
-        residue = self._deletion.residue(*_scope_of(erasure.subject))
-        if not is_part(erasure.subject) or erasure.listed_position is None:
-            return residue
-        # The volume lives on, and goes on to leave residue that is none of this deletion's.
-        return residue[residue["died"] <= erasure.listed_position]
+    def _residue_of(self, erasure: Erasure, until: int | None) -> NDArray[np.void]:
+        """List the residue that may be of an erasure; None: what died until now, else until that position."""
+        own = self._deletion.residue(*_scope_of(erasure.subject))
+        if until is not None and is_part(erasure.subject):
+            # The volume lives on, and goes on to leave residue that is none of this deletion's.
+            own = own[own["died"] <= until]
+        parts = [own]
+        kept_ended = until is None or self.erasures.kept.let_go(erasure.id) is not None
+        for volume in self._others_of(erasure, kept_ended=kept_ended and erasure.state == "listed"):
+            theirs = self._deletion.residue(Scope.VOLUME, volume)
+            # What was dead before was no part of it; what was left behind by moves may be a copy.
+            is_copy = theirs["state"] == BlockState.MOVED
+            is_copy |= theirs["died"] >= erasure.requested_position
+            if erasure.subject.kind == "tenant":
+                is_copy &= theirs["tenant"] != erasure.subject.number  # among its own already
+            theirs = theirs[is_copy]
+            parts.append(theirs if until is None else theirs[theirs["died"] <= until])
+        return np.concatenate(parts)
+
+    def _others_of(self, erasure: Erasure, *, kept_ended: bool) -> list[int]:
+        """List the volumes beside its own ones that copies of an erasure were written through."""
+        details = erasure.request.details
+        others = set(details.get("others", ()))
+        if kept_ended and details.get("kept"):
+            others |= set(details["kept"]["volumes"])
+        return sorted(others - _own_volumes(erasure.subject, details["volumes"]))
 
     def _volumes_of(self, subject: Subject) -> set[int]:
         """List the volumes that blocks of something were written through, those of earlier times included."""
@@ -251,6 +329,13 @@ class Evidence:
                 if record.act in made and record.subject.get("tenant") == subject.number:
                     volumes.add(record.subject["number"])
         return volumes
+
+
+def _own_volumes(subject: Subject, volumes: list[int]) -> set[int]:
+    """Return the volumes whose residue `_scope_of` covers."""
+    if subject.kind == "snapshot" and subject.origin is not None:
+        return {subject.origin}
+    return set(volumes)
 
 
 def _scope_of(subject: Subject) -> tuple[Scope, int]:

@@ -25,7 +25,8 @@ _OK, _FAILED = 0, 1
 
 _AUDIT_DESCRIPTION = """\
 Shows and checks the audit log of a store: who did what, when and why. Each record holds the hash of the one
-before it. That the end was cut off shows only against a head that was exported earlier and kept elsewhere.
+before it, and where the log ends stands in the catalog a second time. What somebody changed who knows that
+shows only against a head that was exported earlier and kept elsewhere.
 """
 
 _AUDIT_EPILOG = """\
@@ -39,7 +40,7 @@ exit status: 0 if all went well, 1 if the log does not hold, 2 if the command ca
 
 _STATEMENT_DESCRIPTION = """\
 Makes, shows and checks erasure statements: what became of every physical copy of something that was deleted.
-To verify one nothing but the file and the public key is needed.
+To verify one nothing but the file and the public key is needed; without the key the sums are checked alone.
 """
 
 _STATEMENT_EPILOG = """\
@@ -97,7 +98,11 @@ def add_commands(verbs: Verbs) -> None:
     listing.set_defaults(run=_statement_list)
     check = statement.add_parser("verify", help="check a statement")
     check.add_argument("file", metavar="FILE", help="the statement")
-    check.add_argument("--key", metavar="PUB", required=True, help="public key of whoever signed it")
+    check.add_argument(
+        "--key",
+        metavar="PUB",
+        help="public key of whoever signed it; without it nobody knows who did",
+    )
     check.add_argument("--store", metavar="STORE", help="compare with the audit log of this store, too")
     check.set_defaults(run=_statement_verify)
     view = statement.add_parser("show", help="show a statement as text, or as a page")
@@ -168,7 +173,9 @@ def _audit_verify(arguments: argparse.Namespace) -> int:
         return _OK
     sys.stdout.write(f"the audit log holds: {now.number} records, the last one {now.hash}\n")
     if head is None:
-        sys.stdout.write("without an exported head nobody notices that its end was cut off\n")
+        sys.stdout.write(
+            "without an exported head nobody notices that the catalog is an older one, or was written anew\n"
+        )
     else:
         sys.stdout.write(f"all {head.number} records of the exported head are there\n")
     return _OK
@@ -219,10 +226,13 @@ def _statement_list(arguments: argparse.Namespace) -> int:
 
 
 def _statement_verify(arguments: argparse.Namespace) -> int:
-    key = PublicKey.load(arguments.key)
+    key = None if arguments.key is None else PublicKey.load(arguments.key)
     try:
         statement = Statement.from_json(_read(arguments.file))
-        statement.verify(key)
+        if key is None:
+            statement.check()
+        else:
+            statement.verify(key)
         if arguments.store is not None:
             catalog = _open_catalog(arguments.store)
             try:
@@ -233,8 +243,21 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
         return _complain(error)
     totals = statement.document["totals"]
     state = "finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"
-    sys.stdout.write(f"the statement is signed by {key.fingerprint} and its sums come out\n")
-    sys.stdout.write(f"{totals['blocks']} blocks: {state}\n")
+    kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in statement.document["kept"])
+    if kept:
+        state += f", kept by {', '.join(kept)}"
+    if key is not None:
+        sys.stdout.write(f"the statement is signed by {key.fingerprint} and its sums come out\n")
+    elif statement.sealed.signature is None:
+        sys.stdout.write(
+            "the sums of the statement come out; it is not signed, and anybody can have made it\n"
+        )
+    else:
+        sys.stdout.write(
+            "the sums come out; the signature was NOT checked, and anybody can have made the statement: give"
+            " --key\n"
+        )
+    sys.stdout.write(plain(f"{totals['blocks']} blocks: {state}") + "\n")
     return _OK
 
 

@@ -101,8 +101,11 @@ class KeyKeeper:
 
 
 def _volumes_of(erasure: Erasure) -> set[int]:
-    """List the volumes that the copies of an erasure were written through."""
-    subject = erasure.subject
-    if subject.kind == "snapshot":
-        return set() if subject.origin is None else {subject.origin}
-    return set(erasure.request.details["volumes"])
+    """List the volumes that the copies of an erasure were written through, or will have been."""
+    subject, details = erasure.subject, erasure.request.details
+    volumes = {*details["volumes"], *details.get("others", ())}
+    if details.get("kept"):
+        volumes |= set(details["kept"]["volumes"])
+    if subject.kind == "snapshot" and subject.origin is not None:
+        volumes.add(subject.origin)
+    return volumes

@@ -89,9 +89,12 @@ class Notebook:
 def _is_within(erasure: Erasure, key: Key) -> bool:
     """Say whether all copies of an erasure are of a scope."""
     scope, number = key
-    subject = erasure.request.subject
+    subject, details = erasure.request.subject, erasure.request.details
     if scope is Scope.ALL:
         return True
+    kept = details.get("kept") or {"volumes": []}
+    if not {*details.get("others", ()), *kept["volumes"]} <= {*details["volumes"]}:
+        return False
     if scope is Scope.TENANT:
         owner = subject.get("number") if subject.get("kind") == "tenant" else subject.get("tenant")
         return owner == number

@@ -161,6 +161,8 @@ class OpenStore(DeletingStore):
             if not self.read_only and not self._engine.disowned:
                 with suppress(SeqstoreError):  # what is left of it is half made: the next opening sees to it
                     self._registry.undo_unfinished()
+                with suppress(SeqstoreError):  # the next opening knows less about ages
+                    self._eraser.leave()
                 with suppress(SeqstoreError):  # the next opening looks where the copies are
                     if self._registry.evidence is not None:
                         self._evidence.update()

@@ -23,6 +23,7 @@ from seqstore.catalog import VolumeRow
 from seqstore.deletion import Bounds
 from seqstore.directory import Directory
 from seqstore.errors import AccessError, ClosedError, ConfigError, NotFoundError, SeqstoreError
+from seqstore.shared import MOST_BLOCKS, NOTHING, Shared, find_shared
 from seqstore.snapshot import Snapshot
 from seqstore.tenants import Tenant
 from seqstore.volume import Volume
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from seqstore.promise import Erasure
     from seqstore.view import Unwritten
 
-_MOST_BLOCKS = 1 << 38  # of a volume
+Due = tuple[tuple[Scope, int], Bounds]  # what is asked for of the residue of a tenant or volume
 
 
 class Registry:
@@ -114,8 +115,8 @@ class Registry:
 
     def reach(self, volume: Volume, start: int, end: int | None) -> list[tuple[Volume | Snapshot, int]]:
         """Say who else shows blocks written through a volume in a range of bytes, and how many blocks."""
-        first = min(start // volume.block_size, _MOST_BLOCKS)
-        behind = _MOST_BLOCKS if end is None else min(-(-end // volume.block_size), _MOST_BLOCKS)
+        first = min(start // volume.block_size, MOST_BLOCKS)
+        behind = MOST_BLOCKS if end is None else min(-(-end // volume.block_size), MOST_BLOCKS)
         with self.lock:
             rows = self.engine.reach(volume.number, first, max(behind - first, 0))
             holders = [(self._views.get(int(row["number"])), int(row["blocks"])) for row in rows]
@@ -296,7 +297,8 @@ class Registry:
                 view._require()
             self.undo_unfinished()
             subject = subject_of(view)
-            erasure, bounds = self._request(subject), self._intend(subject)
+            shared = self._find_shared(subject)
+            erasure, due = self._request(subject, shared), self._intend(subject, shared)
             self._leave(view)
             self.engine.commit()
             with self.catalog.atomic():
@@ -304,20 +306,21 @@ class Registry:
                 self.audit.append(act_of_deletion(subject), subject)
             self._forget(view)
             self._list(subject, erasure)
-            self._erase(subject, bounds)
+            self._erase(subject, due)
 
     def delete_tenant(self, tenant: Tenant) -> None:
         """End a tenant with all that it owns, durably."""
         with self.lock:
             self.require_writable()
             self.undo_unfinished()
-            bounds = self._intend(Subject(kind="tenant", number=tenant.number))
             owned = [view for view in self._views.values() if view.tenant is tenant]
             subject = Subject(kind="tenant", number=tenant.number, name=tenant.name)
+            shared = self._find_shared(subject)
+            due = self._intend(subject, shared)
             # The catalog remembers at once: all that came before has to be safe by then.
             self.engine.commit()
             with self.catalog.atomic():
-                erasure = self._request(subject)
+                erasure = self._request(subject, shared)
                 self.catalog.mark_deleting(tenant.number)
             tenant._deleting = True
             # By what the log knows: a signal may have come between the log and this side.
@@ -333,7 +336,7 @@ class Registry:
             self.tenants.forget(tenant)
             tenant.deleted = True
             self._list(subject, erasure)
-            self._erase(subject, bounds)
+            self._erase(subject, due)
 
     def trim(self, volume: Volume, offset: int, length: int) -> None:
         """Give up a range, and do what the strategy of deletion asks for."""
@@ -343,14 +346,22 @@ class Registry:
         subject = Subject(
             kind="range", number=volume.number, tenant=volume.tenant.number, offset=offset, length=length
         )
-        bounds = self._intend(subject)
-        if not bounds.now or not length:
+        if not self.eraser.acts_at_once:
+            due = self._intend(subject, NOTHING)
             volume._trim(offset, length)
-            self._erase(subject, bounds)
+            self._erase(subject, due)
             return
         with self.lock:
             self.require_writable()
-            erasure = self._request(subject)
+            shared = self._find_shared(subject)
+            due = self._intend(subject, shared)
+            if not due[0][1].now or not length:
+                volume._trim(offset, length)
+                if any(bounds.now for _, bounds in due):
+                    self.engine.commit()
+                self._erase(subject, due)
+                return
+            erasure = self._request(subject, shared)
             try:
                 volume._trim(offset, length)
                 self.engine.commit()
@@ -359,34 +370,54 @@ class Registry:
                 del self._asked[subject]
                 raise
             self._list(subject, erasure)
-            self._erase(subject, bounds)
+            self._erase(subject, due)
 
-    def _intend(self, subject: Subject) -> Bounds:
-        """Say what the strategies ask for that apply to something which is to be deleted, and prepare it."""
+    def _find_shared(self, subject: Subject) -> Shared:
+        """Say what something that is to be deleted shares with others, if anybody needs to know."""
+        is_lap = self.eraser is None or self.eraser.is_lap
+        return NOTHING if is_lap and self.evidence is None else find_shared(self.engine, subject)
+
+    def _intend(self, subject: Subject, shared: Shared) -> list[Due]:
+        """Say what the strategies ask for that apply to something which is to be deleted, and prepare it.
+
+        First of all to itself, then to volumes of which blocks die with it that were written through them.
+        """
+        scope, number = _scope_of(subject)
         if self.eraser is None or self.eraser.is_lap:
-            return Bounds()
-        bounds = self.eraser.bounds(*_scope_of(subject))
-        self.eraser.intend(*_scope_of(subject), bounds)
-        return bounds
+            return [((scope, number), Bounds())]
+        asked = self.eraser.bounds(scope, number)
+        due: list[Due] = [((scope, number), asked)]
+        for tenant, volume in sorted(shared.owners()):
+            bounds = asked | self.eraser.bounds(Scope.VOLUME, volume, tenant)
+            is_covered = number == (tenant if scope is Scope.TENANT else volume) and bounds == asked
+            if not is_covered:
+                due.append(((Scope.VOLUME, volume), bounds))
+        for key, bounds in due:
+            self.eraser.intend(*key, bounds)
+        return due
 
-    def _erase(self, subject: Subject, bounds: Bounds) -> None:
+    def _erase(self, subject: Subject, due: list[Due]) -> None:
         try:
-            if self.eraser is not None and bounds != Bounds():
-                self.eraser.deleted(*_scope_of(subject), bounds)
+            for key, bounds in due:
+                if self.eraser is not None and bounds != Bounds():
+                    self.eraser.deleted(*key, bounds)
         finally:
             # Last: what could be written over at once is said to be that, and not merely unreadable.
             if self.keeper is not None and subject.kind != "range":
                 self.keeper.bury()
 
-    def _request(self, subject: Subject) -> Erasure | None:
+    def _request(self, subject: Subject, shared: Shared) -> Erasure | None:
         """Note that something is to be deleted, once, however often it is tried."""
         if subject not in self._asked:
             if self.evidence is None:
                 self.audit.append(Act.DELETION_REQUESTED, subject)
                 self._asked[subject] = None
             else:
-                self._asked[subject] = self.evidence.request(subject)
-        return self._asked[subject]
+                self._asked[subject] = self.evidence.request(subject, shared=shared)
+        asked = self._asked[subject]
+        if asked is not None and self.evidence is not None:
+            self._asked[subject] = asked = self.evidence.request_again(asked, shared)
+        return asked
 
     def _list(self, subject: Subject, erasure: Erasure | None) -> None:
         """List the copies that a deletion left behind."""

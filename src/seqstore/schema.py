@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from seqstore.database import Database
 
 APPLICATION_ID = 0x53455153  # "SEQS"
-VERSION = 2
+VERSION = 3
 
 _NAMES_AND_DRIVES = """
 CREATE TABLE store (
@@ -122,12 +122,41 @@ CREATE TABLE moments (
 );
 """
 
+# Blocks of what was deleted that others showed then: rows are added with the request, whose record holds
+# their digest. The end of the audit log stands a second time, so that it is not cut off unnoticed.
+_KEPT = """
+CREATE TABLE kept (
+    id INTEGER PRIMARY KEY,
+    erasure INTEGER NOT NULL REFERENCES erasures (id),
+    tenant INTEGER NOT NULL,
+    volume INTEGER NOT NULL,
+    layer INTEGER NOT NULL,
+    lba INTEGER NOT NULL,
+    count INTEGER NOT NULL
+);
+CREATE INDEX kept_of_erasures ON kept (erasure);
+CREATE TRIGGER kept_is_not_changed BEFORE UPDATE ON kept
+BEGIN SELECT RAISE(ABORT, 'what others kept does not change'); END;
+CREATE TRIGGER kept_is_not_removed BEFORE DELETE ON kept
+BEGIN SELECT RAISE(ABORT, 'nothing is removed from what others kept'); END;
+CREATE TABLE audit_end (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL,
+    hash TEXT NOT NULL
+);
+CREATE TRIGGER audit_end_goes_on BEFORE UPDATE ON audit_end WHEN NEW.number <> OLD.number + 1
+BEGIN SELECT RAISE(ABORT, 'the audit log goes on record by record'); END;
+CREATE TRIGGER audit_end_is_not_removed BEFORE DELETE ON audit_end
+BEGIN SELECT RAISE(ABORT, 'the end of the audit log is not removed'); END;
+"""
+
 
 def create(database: Database) -> None:
     """Make the tables in an empty database; to be called in a transaction."""
     _run(database, _NAMES_AND_DRIVES)
     _run(database, _EVIDENCE)
     _run(database, _DELETION)
+    _run(database, _KEPT)
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     database.run(f"PRAGMA user_version = {VERSION}")
 
@@ -163,14 +192,22 @@ def check_and_upgrade(database: Database, *, read_only: bool) -> None:
         raise FormatError(f"{database.name} is of format {version}, which there never was")
     if version < VERSION and read_only:
         database.run("PRAGMA temp_store = MEMORY")
-        for tables in (_EVIDENCE, _DELETION):
+        for tables in _missing(version):
             for_now = tables.replace("CREATE TABLE ", "CREATE TEMP TABLE ")
             _run(database, for_now.replace("INDEX ", "INDEX temp."))
     elif version < VERSION:
         with database.atomic():
-            _run(database, _EVIDENCE)
-            _run(database, _DELETION)
+            for tables in _missing(version):
+                _run(database, tables)
+            database.run(
+                "INSERT INTO audit_end SELECT 1, number, hash FROM audit ORDER BY number DESC LIMIT 1"
+            )
             database.run(f"PRAGMA user_version = {VERSION}")
+
+
+def _missing(version: int) -> tuple[str, ...]:
+    """Return the tables that a catalog of an older version lacks."""
+    return (_EVIDENCE, _DELETION, _KEPT) if version < 2 else (_KEPT,)
 
 
 def _run(database: Database, script: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import nan
 
 _COUNTERS = (
@@ -173,4 +173,4 @@ class Remanence:
     oldest_seconds: float | None
     due_writes: int | None
     done_writes: int | None
-    histogram: tuple[int, ...]
+    histogram: tuple[int, ...] = field(repr=False)

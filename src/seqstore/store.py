@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import FunctionType
 from typing import TYPE_CHECKING, SupportsIndex
 
 from seqstore.cleaning import CLASSES, Placement, PlacementFunction, Selection, SelectionFunction
@@ -393,3 +394,10 @@ class Store(OpenStore):
         return cls(
             parts, clock, place=repr(medium), read_only=read_only, actor=actor, evidence=path is not None
         )
+
+
+# What a caller did wrong is said in words that the caller knows: a TypeError names functions by these.
+for _base in Store.__mro__[1:-1]:
+    for _name, _function in vars(_base).items():
+        if isinstance(_function, FunctionType) and not _name.startswith("_"):
+            _function.__qualname__ = f"Store.{_name}"

@@ -16,7 +16,8 @@ class Timeline:
     """
 
     def __init__(self, moments: Iterable[tuple[int, int]] = ()) -> None:
-        self._times: list[int] = []
+        self._firsts: list[int] = []  # the first time at which the log was known to be there
+        self._times: list[int] = []  # the last one
         self._positions: list[int] = []
         for time_ns, position in moments:
             self.note(time_ns, position)
@@ -31,6 +32,7 @@ class Timeline:
             self._times[-1] = max(self._times[-1], time_ns)
             return False
         self._times.append(max(time_ns, self._times[-1] if self._times else time_ns))
+        self._firsts.append(self._times[-1])
         self._positions.append(position)
         return True
 
@@ -38,16 +40,17 @@ class Timeline:
         """Drop moments that no question about that time or later needs."""
         drop = bisect.bisect_left(self._times, time_ns) - 1
         if drop > 0:
-            del self._times[:drop], self._positions[:drop]
+            del self._firsts[:drop], self._times[:drop], self._positions[:drop]
 
     def died_by(self, time_ns: int) -> int | None:
         """Return a position that everything which had died by that time had died at, or before.
 
-        It is that of the first moment from then on; None if there is none, since everything there is may have
-        died by then.
+        It is that of the first moment from then on. None if there is none, since everything there is may have
+        died by then; and if the time is before all that is known, when nothing was promised yet.
         """
         at = bisect.bisect_left(self._times, time_ns)
-        return self._positions[at] if at < len(self._times) else None
+        is_known = at < len(self._times) and time_ns >= self._firsts[0]
+        return self._positions[at] if is_known else None
 
     def time_of(self, position: int) -> int | None:
         """Return the latest moment by which the log had certainly not come beyond a position, or None.

@@ -352,6 +352,12 @@ class TestStrangers:
         with pytest.raises(VersionError, match="version 3"):
             read(small)
 
+    def test_two_versions_on_one_drive_are_refused(self, small: Writer) -> None:
+        head = Head(drive=small.drive, sequence=99, mba=64, segment_blocks=8, block_count=128, version=2)
+        small.image[64 * 512 : 65 * 512] = put_summary(head, [])
+        with pytest.raises(VersionError, match="a drive has one version"):
+            read(small)
+
     def test_a_newer_version_of_another_drive_is_not_ours_to_read(self, small: Writer) -> None:
         head = Head(drive=1, sequence=99, mba=64, segment_blocks=8, block_count=128, version=3)
         small.image[64 * 512 : 65 * 512] = put_summary(head, [])

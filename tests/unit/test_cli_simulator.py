@@ -41,6 +41,13 @@ def refusal(capsys: Capture, *arguments: str) -> str:
 
 
 class TestReplay:
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [("deletion", "lap;laps=3;lap"), ("selection", "fifo,fifo"), ("placement", "dac,dac")],
+    )
+    def test_the_same_twice_is_refused(self, capsys: Capture, option: str, value: str) -> None:
+        assert "twice" in refusal(capsys, "replay", ZIPF, *SMALL, f"--{option}", value)
+
     def test_prints_what_python_gives(self, capsys: Capture) -> None:
         assert main(["replay", ZIPF, *SMALL, "--selection", "cost_benefit", "--placement", "dac"]) == 0
         captured = capsys.readouterr()

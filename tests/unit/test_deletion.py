@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,46 @@ class TestStore:
         assert store.remanence().blocks == 0
 
 
+class TestNames:
+    def test_callers_are_told_of_what_they_called(self, store: Store) -> None:
+        with pytest.raises(TypeError, match=r"^Store\.purge\(\)"):
+            store.purge(nobody=1)  # type: ignore[call-arg]
+
+    def test_whose_residue_it_is_has_one_name(self, store: Store) -> None:
+        volume = fill(store, "contoso")
+        volume.trim(0, 100 * BLOCK_SIZE)
+        store.set_deletion(Deadline(laps=3), owner="contoso")
+        assert store.remanence(owner=volume).blocks == store.plan_deletion(Now(), owner=1).residue_blocks
+        assert store.find(owner="contoso")["count"].sum() >= 400
+        assert store.purge(owner=volume).residue_blocks == 100
+
+    def test_they_are_short_when_printed(self, store: Store) -> None:
+        assert repr(Deadline(laps=2)) == "Deadline(laps=2)"
+        assert "histogram" not in repr(store.remanence())
+
+
+def read_from_storage() -> int:
+    """Bytes that this process had read from storage, past the system's cache."""
+    fields = Path("/proc/self/io").read_text().split()
+    return int(fields[fields.index("read_bytes:") + 1])
+
+
+@pytest.mark.parametrize("access", ["cached", "mapped"])
+def test_a_purge_reads_back_what_the_drive_holds(tmp_path: Path, access: Any) -> None:
+    """What was just written lies in the system's cache, and says nothing about the drive."""
+    with Store.create(tmp_path / "lab.store", "8MiB", segment_size="256KiB", access=access) as store:
+        volume = store.create_tenant("contoso").create_volume("disk", "1MiB")
+        volume.write(0, b"x" * 2**20)
+        volume.delete()
+        before = read_from_storage()
+        done = store.purge()
+        assert done.verified_blocks >= 256
+        is_in_memory = subprocess.run(
+            ["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=True
+        ).stdout.strip() in {"tmpfs", "ramfs"}
+        assert is_in_memory or read_from_storage() - before >= 4096 * done.verified_blocks
+
+
 class TestPurgeAmongDeadlines:
     """A purge of one tenant makes nothing of another's late."""
 
@@ -116,3 +158,20 @@ class TestPurgeAmongDeadlines:
 
 def _tag(volume: Volume, lbas: list[int]) -> None:
     volume.write_blocks(np.array(lbas, np.uint64), None)
+
+
+def test_ages_are_known_after_the_store_was_closed(tmp_path: Path) -> None:
+    """A deletion on a log that had stood still is not taken for one from when it began to."""
+    clock = ManualClock(10**18)
+    options: dict[str, Any] = {"segment_size": "64KiB", "clock": clock, "deletion": Deadline(seconds=3600)}
+    with Store.create(tmp_path / "lab.store", "4MiB", preallocate=False, **options) as store:
+        volume = store.create_tenant("contoso").create_volume("disk", "1MiB")
+        volume.write(0, b"x" * 2**20)
+        store.flush()
+        store.idle(1800)
+        volume.trim(0, 2**20)
+    clock.sleep_ns(600 * 10**9)
+    with Store.open(tmp_path / "lab.store", clock=clock) as store:
+        assert store.remanence("contoso").blocks == 256
+        store.idle(3000)
+        assert store.remanence("contoso").blocks == 0

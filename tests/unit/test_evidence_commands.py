@@ -91,6 +91,22 @@ class TestCommands:
         (place / "private.pem").unlink()
         assert main(["statement", "verify", "s.json", "--key", "public.pem"]) == 0
 
+    def test_without_the_key_it_says_that_the_signature_was_not_checked(
+        self, place: Path, capsys: Capture
+    ) -> None:
+        main(["statement", "make", "lab.store", "1", "--key", "private.pem", "-o", "s.json"])
+        assert main(["statement", "verify", "s.json"]) == 0
+        assert "the signature was NOT checked" in capsys.readouterr().out
+        changed = json.loads((place / "s.json").read_text())
+        changed["document"]["complete"] = True
+        (place / "s.json").write_text(json.dumps(changed))
+        assert main(["statement", "verify", "s.json"]) == 1
+        with Store.open("lab.store") as store:
+            (place / "t.json").write_text(store.statement(1).to_json())
+        capsys.readouterr()
+        assert main(["statement", "verify", "t.json"]) == 0
+        assert "is not signed" in capsys.readouterr().out
+
     @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
     def test_openssl_verifies_it_too(self, place: Path) -> None:
         main(["statement", "make", "lab.store", "1", "--key", "private.pem", "-o", "s.json"])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from seqstore import ConfigError, sim
+from seqstore.deletion import Deadline
 from seqstore.report.columns import COLUMNS, best_of
-from seqstore.report.runs import name_runs, read_results, write_results
+from seqstore.report.runs import describe_runs, name_runs, read_results, write_results
 from seqstore.report.segment_map import SegmentMap, map_run
 from seqstore.report.specs import (
     expected_operations,
@@ -51,6 +52,13 @@ class TestNames:
         ]
         assert {run.setting for run in runs} == {""}
         assert len({run.colour for run in runs}) == 4
+
+    def test_say_what_becomes_of_deleted_blocks(self) -> None:
+        strategies = (None, Deadline(laps=3))
+        runs = name_runs(result_of(name, deletion=each) for each in strategies for name in ("fifo", "greedy"))
+        assert [run.setting for run in runs] == ["deletion lap"] * 2 + ["deletion laps=3"] * 2
+        assert describe_runs(runs).endswith("; deletion lap, laps=3")
+        assert "deletion" not in describe_runs(runs[:2])
 
     def test_say_what_differs_and_no_more(self) -> None:
         spaces = [sim.FixedDrive(utilization=0.7), sim.GarbageProportion(0.15)]

@@ -15,6 +15,7 @@ from seqstore import (
     Store,
 )
 from seqstore.audit_records import Subject
+from seqstore.deletion import Deadline
 from seqstore.signing import SigningKey
 from tests.deletions import BLOCK, delete, fill, finished, go_round, make_store
 from tests.durable import crash, create
@@ -53,6 +54,19 @@ class TestDeletions:
         assert (totals["blocks"], totals["overwritten"], totals["observed"]) == (60, 60, 0)
         record = [*store.audit][-1]
         assert (record.act, record.details["digest"]) == ("statement issued", statement.digest)
+
+    def test_the_lap_that_fifo_promises(self, store: Store, key: SigningKey) -> None:
+        delete(store)
+        go_round(store, 0.7)
+        document = store.statement(1, key=key).document
+        assert document["promise"] == {"strategy": "Lap()", "bound_writes": 256, "bound_ns": None}
+        go_round(store, 0.5)
+        assert store.statement(1, key=key).document["totals"]["late"] == 0
+
+    def test_no_lap_is_promised_where_the_head_does_not_come_round(self, store: Store) -> None:
+        store.set_deletion(Deadline(laps=3), store.tenant("fabrikam"))
+        delete(store)
+        assert store.statement(1).document["promise"]["bound_writes"] is None
 
     def test_half_way(self, store: Store, key: SigningKey) -> None:
         delete(store)

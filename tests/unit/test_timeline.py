@@ -14,6 +14,12 @@ class TestTimeline:
         assert line.died_by(21) == 300
         assert line.died_by(31) is None
 
+    def test_before_the_first_moment_nothing_was_promised(self) -> None:
+        line = Timeline([(10, 100), (15, 100), (20, 200)])
+        assert line.died_by(9) is None
+        assert line.died_by(10) == line.died_by(15) == 100
+        assert line.died_by(16) == 200
+
     def test_the_age_of_a_position_is_counted_from_before_it(self) -> None:
         line = Timeline([(10, 100), (20, 200)])
         assert line.time_of(100) is None

@@ -43,6 +43,15 @@ struct sq_purge {
     uint64_t position;           /* at the end */
 };
 
+/* Blocks of a layer, one after the other, that a volume or snapshot shows. */
+struct sq_shown {
+    uint64_t tenant;         /* of the layer */
+    uint64_t volume;         /* in whose life it was written */
+    uint64_t layer;          /* its number */
+    uint64_t lba;
+    uint64_t count;
+};
+
 /* ages_out[SQ_AGE_BINS] is added to; or NULL. */
 int sq_log_remanence(sq_log *log, int scope, uint64_t scope_id, struct sq_remanence *out, uint64_t *ages_out);
 
@@ -70,3 +79,9 @@ int sq_log_smallest_bound(sq_log *log, uint64_t *blocks_out);
  * there then: SQ_E_CORRUPT if that is not what was written. fault: mba. */
 int sq_log_purge(sq_log *log, int scope, uint64_t scope_id, uint64_t died_before, struct sq_purge *purge_out,
                  struct sq_fault *fault_out);
+
+/* What the volume or snapshot of that number shows of [*lba_io, end) that others may show, too: all but the
+ * layer that it alone writes to. *lba_io moves on behind what was told; nothing is shown by what is not
+ * there. */
+int sq_volume_shown(sq_log *log, uint64_t number, uint64_t *lba_io, uint64_t end, uint64_t capacity,
+                    struct sq_shown *runs_out, uint64_t *count_out);

@@ -422,3 +422,9 @@ void sq_medium_hint(sq_medium *medium, uint64_t mba, uint64_t count)
     if (medium->ops != NULL && medium->ops->hint != NULL && in_bounds(medium, mba, count))
         medium->ops->hint(medium, mba, count);
 }
+
+void sq_medium_forget(sq_medium *medium, uint64_t mba, uint64_t count)
+{
+    if (medium->ops != NULL && medium->ops->forget != NULL && in_bounds(medium, mba, count))
+        medium->ops->forget(medium, mba, count);
+}

@@ -21,6 +21,7 @@ struct sq_medium_ops {
     int (*sync)(sq_medium *medium);
     void (*hint)(sq_medium *medium, uint64_t mba, uint64_t count); /* or NULL */
     void (*stream)(sq_medium *medium, uint64_t mba, uint64_t count); /* or NULL */
+    void (*forget)(sq_medium *medium, uint64_t mba, uint64_t count); /* or NULL */
     int (*reset)(sq_medium *medium, uint64_t zone); /* NULL: nothing to do */
     int (*overwrite)(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data); /* or NULL */
     void (*destroy)(sq_medium *medium); /* frees the backend */
@@ -102,5 +103,8 @@ static inline int sq_medium_is_parallel(const sq_medium *medium)
 
 /* These blocks will be read soon: a medium that can begins to fetch them. */
 void sq_medium_hint(sq_medium *medium, uint64_t mba, uint64_t count);
+
+/* Blocks that were synced are to be read from the drive, where a cache lies before it that can be asked. */
+void sq_medium_forget(sq_medium *medium, uint64_t mba, uint64_t count);
 
 #endif

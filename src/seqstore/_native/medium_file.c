@@ -208,6 +208,18 @@ static void file_stream(sq_medium *medium, uint64_t mba, uint64_t count)
 #endif
 }
 
+/* Clean pages leave the system's cache, and this process's view of it, which would keep them there. */
+static void file_forget(sq_medium *medium, uint64_t mba, uint64_t count)
+{
+    const struct file *file = medium->backend;
+    uint64_t offset = mba * file->block_bytes, bytes = count * file->block_bytes;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = offset / page * page;
+    if (file->mapped != NULL)
+        (void)madvise((void *)(uintptr_t)(file->mapped + first), offset + bytes - first, MADV_DONTNEED);
+    if (!file->direct)
+        (void)posix_fadvise(file->descriptor, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+}
+
 static int file_sync(sq_medium *medium)
 {
     const struct file *file = medium->backend;
@@ -241,6 +253,7 @@ static const struct sq_medium_ops file_ops = {
     .sync = file_sync,
     .hint = file_hint,
     .stream = file_stream,
+    .forget = file_forget,
     .overwrite = file_write,
     .destroy = file_destroy,
     .is_parallel = 1,

@@ -249,6 +249,7 @@ static int read_segment(sq_log *log, uint32_t segment, uint8_t *buffer, struct r
     uint64_t mba = (uint64_t)segment * log->segment_blocks, end = mba + log->segment_blocks;
     const uint8_t *blocks;
     reading->left = 0;
+    sq_medium_forget(log->medium, mba, log->segment_blocks);
     while (mba < end) {
         uint64_t count = end - mba < SQ_ERASE_BLOCKS ? end - mba : SQ_ERASE_BLOCKS;
         SQ_TRY(fetch(log, mba, count, buffer, &blocks));

@@ -65,6 +65,9 @@ VOLUME_UNWRITTEN_ERROR, VOLUME_IS_SNAPSHOT = 1, 2
 REACH_DTYPE = struct_dtype("struct sq_reach", number="u8", blocks="u8")
 """A volume or snapshot that shows blocks of another one, and how many."""
 
+SHOWN_DTYPE = struct_dtype("struct sq_shown", tenant="u8", volume="u8", layer="u8", lba="u8", count="u8")
+"""Blocks that a volume or snapshot shows: owner and number of their layer, and where they are in it."""
+
 DAMAGE_DTYPE = struct_dtype("struct sq_damage", volume="u8", lba="u8", mba="u8", os_error="u8")
 """A damaged block: whose, where, and what the operating system said (0: the content is wrong)."""
 

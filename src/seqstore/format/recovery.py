@@ -115,7 +115,8 @@ def survey_segments(reader: BlockReader, drive: int) -> Survey:
     Raises
     ------
     VersionError
-        If one of them is of another version of the format.
+        If one of them is of another version of the format than this reader knows, or than another one: the
+        version of a drive never changes.
     """
     survey = Survey(drive=drive)
     for segment in range(reader.geometry.segment_count):
@@ -137,10 +138,24 @@ def survey_segments(reader: BlockReader, drive: int) -> Survey:
             survey.unreadable[segment] = str(error)
             continue
         if summary.drive == drive:
+            _require_same_version(summary, survey)
             survey.add(summary)
         else:
             survey.foreign += 1
     return survey
+
+
+def _require_same_version(summary: Summary, survey: Survey) -> None:
+    for other in survey.firsts.values():
+        if other.version != summary.version:
+            raise VersionError(
+                f"block {summary.mba}: the record is of version {summary.version}, and that of block"
+                f" {other.mba} on the same drive of version {other.version}; a drive has one version:"
+                " somebody put other records on it",
+                found=summary.version,
+                expected=other.version,
+            )
+        return
 
 
 def walk_segment(reader: BlockReader, first: Summary) -> Iterator[Summary]:
@@ -159,12 +174,16 @@ def _behind(reader: BlockReader, summary: Summary) -> Summary | None:
         following = reader.summary(summary.end)
     except FormatError:
         return None
-    return following if following.drive == summary.drive else None
+    return following if _is_of(following, summary) else None
+
+
+def _is_of(following: Summary, summary: Summary) -> bool:
+    return (following.drive, following.version) == (summary.drive, summary.version)
 
 
 def _follows(following: Summary, summary: Summary) -> bool:
     return (
-        following.drive == summary.drive
+        _is_of(following, summary)
         and following.sequence == summary.sequence + 1
         and following.previous == summary.checksum
     )

@@ -25,7 +25,7 @@ _TOO_MANY = f"Shown are the first {figures.MOST_LINES} runs; the table has all. 
 _TOO_MANY_BARS = f" Shown are the {MOST_BARS} least; the table has all."
 _AMPLIFICATION = """
 Blocks written to the drive for each block that was asked for, from the first write on; the diamond leaves
-out the first half, in which the drive fills."""
+out the first half, in which the drive fills. Zeros that a bound on deletion asks for count as written."""
 _REMANENCE = """
 What was deleted or overwritten stays on the medium until its segment has been cleaned and written anew.
 The share says how much lies there, the age how long the oldest of it has: where it grows on, somebody's
@@ -33,8 +33,8 @@ deleted blocks are never reached."""
 _LATENCY = """
 From a block's death to the moment when it is written over, in laps: blocks put on the medium / blocks of
 the drive. Copies that the cleaner leaves behind count like any other dead block. The dotted line is one
-lap, the bound of a circular log. What still lay there at the end of the run is not in it; the table says
-how much that is, and how old."""
+lap, the bound of a circular log; under a deadline a curve ends at its bound or before. What still lay there
+at the end of the run is not in it; the table says how much that is, and how old."""
 _VICTIMS = """
 Each row is scaled to its own peak; the line is the mean. The emptier a segment is when it is cleaned, the
 less has to be moved; two peaks are what a placement gains by keeping hot and cold blocks apart."""

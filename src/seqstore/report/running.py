@@ -46,6 +46,8 @@ def replay(arguments: argparse.Namespace) -> int:
     policies = list(itertools.product(selections, placements, deletions))
     if not policies:
         raise ConfigError("there is no policy to replay; --selection and --placement take names")
+    for option, values in (("selection", selections), ("placement", placements), ("deletion", deletions)):
+        _require_different(option, values)
     total = expected_operations(source)
     results = []
     maps: dict[int, SegmentMap] = {}
@@ -203,6 +205,12 @@ def _repeat_for_maps(runs: Sequence[Run], screen: Screen) -> dict[int, SegmentMa
             except ConfigError as error:
                 screen.say(f"no map of {run.label}: {error}")
     return maps
+
+
+def _require_different(option: str, values: Sequence[object]) -> None:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ConfigError(f"--{option} has {value} twice; the runs would be the same: leave one out")
 
 
 def _names(text: str) -> list[str]:

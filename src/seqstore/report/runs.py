@@ -135,7 +135,9 @@ def describe_runs(runs: Sequence[Run]) -> str:
     what = next(iter(sources)) if len(sources) == 1 else f"{len(sources)} sources"
     where = f"drive {next(iter(spaces))}" if len(spaces) == 1 else f"{len(spaces)} bounds on space"
     count = "one run" if len(runs) == 1 else f"{len(runs)} runs"
-    return f"{count} of {what}; {where}"
+    deletions = list(dict.fromkeys(_deletion(run.result) for run in runs))
+    about = "" if deletions == ["lap"] else f"; deletion {', '.join(deletions)}"
+    return f"{count} of {what}; {where}{about}"
 
 
 # ---- names ------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ def _settings(results: list[RunResult], policies: list[str]) -> list[str]:
 
 def _facts(result: RunResult) -> dict[str, str]:
     """Give everything that repeats a run as texts by names; the source's own parameters after a point."""
-    facts = {"source": result.source}
+    facts = {"source": result.source, "deletion": _deletion(result)}
     for name, value in result.parameters.items():
         if name == "source" and isinstance(value, Mapping):
             facts.update({f"source.{inner}": _value(part) for inner, part in value.items()})
@@ -177,7 +179,14 @@ def _facts(result: RunResult) -> dict[str, str]:
     return facts
 
 
+def _deletion(result: RunResult) -> str:
+    """Say what became of deleted blocks, in the words of the command line."""
+    return str(result.parameters.get("deletion", "lap"))
+
+
 def _say(name: str, value: str) -> str:
+    if name == "deletion":
+        return f"deletion {value}"
     return value if name in {"source", "space"} else f"{name.rpartition('.')[2]}={value}"
 
 
