@@ -20,7 +20,7 @@ from seqstore.account import Account, find_keepers, is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
-from seqstore.promise import Erasure, Promise
+from seqstore.promise import Erasure, Promise, volumes_of
 from seqstore.statement import Statement
 
 if TYPE_CHECKING:
@@ -114,6 +114,15 @@ class Evidence:
         runs, is_all = self._deletion.overwritten()
         struck = self.erasures.mark(runs, how)
         return struck if is_all else struck + self._look_at_all()
+
+    def note_epoch(self, volumes: set[int]) -> None:
+        """Note that nobody can read any more what was dead of volumes: the keys of those blocks are."""
+        for number in sorted(set(self.erasures.pending()["erasure"].tolist()) - self._kept):
+            erasure = self.erasures.get(number)
+            written = volumes_of(erasure)
+            if written and written <= volumes:
+                key = Subject(kind="key", number=min(written), tenant=erasure.subject.tenant)
+                self.erasures.destroy_key(number, key, self._position)
 
     def look(self, erasure: Erasure) -> int:
         """Compare the copies of an erasure with the ledger; return how many blocks turned out to be gone."""

@@ -63,3 +63,11 @@ class Erasure:
         return Promise(
             strategy=details["strategy"], bound_writes=details["bound_writes"], bound_ns=details["bound_ns"]
         )
+
+
+def volumes_of(erasure: Erasure) -> set[int]:
+    """List the volumes that the copies of an erasure were written through."""
+    subject = erasure.subject
+    if subject.kind == "snapshot":
+        return set() if subject.origin is None else {subject.origin}
+    return set(erasure.request.details["volumes"])
