@@ -137,6 +137,8 @@ class Epochs:
             self._end([v for _, v in self._encryption.volumes if self._encryption.is_cut_off(v)])
 
     def _is_due(self, volume: int, length: int, now: int, state: tuple[int, int]) -> bool:
+        if self._encryption.is_cut_off(volume):
+            return True
         if not self._encryption.seals_by_leaf(volume) or self._quiet.get(volume) == state:
             return False
         began = self._encryption.began_ns(volume)

@@ -99,7 +99,7 @@ int sq_key_ring_add(sq_key_ring *ring, uint64_t number, const uint8_t *secret);
  * no secret; trees that were kept of it are forgotten all the same. */
 int sq_key_ring_remove(sq_key_ring *ring, uint64_t number);
 
-/* A secret may be the root of trees instead, one for each opening, with a key for each block: see key_grove.c.
+/* A secret may be the root of trees instead, one for each opening, with a key for each block: key_grove.c.
  * What is kept of such a tree: the nodes count, in place of what was known of it; none, and it is forgotten.
  * SQ_E_INVALID if they are no nodes. */
 #define SQ_GROVE_LEVELS 16

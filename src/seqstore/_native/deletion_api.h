@@ -71,7 +71,7 @@ int sq_log_smallest_bound(sq_log *log, uint64_t *blocks_out);
 int sq_log_purge(sq_log *log, int scope, uint64_t scope_id, uint64_t died_before, struct sq_purge *purge_out,
                  struct sq_fault *fault_out);
 
-/* What a live block is sealed with; leaf: 0, or one more than its leaf in the tree of that key and opening. */
+/* What a live block is sealed with; leaf: 0, or one more than its leaf in the tree of key and opening. */
 struct sq_live_seal {
     uint64_t opening;
     uint32_t key;

@@ -28,7 +28,7 @@ struct sq_grove {
 void sq_grove_init(struct sq_grove *grove, const struct sq_crypto *crypto);
 void sq_grove_free(struct sq_grove *grove);
 
-/* Forgets the trees of a number; those that were kept stay if only_derived. Waits for walks that know more. */
+/* Forgets the trees of a number; those that were kept stay if only_derived. Waits for who knows more. */
 void sq_grove_forget(struct sq_grove *grove, uint64_t number, int only_derived);
 
 /* The root of the tree of a secret in an opening; key_ring.c. SQ_E_NOT_FOUND. */

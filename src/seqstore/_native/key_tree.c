@@ -91,7 +91,8 @@ static int go_to(const struct walk *walk, struct path *path, const struct sq_tre
         /* Where both ways lead through the same node of this level, its children are known. */
         if (is_same && before >> SQ_FAN_OUT_LOG2 * level == leaf >> SQ_FAN_OUT_LOG2 * level)
             continue;
-        int status = sq_tree_children(walk->crypto, walk->context, key_at(path, level, leaf), path->children[level - 1]);
+        int status = sq_tree_children(walk->crypto, walk->context, key_at(path, level, leaf),
+                                      path->children[level - 1]);
         if (status != SQ_OK)
             return status;
     }

@@ -172,8 +172,9 @@ int sq_key_seal_run(sq_key *key, const uint8_t *first_nonce, const uint8_t *aads
     int done = 1;
     for (uint64_t i = 0; i < count && done; i++) {
         put_counter(nonce, first + i);
-        done = sq_context_seal(key->crypto, context, NULL, nonce, aads + i * aad_bytes, aad_bytes, plain + i * bytes,
-                    bytes, cipher_out + i * bytes, tags_out + i * SQ_SEAL_BYTES);
+        done = sq_context_seal(key->crypto, context, NULL, nonce, aads + i * aad_bytes, aad_bytes,
+                               plain + i * bytes, bytes, cipher_out + i * bytes,
+                               tags_out + i * SQ_SEAL_BYTES);
     }
     sq_context_give_back(key, slot, context);
     return done ? SQ_OK : SQ_E_NO_CRYPTO;
@@ -191,8 +192,9 @@ int sq_key_open_blocks(sq_key *key, const uint8_t *nonces, const uint8_t *aads, 
         return SQ_E_NO_MEMORY;
     uint64_t i = 0;
     while (i < count
-           && sq_context_open(key->crypto, context, NULL, nonces + i * SQ_NONCE_BYTES, aads + i * aad_bytes, aad_bytes,
-                     cipher + i * bytes, bytes, tags + i * SQ_SEAL_BYTES, plain_out + i * bytes))
+           && sq_context_open(key->crypto, context, NULL, nonces + i * SQ_NONCE_BYTES, aads + i * aad_bytes,
+                              aad_bytes, cipher + i * bytes, bytes, tags + i * SQ_SEAL_BYTES,
+                              plain_out + i * bytes))
         i++;
     sq_context_give_back(key, slot, context);
     if (i == count)

@@ -1,5 +1,5 @@
-/* seqstore.h: the headers of the interface, with what cffi cannot read: the include guard, the types, and what
- * every file needs. */
+/* seqstore.h: the headers of the interface, with what cffi cannot read: the include guard, the types,
+ * and what every file needs. */
 #ifndef SEQSTORE_H
 #define SEQSTORE_H
 
