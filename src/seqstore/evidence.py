@@ -8,6 +8,7 @@ done, and what is done is found again by looking at the ledger.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -25,10 +26,13 @@ from seqstore.statement import Statement
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
+    from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
     from seqstore.copies import How
     from seqstore.engine import Engine
     from seqstore.signing import SigningKey
+
+_MADE = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
 CATEGORIES = re.compile(r"\b(clear|purg|destr[ou])\w*", re.IGNORECASE)
@@ -85,6 +89,9 @@ class Evidence:
         self._promise = promise
         self.erasures = Erasures(catalog, audit, now_ns)
         self._kept: set[int] = set()  # erasures of which others show blocks
+        self._reading = threading.Lock()
+        self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
+        self._made: dict[int | None, set[int]] = {}  # volumes that those tell of, by tenant
 
     @property
     def _position(self) -> int:
@@ -252,14 +259,17 @@ class Evidence:
         """List the volumes that blocks of something were written through, those of earlier times included."""
         if subject.kind != "tenant":
             return {subject.number} if subject.kind in {"volume", "range"} else set()
-        made = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
         volumes = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
         # A log that was broken keeps nobody from deleting; statements are made of one that holds.
-        with suppress(AuditError):
-            for record in self._audit.records():
-                if record.act in made and record.subject.get("tenant") == subject.number:
-                    volumes.add(record.subject["number"])
-        return volumes
+        with self._reading, suppress(AuditError):
+            # Each record is read once: the log gets longer with every act, and a deletion should not.
+            if self._read is not None and self._audit[self._read.number] != self._read:
+                self._read, self._made = None, {}
+            for record in self._audit.records(1 if self._read is None else self._read.number + 1):
+                self._read = record
+                if record.act in _MADE:
+                    self._made.setdefault(record.subject.get("tenant"), set()).add(record.subject["number"])
+        return volumes | self._made.get(subject.number, set())
 
 
 def _scope_of(subject: Subject) -> tuple[Scope, int]:

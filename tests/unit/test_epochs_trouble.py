@@ -290,3 +290,18 @@ class TestTheRing:
         nodes = ring.prune(7, 5, np.array([4, 9], np.uint64))
         with pytest.raises(ConfigError):
             ring.keep(7, 5, nodes[48:] + nodes[:48])
+
+
+def test_nothing_of_a_tree_stays_in_memory_whose_blocks_are_all_dead(store: Store, volume: Volume) -> None:
+    encryption = store._parts.encryption
+    assert encryption is not None
+    first, _ = encryption.sealing_key(volume.number)
+    store.idle(EPOCH)
+    ((number, opening),) = encryption._kept[volume.number]
+    assert number == first
+    assert len(encryption.ring.prune(number, opening, np.array([1], np.uint64))) == 48
+    volume.write(0, b"".join(block(b"anew", lba) for lba in range(64)))
+    store.idle(EPOCH)
+    with pytest.raises(NotFoundError):
+        encryption.ring.prune(number, opening, np.array([1], np.uint64))
+    assert {number for number, _ in encryption._kept[volume.number]} == {first + 1}

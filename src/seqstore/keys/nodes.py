@@ -52,6 +52,7 @@ from seqstore._native.crypt import NODE_BYTES, NONCE_BYTES, Cipher, KeyRing, sys
 from seqstore.errors import AccessError, FormatError, MediumError, VersionError
 from seqstore.keys.root import draw
 from seqstore.keys.secret import Entropy, Secret, wipe
+from seqstore.runs import among
 
 MAGIC, VERSION = b"SEQSNODE", 1
 HEAD_BYTES = 64
@@ -115,7 +116,7 @@ def prune_trees(ring: KeyRing, seals: NDArray[np.void], keys: set[int]) -> list[
     NotFoundError
         If a block's key is dead.
     """
-    rows = seals[np.isin(seals["key"], list(keys)) & (seals["leaf"] > 0)]
+    rows = seals[among(seals["key"], np.array(sorted(keys), np.uint32)) & (seals["leaf"] > 0)]
     is_other = (rows["key"][1:] != rows["key"][:-1]) | (rows["opening"][1:] != rows["opening"][:-1])
     bounds = [0, *(np.flatnonzero(is_other) + 1).tolist(), len(rows)]
     trees = []
