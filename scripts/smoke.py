@@ -50,7 +50,7 @@ def try_store() -> None:
         drive = store.drives[0]
         expect(first.read(0, BLOCK) == bytes(BLOCK), "a trimmed block reads as zeros")
         expect(secret in drive.raw(0, drive.blocks), "its bytes are still on the medium")
-        expect(store.remanence(tenant="contoso").blocks == 1, "and the store knows of them")
+        expect(store.remanence(owner="contoso").blocks == 1, "and the store knows of them")
         store.check()
 
 

@@ -29,13 +29,13 @@ LAYERS = (
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs
     ("store",),
     (
-        "options", "open_store", "opening", "opening_folder", "making", "encryption", "probe", "folder",
-        "recovery", "scrub",
+        "options", "open_store", "opening", "opening_folder", "making", "encryption", "key_source", "probe",
+        "folder", "recovery", "scrub",
     ),
     (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
-        "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
+        "audit_records", "find", "key_keeper", "epochs", "deletion_table", "erasing", "notebook", "timeline",
         "deleting_store", "shared", "kept",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),

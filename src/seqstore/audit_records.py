@@ -42,6 +42,7 @@ class Act(str, Enum):
     PURGE_BEGUN = "purge begun"
     PURGE_FINISHED = "purge finished"
     KEY_DESTROYED = "key destroyed"
+    EPOCH_ENDED = "epoch ended"
     ERASURE_VERIFIED = "erasure verified"
     ERASURE_FINISHED = "erasure finished"
     STATEMENT_ISSUED = "statement issued"

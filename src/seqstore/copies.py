@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from seqstore import canonical
 from seqstore._native.records import BlockState
 from seqstore.errors import ConfigError, FormatError
-from seqstore.runs import NEVER, Pieces, merge
+from seqstore.runs import NEVER, Pieces, among, distinct, merge
 
 if TYPE_CHECKING:
     from seqstore.database import Database
@@ -145,10 +145,10 @@ class CopyTable:
             The erasures of which nothing is pending any more, and the latest position at which a piece went.
         """
         pending = self.pending
-        touched = np.unique(pieces.run[pieces.position != NEVER])
+        touched = distinct(pieces.run[pieces.position != NEVER])
         if not len(touched):
             return 0, {}
-        chosen = np.flatnonzero(np.isin(pieces.run, touched))
+        chosen = np.flatnonzero(among(pieces.run, touched))
         by_id = np.argsort(pending["id"])
         cut = pending[by_id[np.searchsorted(pending["id"], pieces.run[chosen], sorter=by_id)]]
         cut["mba"], cut["count"] = pieces.mba[chosen], pieces.count[chosen]
@@ -161,9 +161,10 @@ class CopyTable:
         cut["id"][~is_first] = self._draw_ids(int(np.count_nonzero(~is_first)))
         self._update(cut[is_first])
         self._insert(cut[~is_first])
-        self._pending = np.concatenate([pending[~np.isin(pending["id"], touched)], cut[~gone]])
+        self._pending = np.concatenate([pending[~among(pending["id"], touched)], cut[~gone]])
         struck = cut[gone]
-        ended = np.setdiff1d(struck["erasure"], self._pending["erasure"])
+        ended = distinct(struck["erasure"])
+        ended = ended[~among(ended, distinct(self._pending["erasure"]))]
         last = {
             number: int(struck["gone_position"][struck["erasure"] == number].max())
             for number in ended.tolist()

@@ -95,7 +95,7 @@ class DeletingStore:
 
         Parameters
         ----------
-        strategy : Lap, Deadline or Now
+        strategy : Lap, Deadline, Now or CryptographicErase
         owner : Tenant, Volume, str or int, optional
             By default the store; as in `remanence`.
 
@@ -119,7 +119,7 @@ class DeletingStore:
 
         Parameters
         ----------
-        strategy : Lap, Deadline or Now
+        strategy : Lap, Deadline, Now or CryptographicErase
         owner : optional
             As in `remanence`.
         """
@@ -206,7 +206,8 @@ class DeletingStore:
         bounds = self._eraser.bounds(Scope.TENANT if is_tenant else Scope.VOLUME, subject.number)
         strategies = ["Now()"] if bounds.now else []
         if self._erases_by_key(subject):
-            strategies.append("CryptographicErase()")
+            epoch = "" if bounds.epoch is None else f"epoch={bounds.epoch / 1e9:g}"
+            strategies.append(f"CryptographicErase({epoch})")
         if bounds.blocks is not None and not bounds.now:
             strategies.append(f"Deadline(writes={bounds.blocks})")
         if bounds.nanoseconds is not None:
@@ -215,7 +216,15 @@ class DeletingStore:
         return Promise(
             strategy=" and ".join(strategies) or "Lap()",
             bound_writes=blocks,
-            bound_ns=bounds.nanoseconds,
+            bound_ns=bounds.nanoseconds if bounds.epoch is None else self._bound_by_key(subject, bounds),
+        )
+
+    @staticmethod
+    def _bound_by_key(subject: Subject, bounds: Bounds) -> int | None:
+        """Say within which time copies are gone: at the end of the epoch, or of the call with a whole key."""
+        is_whole = subject.kind in {"tenant", "volume"}
+        return min(
+            (ns for ns in (bounds.nanoseconds, None if is_whole else bounds.epoch) if ns), default=None
         )
 
     def _lap_of_fifo(self) -> int | None:
@@ -239,7 +248,7 @@ class DeletingStore:
 
     def _require_possible(self, strategy: object) -> None:
         if isinstance(strategy, CryptographicErase) and self._parts.encryption is None:
-            raise ConfigError("CryptographicErase() needs an encrypted store; make one with encryption=")
+            raise ConfigError("CryptographicErase needs an encrypted store; make one with encryption=")
 
     def _owner_of(self, number: int) -> int | None:
         view = self._registry.find(number)

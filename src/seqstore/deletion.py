@@ -12,6 +12,7 @@ strategy              what happens                                            bo
 `Deadline`            segments that are due soon are cleaned first            the deadline
 `Now`                 trim, delete and purge write over what they deleted     the call
 `CryptographicErase`  the keys of whole volumes and tenants die with them     the call
+... with an epoch     and those of single blocks at the end of the epoch      the epoch
 ====================  ======================================================  ============================
 """
 
@@ -20,9 +21,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from seqstore.errors import ConfigError, FormatError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +91,39 @@ class Now:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CryptographicErase:
     """Deleted volumes and tenants lose their keys in the call, whatever their size; bytes stay, encrypted.
 
-    Only where the store is encrypted. Blocks that are overwritten or trimmed stay readable, to who has the
-    key of the volume and the medium, until the head writes over them; and so do those of a deleted volume
-    that a snapshot or clone still shows, until that is deleted.
+    Only where the store is encrypted. Without an epoch, blocks that are overwritten or trimmed stay readable,
+    to who has the key of the volume and the medium, until the head writes over them; and so do those of a
+    deleted volume that a snapshot or clone still shows, until that is deleted.
+
+    Parameters
+    ----------
+    epoch : float or timedelta, optional
+        Seconds of the store's clock, above 0. At the end of the epoch the keys of all single blocks die that
+        nobody can read any more: overwritten and trimmed ones, those of deleted snapshots, and the copies of
+        them that the cleaner left behind. Kept while the store is open: by a thread on the system's clock, by
+        `Store.idle` on others; and at the next opening.
+
+    Raises
+    ------
+    ConfigError
+        If the epoch is no time above 0.
     """
+
+    epoch: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        total = getattr(self.epoch, "total_seconds", None)
+        value: Any = self.epoch if total is None else total()
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 < value < float("inf")):
+            raise ConfigError(
+                f"CryptographicErase: epoch is {self.epoch!r}; seconds above 0 or a timedelta are expected"
+            )
+        object.__setattr__(self, "epoch", value)
 
 
 Strategy = Lap | Deadline | Now | CryptographicErase
@@ -112,11 +141,14 @@ class Bounds:
         Bound in blocks that the log writes.
     nanoseconds : int or None
         Bound on the store's clock.
+    epoch : int or None
+        Nanoseconds after which keys die at the latest.
     """
 
     now: bool = False
     blocks: int | None = None
     nanoseconds: int | None = None
+    epoch: int | None = None
 
     def __or__(self, other: Bounds) -> Bounds:
         """Return the strictest of both."""
@@ -124,6 +156,7 @@ class Bounds:
             now=self.now or other.now,
             blocks=_least(self.blocks, other.blocks),
             nanoseconds=_least(self.nanoseconds, other.nanoseconds),
+            epoch=_least(self.epoch, other.epoch),
         )
 
 
@@ -144,7 +177,9 @@ def bounds_of(strategy: Strategy, *, drive_blocks: int, smallest: int) -> Bounds
     """
     if isinstance(strategy, Now):
         return Bounds(now=True, blocks=smallest)
-    if isinstance(strategy, (Lap, CryptographicErase)):
+    if isinstance(strategy, CryptographicErase):
+        return Bounds(epoch=epoch_ns(strategy))
+    if isinstance(strategy, Lap):
         return Bounds()
     if strategy.seconds is not None:
         return Bounds(nanoseconds=round(strategy.seconds * 1e9))
@@ -153,11 +188,17 @@ def bounds_of(strategy: Strategy, *, drive_blocks: int, smallest: int) -> Bounds
     return Bounds(blocks=strategy.writes)
 
 
+def epoch_ns(strategy: CryptographicErase) -> int | None:
+    """Return the length of its epochs, in nanoseconds; None: it has none."""
+    # A timedelta was made a number when the strategy was made.
+    return None if strategy.epoch is None else round(cast(float, strategy.epoch) * 1e9)
+
+
 def check_strategy(strategy: object) -> Strategy:
     """Refuse what is no strategy."""
     if not isinstance(strategy, Strategy):
         raise ConfigError(
-            f"deletion is {strategy!r}; Lap(), Deadline(...), Now() or CryptographicErase() is expected"
+            f"deletion is {strategy!r}; Lap(), Deadline(...), Now() or CryptographicErase(...) is expected"
         )
     return strategy
 
@@ -216,7 +257,9 @@ class Plan:
     within_blocks : int or None
         Blocks that the log writes until all of it is gone; None: no bound in writes.
     within_seconds : float or None
-        The same in time.
+        The same in time; by keys, until none of it can be read.
+    key_bytes : int
+        Bytes of keys that are written for it.
     """
 
     strategy: Strategy
@@ -226,6 +269,7 @@ class Plan:
     device_blocks: int
     within_blocks: int | None
     within_seconds: float | None
+    key_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from seqstore._native._core import ffi, lib
 from seqstore._native.convert import lend_array
 from seqstore._native.records import (
     AGE_BINS,
+    LIVE_SEAL_DTYPE,
     NO_ADDRESS,
     OVERWRITTEN_DTYPE,
     RESIDUE_DTYPE,
@@ -165,6 +166,38 @@ class EngineDeletion:
             self._engine.require(status, "residue")
             parts.append(runs[: count[0]])
         return np.concatenate(parts)
+
+    def live_seals(self, keys: list[int]) -> NDArray[np.void]:
+        """Say what the live blocks are sealed with that are sealed under some keys.
+
+        Parameters
+        ----------
+        keys : list of int
+            Their numbers.
+
+        Returns
+        -------
+        LIVE_SEAL_DTYPE[n]
+            In ascending order of keys, openings and leaves.
+
+        Raises
+        ------
+        MediumError
+            If a summary cannot be read: then it is not known what lives.
+        """
+        wanted = np.array(sorted(keys), np.uint32)
+        given = (lend_array("uint32_t[]", wanted), len(wanted))
+        count, fault = ffi.new("uint64_t *"), ffi.new("struct sq_fault *")
+        room = 1 << 12
+        while True:
+            seals = np.empty(room, LIVE_SEAL_DTYPE)
+            target = lend_array("struct sq_live_seal[]", seals)
+            status = lib.sq_log_live_seals(self._engine.log, *given, room, target, count, fault)
+            if status:
+                raise self._engine.failure_with(status, fault, "listing what lives under a key")
+            if count[0] <= room:
+                return seals[: count[0]]
+            room = int(count[0] + (count[0] >> 4))  # others may write meanwhile
 
     def watch(self, scope: Scope, number: int, *, watched: bool = True) -> None:
         """Let it be noted what of a scope's volumes, as they are now, is written over."""

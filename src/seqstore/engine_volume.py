@@ -317,9 +317,10 @@ class EngineVolume(EngineView):
         doing = f"snapshot of volume {self.name!r}"
         return self._engine.make(doing, lib.sq_volume_snapshot, self._handle, number)
 
-    def _seal(self, key: int) -> None:
-        """Seal what is written from now on under this secret of the log's key ring."""
-        self._engine.require(lib.sq_volume_seal(self._log, self._handle, key), "giving a volume its key")
+    def _seal(self, key: int, *, by_leaf: bool) -> None:
+        """Seal what is written from now on under this secret of the log's key ring, or leaves of its tree."""
+        status = lib.sq_volume_seal(self._log, self._handle, key, by_leaf)
+        self._engine.require(status, "giving a volume its key")
 
     def _rollback(self, snapshot: EngineView, number: int) -> None:
         """Show what a snapshot shows, in a layer of the given number."""

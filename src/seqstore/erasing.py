@@ -7,7 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from seqstore._native.records import Scope
-from seqstore.deletion import Bounds, Plan, Purge, Strategy, bounds_of, check_strategy
+from seqstore.deletion import (
+    Bounds,
+    CryptographicErase,
+    Plan,
+    Purge,
+    Strategy,
+    bounds_of,
+    check_strategy,
+    epoch_ns,
+)
 from seqstore.engine_deletion import EngineDeletion, Residue
 from seqstore.errors import BoundError, SeqstoreError
 from seqstore.stats import Remanence
@@ -16,6 +25,7 @@ from seqstore.timeline import Timeline
 if TYPE_CHECKING:
     from seqstore.clock import Clock
     from seqstore.engine import Engine
+    from seqstore.epochs import Epochs
     from seqstore.notebook import Notebook
 
 Key = tuple[Scope, int]
@@ -49,6 +59,7 @@ class Eraser:
         self._ending = False
         self.failure: SeqstoreError | None = None
         self._notebook: Notebook | None = None
+        self.epochs: Epochs | None = None  # where blocks are encrypted
 
     def load(self, notebook: Notebook) -> None:
         """Go on with what was promised before the store was opened, and write down what comes."""
@@ -66,6 +77,8 @@ class Eraser:
         if self._notebook is not None:
             for scope, number in self._notebook.table.unfinished_purges():
                 self.purge(scope, number)
+        if self.epochs is not None:
+            self.epochs.resume()
         self.look()
 
     def _is_over(self, scope: Scope, number: int) -> bool:
@@ -129,6 +142,7 @@ class Eraser:
             If its bound cannot be kept.
         """
         strategy = check_strategy(strategy)
+        self._set_epoch(scope, number, self._asked(strategy).epoch)
         with self._lock:
             asked = self._asked(strategy)
             try:
@@ -149,7 +163,26 @@ class Eraser:
                 self._notebook.changed((scope, number), strategy)
             if asked.nanoseconds is not None:
                 self._note()
+            if self._step_ns() is not None:
                 self._start()
+
+    def _set_epoch(self, scope: Scope, number: int, epoch: int | None) -> None:
+        """Before a strategy is set: let blocks have keys of their own, and keep what was promised before."""
+        if self.epochs is None:
+            return
+        before = self._strategies.get((scope, number))
+        promised = None if before is None else self._asked(before).epoch
+        if promised is not None and (epoch is None or epoch > promised):
+            self.epochs.end(scope, number)
+        if epoch is not None:
+            self.epochs.begin(scope, number)
+
+    def epoch_of(self, tenant: int, volume: int) -> int | None:
+        """Return the length of a volume's epochs in nanoseconds; None: it has none."""
+        keys = ((Scope.ALL, 0), (Scope.TENANT, tenant), (Scope.VOLUME, volume))
+        chosen = (self._strategies.get(key) for key in keys)
+        epochs = (epoch_ns(each) for each in chosen if isinstance(each, CryptographicErase))
+        return min((epoch for epoch in epochs if epoch is not None), default=None)
 
     def _asked(self, strategy: Strategy) -> Bounds:
         return bounds_of(
@@ -187,15 +220,18 @@ class Eraser:
         residue, asked = self.residue(scope, number), self._asked(check_strategy(strategy))
         blocks = residue.segments * self._engine.medium.zone_blocks
         live = self._live_beside(scope, number) if residue.segments else 0
-        is_lap = asked == Bounds()
+        by_key = self.epochs.plan(scope, number) if self.epochs is not None and asked.epoch else None
+        stays = asked == Bounds() or (by_key is not None and not by_key.overwrites)
+        within_ns = asked.epoch if asked.nanoseconds is None else asked.nanoseconds
         return Plan(
             strategy=strategy,
             residue_blocks=residue.residue_blocks,
             segments=residue.segments,
-            relocated_blocks=0 if is_lap else live,
-            device_blocks=0 if is_lap else max(blocks, live),
+            relocated_blocks=0 if stays else live,
+            device_blocks=0 if stays else max(blocks, live),
             within_blocks=0 if asked.now else asked.blocks,
-            within_seconds=None if asked.nanoseconds is None else asked.nanoseconds / 1e9,
+            within_seconds=None if within_ns is None else within_ns / 1e9,
+            key_bytes=0 if by_key is None else by_key.node_bytes,
         )
 
     def _live_beside(self, scope: Scope, number: int) -> int:
@@ -249,10 +285,17 @@ class Eraser:
             self._clock.sleep_ns(left if step is None else min(left, step))
 
     def look(self) -> int:
-        """Write over what would be too old at the next look; return how many segments were affected."""
+        """Do what would be too late at the next look; return how many segments were written over."""
+        affected, step = self._look_at_deadlines(), self._step_ns()
+        # Without the lock: whoever has that of the registry may be waiting for it.
+        if self.epochs is not None and step is not None:
+            self.epochs.look(2 * step)
+        return affected
+
+    def _look_at_deadlines(self) -> int:
         with self._lock:
-            step, now = self._step_ns(), self._clock.now_ns()
-            if step is None:
+            step, now, bounds = self._step_ns(), self._clock.now_ns(), self._in_time()
+            if step is None or not bounds:
                 return 0
             self._note()
             affected = 0
@@ -264,17 +307,17 @@ class Eraser:
                 residue = self.residue(scope, number)
                 if residue.oldest is not None and position is not None and residue.oldest <= position:
                     affected += self.purge(scope, number, position).segments
-            longest = max(self._in_time())
-            self._timeline.forget_before(now - longest)
+            self._timeline.forget_before(now - max(bounds))
             return affected
 
     def _in_time(self) -> list[int]:
-        bounds = (self._asked(strategy).nanoseconds for strategy in self._strategies.values())
+        bounds = (self._asked(strategy).nanoseconds for strategy in list(self._strategies.values()))
         return [value for value in bounds if value is not None]
 
     def _step_ns(self) -> int | None:
         """Return the time between two looks; None if nothing is bound in time."""
-        bounds = self._in_time()
+        epochs = (self._asked(strategy).epoch for strategy in list(self._strategies.values()))
+        bounds = [*self._in_time(), *(epoch for epoch in epochs if epoch is not None)]
         return max(min(bounds) // _LOOKS_A_BOUND, _LEAST_LOOK_NS) if bounds else None
 
     def _note(self) -> None:

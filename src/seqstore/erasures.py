@@ -23,7 +23,7 @@ from seqstore.errors import ConfigError, NotFoundError
 from seqstore.kept import KeptTable, describe
 from seqstore.matching import as_found, compare, hit_by, in_turns, unlisted
 from seqstore.promise import Erasure, Promise, State
-from seqstore.runs import Pieces
+from seqstore.runs import Pieces, among, distinct
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
@@ -384,13 +384,13 @@ class Erasures:
         followed = self._follow()
         erasures = {
             erasure.id: erasure
-            for volume in np.unique(events["volume"]).tolist()
+            for volume in distinct(events["volume"]).tolist()
             for erasure in followed.get(volume, ())
         }
         struck = 0
         for erasure in erasures.values():
             looked = self._looked.get(erasure.id, erasure.listed_position or 0)
-            is_own = np.isin(events["volume"], erasure.request.details["volumes"])
+            is_own = among(events["volume"], np.array(erasure.request.details["volumes"], np.uint64))
             is_late = events["position"].astype(np.int64) > looked
             found = unlisted(self.pending(erasure.id), events[is_own & is_late])
             if len(found.run) and not self.has_lost_key(erasure.id):

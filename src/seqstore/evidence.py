@@ -8,6 +8,7 @@ done, and what is done is found again by looking at the ledger.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -20,16 +21,19 @@ from seqstore.account import Account, is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
-from seqstore.promise import Erasure, Promise
+from seqstore.promise import Erasure, Promise, volumes_of
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared
 from seqstore.statement import Statement
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
+    from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
     from seqstore.copies import How
     from seqstore.engine import Engine
     from seqstore.signing import SigningKey
+
+_MADE = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
 CATEGORIES = re.compile(r"\b(clear|purg|destr[ou])\w*", re.IGNORECASE)
@@ -86,6 +90,9 @@ class Evidence:
         self._promise = promise
         self.erasures = Erasures(catalog, audit, now_ns)
         self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
+        self._reading = threading.Lock()
+        self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
+        self._made: dict[int | None, set[int]] = {}  # volumes that those tell of, by tenant
 
     @property
     def _position(self) -> int:
@@ -142,6 +149,16 @@ class Evidence:
         runs, is_all = self._deletion.overwritten()
         struck = self.erasures.mark(runs, how)
         return struck if is_all else struck + self._look_at_all()
+
+    def note_epoch(self, volumes: set[int]) -> None:
+        """Note that nobody can read any more what was dead of volumes: the keys of those blocks are."""
+        kept = set(self.erasures.kept.open["erasure"].tolist())
+        for number in sorted(set(self.erasures.pending()["erasure"].tolist()) - kept):
+            erasure = self.erasures.get(number)
+            written = volumes_of(erasure)
+            if written and written <= volumes:
+                key = Subject(kind="key", number=min(written), tenant=erasure.subject.tenant)
+                self.erasures.destroy_key(number, key, self._position)
 
     def look(self, erasure: Erasure) -> dict[int, int]:
         """Compare an erasure with the ledger.
@@ -321,14 +338,17 @@ class Evidence:
         """List the volumes that blocks of something were written through, those of earlier times included."""
         if subject.kind != "tenant":
             return {subject.number} if subject.kind in {"volume", "range"} else set()
-        made = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
         volumes = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
         # A log that was broken keeps nobody from deleting; statements are made of one that holds.
-        with suppress(AuditError):
-            for record in self._audit.records():
-                if record.act in made and record.subject.get("tenant") == subject.number:
-                    volumes.add(record.subject["number"])
-        return volumes
+        with self._reading, suppress(AuditError):
+            # Each record is read once: the log gets longer with every act, and a deletion should not.
+            if self._read is not None and self._audit[self._read.number] != self._read:
+                self._read, self._made = None, {}
+            for record in self._audit.records(1 if self._read is None else self._read.number + 1):
+                self._read = record
+                if record.act in _MADE:
+                    self._made.setdefault(record.subject.get("tenant"), set()).add(record.subject["number"])
+        return volumes | self._made.get(subject.number, set())
 
 
 def _own_volumes(subject: Subject, volumes: list[int]) -> set[int]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from seqstore._native.records import VOLUME_IS_SNAPSHOT
 from seqstore.audit_records import Subject
+from seqstore.promise import volumes_of
 
 if TYPE_CHECKING:
     from seqstore.catalog import Catalog
     from seqstore.encryption import Encryption
     from seqstore.engine import Engine
     from seqstore.evidence import Evidence
-    from seqstore.promise import Erasure
     from seqstore.volume import Volume
 
 _MOST_BLOCKS = 1 << 38  # of a volume
@@ -42,9 +42,9 @@ class KeyKeeper:
         self._catalog = catalog
         self._evidence = evidence
 
-    def make(self, tenant: int, volume: int) -> None:
-        """Make the key of a volume, durably, before the log knows the volume."""
-        self._encryption.make(tenant, volume)
+    def make(self, tenant: int, volume: int, *, by_leaf: bool) -> None:
+        """Make the key of a volume, durably, before the log knows the volume; by_leaf: one a block."""
+        self._encryption.make(tenant, volume, by_leaf=by_leaf)
 
     def hand_over(self, volume: Volume) -> None:
         """Let the log seal what is written to a volume under its key.
@@ -56,7 +56,8 @@ class KeyKeeper:
         """
         # One that has died cannot be written, and reading it says why.
         if not self._encryption.has_died(volume.number):
-            volume._seal(self._encryption.number_of(volume.number))
+            key, by_leaf = self._encryption.sealing_key(volume.number)
+            volume._seal(key, by_leaf=by_leaf)
 
     def bury(self) -> None:
         """Let the keys die that nobody needs, and note which copies are unreadable since.
@@ -94,18 +95,7 @@ class KeyKeeper:
         erasures = self._evidence.erasures
         for number in sorted(set(erasures.pending()["erasure"].tolist())):
             erasure = erasures.get(number)
-            volumes = _volumes_of(erasure)
+            volumes = volumes_of(erasure)
             if erasure.state == "listed" and volumes and not any(map(self._encryption.has, volumes)):
                 key = Subject(kind="key", number=min(volumes), tenant=erasure.subject.tenant)
                 erasures.destroy_key(number, key, self._engine.counters()["position"])
-
-
-def _volumes_of(erasure: Erasure) -> set[int]:
-    """List the volumes that the copies of an erasure were written through, or will have been."""
-    subject, details = erasure.subject, erasure.request.details
-    volumes = {*details["volumes"], *details.get("others", ())}
-    if details.get("kept"):
-        volumes |= set(details["kept"]["volumes"])
-    if subject.kind == "snapshot" and subject.origin is not None:
-        volumes.add(subject.origin)
-    return volumes

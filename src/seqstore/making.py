@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seqstore.catalog import Settings
-    from seqstore.encryption import KeySource
     from seqstore.folder import Folder
+    from seqstore.key_source import KeySource
     from seqstore.opening import Options, Parts
 
 _ROOMY_SEGMENTS = 64  # more than the smallest drive has, whatever its segments are

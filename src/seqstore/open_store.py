@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal, SupportsIndex, cast, overload
 
+from seqstore._native.records import Scope
 from seqstore.audit import AuditLog
 from seqstore.deleting_store import DeletingStore
 from seqstore.deletion import Strategy
 from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
+from seqstore.epochs import Epochs
 from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.evidence import Evidence
@@ -89,6 +91,14 @@ class OpenStore(DeletingStore):
             if parts.encryption is not None:
                 self._registry.keeper = KeyKeeper(
                     parts.encryption, parts.engine, parts.catalog, self._registry.evidence
+                )
+                self._eraser.epochs = Epochs(
+                    parts.encryption,
+                    self._registry,
+                    self._eraser.core,
+                    clock,
+                    length_of=self._eraser.epoch_of,
+                    purge=partial(self._eraser.purge, Scope.VOLUME),
                 )
             self._load()
         except BaseException:

@@ -18,7 +18,8 @@ from seqstore.recovery import Recovery, make_recovery, rebuild
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from seqstore.encryption import Encryption, KeySource
+    from seqstore.encryption import Encryption
+    from seqstore.key_source import KeySource
     from seqstore.media.native import NativeMedium
 
 _DRIVE = 0

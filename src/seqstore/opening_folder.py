@@ -16,8 +16,8 @@ from seqstore.opening import Options, Parts, open_log, open_parts, row_of_label
 from seqstore.recovery import rebuild
 
 if TYPE_CHECKING:
-    from seqstore.encryption import KeySource
     from seqstore.folder import Folder
+    from seqstore.key_source import KeySource
     from seqstore.media.file import Access
     from seqstore.media.native import NativeMedium
 

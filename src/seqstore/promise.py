@@ -63,3 +63,14 @@ class Erasure:
         return Promise(
             strategy=details["strategy"], bound_writes=details["bound_writes"], bound_ns=details["bound_ns"]
         )
+
+
+def volumes_of(erasure: Erasure) -> set[int]:
+    """List the volumes that the copies of an erasure were written through, or will have been."""
+    subject, details = erasure.subject, erasure.request.details
+    volumes = {*details["volumes"], *details.get("others", ())}
+    if details.get("kept"):
+        volumes |= set(details["kept"]["volumes"])
+    if subject.kind == "snapshot" and subject.origin is not None:
+        volumes.add(subject.origin)
+    return volumes

@@ -250,7 +250,10 @@ class Registry:
         self._unfinished.add(row.number)
         try:
             if self.keeper is not None and row.kind == "volume":
-                self.keeper.make(tenant.number, row.number)
+                by_leaf = (
+                    self.eraser is not None and self.eraser.epoch_of(tenant.number, row.number) is not None
+                )
+                self.keeper.make(tenant.number, row.number, by_leaf=by_leaf)
             handle = enter(row.number)
             self.engine.commit()
         except BaseException:

@@ -62,6 +62,25 @@ def merge(*keys: NDArray[Any], mba: NDArray[Any], count: NDArray[Any]) -> NDArra
     return np.flatnonzero(breaks)
 
 
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """Return what occurs in an array, in order.
+
+    `numpy.unique` hashes first, which takes longer here; and like `numpy.isin` and `numpy.setdiff1d` it
+    imports masked arrays at its first call, which takes longer than the deletion of a tenant.
+    """
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
+def among(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say of each value whether it is among others, which ascend."""
+    if not len(wanted):
+        return np.zeros(len(values), bool)
+    places = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    found: NDArray[np.bool_] = wanted[places] == values
+    return found
+
+
 def strike(
     mba: U64, count: U64, since: I64, *, event_mba: U64, event_count: U64, event_position: I64
 ) -> Pieces:
@@ -82,7 +101,7 @@ def strike(
     Pieces
     """
     end, event_end = mba + count, event_mba + event_count
-    bounds = _distinct(np.concatenate([mba, end, event_mba, event_end]))
+    bounds = distinct(np.concatenate([mba, end, event_mba, event_end]))
     first, behind = np.searchsorted(bounds, mba), np.searchsorted(bounds, end)
     run, cell = _spread(first, behind)
     event_first, event_behind = np.searchsorted(bounds, event_mba), np.searchsorted(bounds, event_end)
@@ -91,11 +110,11 @@ def strike(
     relevant = covered[event_behind] > covered[event_first]
     event, hit_cell = _spread(event_first[relevant], event_behind[relevant])
     event = np.flatnonzero(relevant)[event]
-    positions = _distinct(event_position)
+    positions = distinct(event_position)
     rank = np.searchsorted(positions, event_position)
     # One number a hit, so that a search finds the first event of a cell that is not too early.
     width = len(positions) + 1
-    hits = _distinct(hit_cell * width + rank[event])
+    hits = distinct(hit_cell * width + rank[event])
     wanted = cell * width + np.searchsorted(positions, since)[run]
     found = np.searchsorted(hits, wanted)
     position = np.full(len(run), NEVER, np.int64)
@@ -105,12 +124,6 @@ def strike(
         position[is_hit] = positions[candidate[is_hit] % width]
     starts, sizes = bounds[cell], bounds[cell + 1] - bounds[cell] if len(cell) else bounds[cell]
     return _join(run, starts, sizes, position)
-
-
-def _distinct(values: NDArray[Any]) -> NDArray[Any]:
-    """Return what occurs in an array, in order: `numpy.unique` hashes first, which takes longer here."""
-    ordered = np.sort(values)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
 def _spread(first: NDArray[np.intp], behind: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

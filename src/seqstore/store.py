@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, SupportsIndex
 from seqstore.cleaning import CLASSES, Placement, PlacementFunction, Selection, SelectionFunction
 from seqstore.clock import Clock, SystemClock
 from seqstore.deletion import Strategy
-from seqstore.encryption import KeySource
 from seqstore.errors import ConfigError
 from seqstore.folder import Folder, StrPath, parse_path
+from seqstore.key_source import KeySource
 from seqstore.making import make_folder
 from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.open_store import OpenStore

@@ -340,7 +340,7 @@ def test_a_newer_format_is_left_alone(providers: list[KeyProvider]) -> None:
         (512, 3),  # a slot that neither lives nor is dead
         (512, 0),  # a free one with something in it
         (512, 2),  # a tombstone with a wrapped key
-        (513, 4),  # of no kind
+        (513, 5),  # of no kind
         (515, 1),  # reserved, in a slot
         (512 + 40, 1),  # a living key that died
         (512 + 8, 9),  # a number that was not given yet

@@ -47,10 +47,11 @@ def keys_of(nodes: list[Node], leaves: list[int]) -> tuple[int, list[bytes]]:
     return int(status), [bytes(out[32 * i : 32 * i + 32]) for i in range(len(leaves))]
 
 
-def puncture(nodes: list[Node], dead: list[int], end: int, capacity: int = 4096) -> tuple[int, list[Node]]:
+def prune(nodes: list[Node], live: list[int], capacity: int = 4096) -> tuple[int, list[Node]]:
+    """Status, or how many nodes did not fit; nodes."""
     out, count = ffi.new("struct sq_tree_node[]", capacity), ffi.new("uint64_t *")
-    given = (to_c(nodes), len(nodes), dead, len(dead), end)
-    status = lib.sq_tree_puncture(CRYPTO.handle, *given, capacity, out, count)
+    given = (to_c(nodes), len(nodes), live, len(live))
+    status = lib.sq_tree_prune(CRYPTO.handle, *given, capacity, out, count)
     kept = [(int(n.first), int(n.level), bytes(ffi.buffer(n.key))) for n in out[0 : min(count[0], capacity)]]
     return int(status) or int(count[0]) - len(kept), kept
 
@@ -85,19 +86,15 @@ def test_the_highest_tree() -> None:
 @given(
     level=st.integers(1, 3),
     rounds=st.lists(st.sets(st.integers(0, 63), max_size=40), min_size=1, max_size=3),
-    unused=st.integers(0, 3),
 )
-def test_the_dead_cannot_be_derived_and_the_living_can(
-    level: int, rounds: list[set[int]], unused: int
-) -> None:
-    leaves, end = 4**level, 4**level - unused
+def test_the_dead_cannot_be_derived_and_the_living_can(level: int, rounds: list[set[int]]) -> None:
+    leaves = 4**level
     expected, nodes, dead = leaf_keys(ROOT, level), [(0, level, ROOT)], set[int]()
-    for wanted in rounds:
-        dying = {leaf for leaf in wanted if leaf < end}
-        status, nodes = puncture(nodes, sorted(dying), end)
+    for dying in rounds:
+        dead |= {leaf for leaf in dying if leaf < leaves}
+        living = [leaf for leaf in range(leaves) if leaf not in dead]
+        status, nodes = prune(nodes, living)
         assert status == 0
-        dead |= dying
-        living = [leaf for leaf in range(end) if leaf not in dead]
         assert keys_of(nodes, living) == (0, [expected[leaf] for leaf in living])
         for leaf in dead:
             assert keys_of(nodes, [*living[:2], leaf]) == (
@@ -107,7 +104,6 @@ def test_the_dead_cannot_be_derived_and_the_living_can(
         covered = [leaf for first, size, _ in nodes for leaf in range(first, first + 4**size)]
         assert len(covered) == len(set(covered))
         assert set(covered) & dead == set()
-        assert all(first < end for first, _, _ in nodes)
         assert_shortest(nodes, dead, leaves)
 
 
@@ -120,19 +116,26 @@ def assert_shortest(nodes: list[Node], dead: set[int], leaves: int) -> None:
 
 
 def test_nothing_dies() -> None:
-    assert puncture([(0, 3, ROOT)], [], 64) == (0, [(0, 3, ROOT)])
-    assert puncture([(0, 3, ROOT)], [], 1) == (0, [(0, 3, ROOT)])
+    assert prune([(0, 3, ROOT)], [*range(64)]) == (0, [(0, 3, ROOT)])
 
 
 def test_everything_dies() -> None:
-    assert puncture([(0, 3, ROOT)], [*range(50)], 50) == (0, [])
-    assert puncture([], [], 50) == (0, [])
+    assert prune([(0, 3, ROOT)], []) == (0, [])
+    assert prune([], []) == (0, [])
 
 
 def test_too_little_room_says_how_much_is_needed() -> None:
-    status, kept = puncture([(0, 2, ROOT)], [6], 16, capacity=4)
+    living = [leaf for leaf in range(16) if leaf != 6]
+    status, kept = prune([(0, 2, ROOT)], living, capacity=4)
     assert (status, len(kept)) == (2, 4)
-    assert puncture([(0, 2, ROOT)], [6], 16)[1][:4] == kept
+    assert prune([(0, 2, ROOT)], living)[1][:4] == kept
+
+
+@pytest.mark.parametrize("leaf", [3, 16, 4**20])
+def test_the_dead_do_not_live_again(leaf: int) -> None:
+    nodes = [(0, 0, ROOT), (4, 1, ROOT), (8, 1, ROOT)]
+    assert prune(nodes, [0, *range(4, 12)]) == (0, nodes)
+    assert prune(nodes, sorted({0, *range(4, 12), leaf}))[0] == lib.SQ_E_NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -148,12 +151,12 @@ def test_too_little_room_says_how_much_is_needed() -> None:
 )
 def test_rows_that_are_no_tree(nodes: list[Node]) -> None:
     assert keys_of(nodes, [0])[0] == lib.SQ_E_INVALID
-    assert puncture(nodes, [], 1)[0] == lib.SQ_E_INVALID
+    assert prune(nodes, [])[0] == lib.SQ_E_INVALID
 
 
-@pytest.mark.parametrize("dead", [[2, 1], [1, 1], [16]])
-def test_leaves_that_cannot_die(dead: list[int]) -> None:
-    assert puncture([(0, 2, ROOT)], dead, 16)[0] == lib.SQ_E_INVALID
+@pytest.mark.parametrize("live", [[2, 1], [1, 1]])
+def test_leaves_that_are_no_list(live: list[int]) -> None:
+    assert prune([(0, 2, ROOT)], live)[0] == lib.SQ_E_INVALID
 
 
 def test_sealing_with_a_key_for_each_block() -> None:

@@ -39,6 +39,23 @@ struct sq_crypto {
     const void *(*cipher_gcm)(void);
 };
 
+/* A context of a key's that is at hand, for this call alone; NULL: out of memory. slot_out: where it belongs,
+ * or NULL. A key made without a secret has contexts whose key is set by who uses them. */
+struct sq_slot;
+sq_cipher_context *sq_context_borrow(struct sq_key *key, struct sq_slot **slot_out);
+void sq_context_give_back(const struct sq_key *key, struct sq_slot *slot, sq_cipher_context *context);
+
+/* Contexts that nobody has forget the key they were last used with. */
+void sq_contexts_forget(struct sq_key *key);
+
+/* One message; 1: it is done. secret: a key to be expanded first, or NULL where the context has one. */
+int sq_context_seal(const struct sq_crypto *crypto, sq_cipher_context *context, const uint8_t *secret,
+                    const uint8_t *nonce, const uint8_t *aad, uint64_t aad_bytes, const uint8_t *plain,
+                    uint64_t bytes, uint8_t *cipher_out, uint8_t *tag_out);
+int sq_context_open(const struct sq_crypto *crypto, sq_cipher_context *context, const uint8_t *secret,
+                    const uint8_t *nonce, const uint8_t *aad, uint64_t aad_bytes, const uint8_t *cipher,
+                    uint64_t bytes, const uint8_t *tag, uint8_t *plain_out);
+
 /* memset that the compiler keeps, for what held secrets. */
 static inline void sq_forget(void *data, size_t bytes)
 {

@@ -7,18 +7,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from seqstore._native._core import ffi, lib
-from seqstore._native.convert import lend
+from seqstore._native.convert import lend, lend_array
 from seqstore._native.status import status_error
 from seqstore.errors import AccessError, ClosedError, ConfigError, NotFoundError, SeqstoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from seqstore._native.convert import BytesLike
 
 KEY_BYTES: int = lib.SQ_KEY_BYTES
 NONCE_BYTES: int = lib.SQ_NONCE_BYTES
 TAG_BYTES: int = lib.SQ_SEAL_BYTES
+NODE_BYTES: int = ffi.sizeof("struct sq_tree_node")
+"""A node of a tree of keys: first leaf, level, key."""
+
+_NODES_AT_ONCE = 1 << 12
 
 _MISSING = (
     "OpenSSL's libcrypto (libcrypto.so.3 or .1.1) is not there, or does not do what is asked of it; install"
@@ -262,14 +269,80 @@ class KeyRing:
         _check(lib.sq_key_ring_add(self.handle, number, lent), f"key {number}")
 
     def remove(self, number: int) -> None:
-        """Forget a secret and all that was derived from it, once nobody uses it.
+        """Forget a secret, its trees, and all that was derived from it, once nobody uses it.
+
+        Raises
+        ------
+        NotFoundError
+            If it is not there. What was kept of its trees is forgotten all the same.
+        """
+        _check(lib.sq_key_ring_remove(self.handle, number), f"removing key {number}")
+
+    def keep(self, number: int, opening: int, nodes: BytesLike) -> None:
+        """Say what is kept of the tree of a secret in an opening, in place of what was known of it.
+
+        Parameters
+        ----------
+        number, opening : int
+        nodes : bytes-like
+            Of `NODE_BYTES` each; none, and the tree is forgotten. It stays the caller's to wipe.
+
+        Raises
+        ------
+        ConfigError
+            If they are no nodes in ascending order.
+        """
+        lent = lend(nodes, "nodes")
+        count, rest = divmod(len(lent), NODE_BYTES)
+        _expect(rest, 0, "the rest of the nodes")
+        status = lib.sq_key_ring_keep(
+            self.handle, number, opening, ffi.cast("struct sq_tree_node *", lent), count
+        )
+        _check(status, f"keeping a tree of key {number}")
+
+    def prune(self, number: int, opening: int, live: NDArray[np.uint64]) -> bytearray:
+        """Return the nodes that are left of a tree when these leaves alone live on; the caller wipes them.
+
+        Parameters
+        ----------
+        number, opening : int
+        live : uint64[n]
+            Leaves in ascending order.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such tree, or a leaf is dead.
+        """
+        count, room = ffi.new("uint64_t *"), min(len(live), _NODES_AT_ONCE)
+        leaves = lend_array("uint64_t[]", live)
+        while True:
+            nodes = bytearray(room * NODE_BYTES)
+            target = ffi.cast("struct sq_tree_node *", ffi.from_buffer(nodes))
+            status = lib.sq_key_ring_prune(
+                self.handle, number, opening, leaves, len(live), room, target, count
+            )
+            _check(status, f"a tree of key {number}")
+            if count[0] == room:
+                return nodes
+            # A new buffer each time: one that is cut or grows leaves a copy behind.
+            kept = bytearray(count[0] * NODE_BYTES) if count[0] < room else None
+            if kept is not None:
+                kept[:] = memoryview(nodes)[: len(kept)]
+            nodes[:] = bytes(len(nodes))
+            if kept is not None:
+                return kept
+            room = int(count[0])
+
+    def retire(self, number: int) -> None:
+        """Forget a secret, and keep of its trees what `keep` was told of; wait until nobody knows more.
 
         Raises
         ------
         NotFoundError
             If it is not there.
         """
-        _check(lib.sq_key_ring_remove(self.handle, number), f"removing key {number}")
+        _check(lib.sq_key_ring_retire(self.handle, number), f"retiring key {number}")
 
     @contextmanager
     def hold(self, number: int, opening: int) -> Iterator[Any]:

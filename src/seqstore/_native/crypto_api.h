@@ -77,11 +77,11 @@ struct sq_tree_node {
 int sq_tree_keys(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint64_t count,
                  const uint64_t *leaves, uint64_t leaf_count, uint8_t *keys_out);
 
-/* The nodes that are left when leaves die, and those from end on, which were never used: the first capacity
- * of them, which must not lie where nodes are. dead ascends. count_out: how many there are. */
-int sq_tree_puncture(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint64_t count,
-                     const uint64_t *dead, uint64_t dead_count, uint64_t end, uint64_t capacity,
-                     struct sq_tree_node *nodes_out, uint64_t *count_out);
+/* The nodes that are left when these leaves alone live on, which ascend: the first capacity of them, which
+ * must not lie where nodes are. count_out: how many there are. SQ_E_NOT_FOUND if one of them is dead. */
+int sq_tree_prune(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint64_t count,
+                  const uint64_t *live, uint64_t live_count, uint64_t capacity,
+                  struct sq_tree_node *nodes_out, uint64_t *count_out);
 
 /* Of a data block: its nonce, and what is authenticated with it. sequence is below 2^48, index below 2^16. */
 void sq_block_nonce(uint64_t sequence, uint32_t index, uint8_t *nonce_out);
@@ -95,8 +95,26 @@ void sq_key_ring_destroy(sq_key_ring *ring);
 /* SQ_E_INVALID if the number is there already. One that was removed is not used again. */
 int sq_key_ring_add(sq_key_ring *ring, uint64_t number, const uint8_t *secret);
 
-/* Forgets a secret and all that was derived from it; waits until nobody holds any. SQ_E_NOT_FOUND. */
+/* Forgets a secret and all that was derived from it; waits until nobody holds any. SQ_E_NOT_FOUND if there is
+ * no secret; trees that were kept of it are forgotten all the same. */
 int sq_key_ring_remove(sq_key_ring *ring, uint64_t number);
+
+/* A secret may be the root of trees instead, one for each opening, with a key for each block: key_grove.c.
+ * What is kept of such a tree: the nodes count, in place of what was known of it; none, and it is forgotten.
+ * SQ_E_INVALID if they are no nodes. */
+#define SQ_GROVE_LEVELS 16
+#define SQ_GROVE_LEAVES 4294967295 /* of a tree; the numbers from 0 on */
+int sq_key_ring_keep(sq_key_ring *ring, uint64_t number, uint64_t opening, const struct sq_tree_node *nodes,
+                     uint64_t count);
+
+/* As sq_tree_prune, of what there is of a tree. SQ_E_NOT_FOUND if there is nothing. */
+int sq_key_ring_prune(sq_key_ring *ring, uint64_t number, uint64_t opening, const uint64_t *live,
+                      uint64_t live_count, uint64_t capacity, struct sq_tree_node *nodes_out,
+                      uint64_t *count_out);
+
+/* Forgets a secret, and keeps of its trees what was given to sq_key_ring_keep. What that does not cover is
+ * nowhere in memory when this returns: it waits for who holds it. SQ_E_NOT_FOUND if there is no secret. */
+int sq_key_ring_retire(sq_key_ring *ring, uint64_t number);
 
 /* The key of a number in an opening, to be let go soon. SQ_E_NOT_FOUND if the number is not there. */
 int sq_key_ring_hold(sq_key_ring *ring, uint64_t number, uint64_t opening, sq_key **key_out);

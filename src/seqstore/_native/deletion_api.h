@@ -85,3 +85,17 @@ int sq_log_purge(sq_log *log, int scope, uint64_t scope_id, uint64_t died_before
  * there. */
 int sq_volume_shown(sq_log *log, uint64_t number, uint64_t *lba_io, uint64_t end, uint64_t capacity,
                     struct sq_shown *runs_out, uint64_t *count_out);
+
+/* What a live block is sealed with; leaf: 0, or one more than its leaf in the tree of key and opening. */
+struct sq_live_seal {
+    uint64_t opening;
+    uint32_t key;
+    uint32_t leaf;
+};
+
+/* The live blocks that are sealed under these keys, which ascend: the first capacity of them, in ascending
+ * order of keys, openings and leaves if there are no more. count_out: how many there are. SQ_E_IO, and fault,
+ * if a summary cannot be read: whoever lets the other keys die has to know them all. Blocks that no key opens
+ * any more, since their seals are lost, are none. */
+int sq_log_live_seals(sq_log *log, const uint32_t *keys, uint64_t key_count, uint64_t capacity,
+                      struct sq_live_seal *seals_out, uint64_t *count_out, struct sq_fault *fault_out);

@@ -71,8 +71,10 @@ struct sq_volume {
     uint64_t size_bytes;
     uint64_t origin; /* of a snapshot: the volume; of a clone: the snapshot; else 0 */
     uint64_t bound;  /* of residue of its layers */
+    uint64_t leaves; /* of the tree of its key that were used */
     uint32_t key;    /* number of the secret that its blocks are sealed under; 0: none yet */
     uint32_t index;
+    uint8_t by_leaf; /* each with a key of its own */
     uint8_t unwritten_error;
     uint8_t is_snapshot;
     struct sq_layer *head;
@@ -255,13 +257,6 @@ int sq_latch(sq_log *log, const char *file, int line, const char *condition);
     do {                                                                 \
         if (!(condition))                                                \
             return sq_latch((log), __FILE__, __LINE__, #condition);      \
-    } while (0)
-
-#define SQ_TRY(call)                  \
-    do {                              \
-        int status_ = (call);         \
-        if (status_ != SQ_OK)         \
-            return status_;           \
     } while (0)
 
 /* Take the lock, and refuse when the log is closed or latched (then the lock is not held). */

@@ -6,12 +6,12 @@
  *
  * Invariants: a key is in the table of the number and opening that it was derived from, and in the list of
  * all keys, the last used first; one that somebody holds is in both.
- * Lock: ring->lock guards everything; it is not held while somebody seals or opens.
+ * Lock: ring->lock guards everything but the grove; it is not held while somebody seals or opens.
  */
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "crypt.h"
+#include "key_grove.h"
 
 struct ready {
     sq_key *key;
@@ -41,6 +41,7 @@ struct sq_key_ring {
     uint64_t ready_count;
     struct ready *newest;
     struct ready *oldest;
+    struct sq_grove grove;
 };
 
 int sq_key_ring_create(const sq_crypto *crypto, uint64_t capacity, sq_key_ring **ring_out)
@@ -63,6 +64,7 @@ int sq_key_ring_create(const sq_crypto *crypto, uint64_t capacity, sq_key_ring *
     }
     (void)pthread_mutex_init(&ring->lock, NULL);
     (void)pthread_cond_init(&ring->released, NULL);
+    sq_grove_init(&ring->grove, crypto);
     *ring_out = ring;
     return SQ_OK;
 }
@@ -197,21 +199,44 @@ static void evict(struct sq_key_ring *ring)
         drop_ready(ring, ready);
 }
 
-static int derive(const struct sq_key_ring *ring, const struct secret *secret, uint64_t opening,
-                  sq_key **key_out)
+/* What the key of an opening is for; the zeros at their ends belong to them. */
+static const char for_blocks[] = "seqstore blocks 1";
+static const char for_leaves[] = "seqstore leaves 1";
+
+static int derive(const struct sq_key_ring *ring, const struct secret *secret, const char *label,
+                  uint64_t opening, uint8_t *key_out)
 {
-    static const char label[] = "seqstore blocks 1";
-    uint8_t info[sizeof label + 8];
-    memcpy(info, label, sizeof label);
+    uint8_t info[sizeof for_blocks + 8];
+    memcpy(info, label, sizeof for_blocks);
     for (uint32_t i = 0; i < 8; i++)
-        info[sizeof label + i] = (uint8_t)(opening >> 8 * i);
+        info[sizeof for_blocks + i] = (uint8_t)(opening >> 8 * i);
+    return sq_crypto_derive(ring->crypto, secret->bytes, SQ_KEY_BYTES, NULL, 0, info, sizeof info, key_out,
+                            SQ_KEY_BYTES);
+}
+
+static int make_key(const struct sq_key_ring *ring, const struct secret *secret, uint64_t opening,
+                    sq_key **key_out)
+{
     uint8_t derived[SQ_KEY_BYTES];
-    int status = sq_crypto_derive(ring->crypto, secret->bytes, SQ_KEY_BYTES, NULL, 0, info, sizeof info,
-                                  derived, sizeof derived);
+    int status = derive(ring, secret, for_blocks, opening, derived);
     if (status == SQ_OK)
         status = sq_key_create(ring->crypto, derived, key_out);
     sq_forget(derived, sizeof derived);
     return status;
+}
+
+int sq_key_ring_root(sq_key_ring *ring, uint64_t number, uint64_t opening, uint8_t *root_out)
+{
+    (void)pthread_mutex_lock(&ring->lock);
+    const struct secret *secret = find_secret(ring, number);
+    int status = secret == NULL ? SQ_E_NOT_FOUND : derive(ring, secret, for_leaves, opening, root_out);
+    (void)pthread_mutex_unlock(&ring->lock);
+    return status;
+}
+
+struct sq_grove *sq_key_ring_grove(sq_key_ring *ring)
+{
+    return &ring->grove;
 }
 
 static int make_ready(struct sq_key_ring *ring, uint64_t number, uint64_t opening, struct ready **ready_out)
@@ -222,7 +247,7 @@ static int make_ready(struct sq_key_ring *ring, uint64_t number, uint64_t openin
     struct ready *ready = calloc(1, sizeof *ready);
     if (ready == NULL)
         return SQ_E_NO_MEMORY;
-    int status = derive(ring, secret, opening, &ready->key);
+    int status = make_key(ring, secret, opening, &ready->key);
     if (status != SQ_OK) {
         free(ready);
         return status;
@@ -312,12 +337,25 @@ static int remove_number(struct sq_key_ring *ring, uint64_t number)
     return SQ_OK;
 }
 
-int sq_key_ring_remove(sq_key_ring *ring, uint64_t number)
+static int end(sq_key_ring *ring, uint64_t number, int keeps_trees)
 {
     (void)pthread_mutex_lock(&ring->lock);
     int status = remove_number(ring, number);
     (void)pthread_mutex_unlock(&ring->lock);
+    /* Of a secret that has died before there are still trees. */
+    if (status == SQ_OK || !keeps_trees)
+        sq_grove_forget(&ring->grove, number, keeps_trees);
     return status;
+}
+
+int sq_key_ring_remove(sq_key_ring *ring, uint64_t number)
+{
+    return end(ring, number, 0);
+}
+
+int sq_key_ring_retire(sq_key_ring *ring, uint64_t number)
+{
+    return end(ring, number, 1);
 }
 
 void sq_key_ring_destroy(sq_key_ring *ring)
@@ -326,6 +364,7 @@ void sq_key_ring_destroy(sq_key_ring *ring)
         return;
     while (ring->newest != NULL)
         drop_ready(ring, ring->newest);
+    sq_grove_free(&ring->grove);
     if (ring->secret_count > 0)
         sq_forget(ring->secrets, ring->secret_capacity * sizeof *ring->secrets);
     free(ring->secrets);

@@ -9,23 +9,19 @@
  * Invariants: nodes ascend and do not overlap; keys on the way are cleared.
  * Lock: none. Docs: docs/explanation/keys.md.
  */
-#include "crypt.h"
-
-#define FAN_OUT_LOG2 2u
-#define FAN_OUT 4u
+#include "key_tree.h"
 
 struct walk {
     const struct sq_crypto *crypto;
     sq_cipher_context *context;
 };
 
-/* The keys of all children, one behind the other. */
-static int derive_children(const struct walk *walk, const uint8_t *key, uint8_t *children_out)
+int sq_tree_children(const struct sq_crypto *crypto, sq_cipher_context *context, const uint8_t *key,
+                     uint8_t *children_out)
 {
-    static const uint8_t zeros[FAN_OUT * SQ_KEY_BYTES] = {0};
-    const struct sq_crypto *crypto = walk->crypto;
-    return crypto->cipher_init(walk->context, NULL, NULL, key, zeros, 1) == 1
-               && crypto->cipher_step(walk->context, children_out, zeros, sizeof zeros) == (int)sizeof zeros
+    static const uint8_t zeros[SQ_CHILDREN_BYTES] = {0};
+    return crypto->cipher_init(context, NULL, NULL, key, zeros, 1) == 1
+               && crypto->cipher_step(context, children_out, zeros, sizeof zeros) == (int)sizeof zeros
                ? SQ_OK
                : SQ_E_NO_CRYPTO;
 }
@@ -42,27 +38,21 @@ static int begin(const struct sq_crypto *crypto, struct walk *walk)
     return SQ_E_NO_CRYPTO;
 }
 
-static uint64_t leaves_of(uint64_t level)
-{
-    return (uint64_t)1 << FAN_OUT_LOG2 * level;
-}
-
-static int are_right(const struct sq_tree_node *nodes, uint64_t count)
+int sq_tree_is_right(const struct sq_tree_node *nodes, uint64_t count)
 {
     uint64_t end = 0;
     for (uint64_t i = 0; i < count; i++) {
-        if (nodes[i].level > SQ_TREE_LEVELS || nodes[i].first % leaves_of(nodes[i].level) != 0
-            || nodes[i].first < end || nodes[i].first >= leaves_of(SQ_TREE_LEVELS))
+        if (nodes[i].level > SQ_TREE_LEVELS || nodes[i].first % sq_tree_leaves(nodes[i].level) != 0
+            || nodes[i].first < end || nodes[i].first >= sq_tree_leaves(SQ_TREE_LEVELS))
             return 0;
-        end = nodes[i].first + leaves_of(nodes[i].level);
+        end = nodes[i].first + sq_tree_leaves(nodes[i].level);
     }
     return 1;
 }
 
 /* ---- keys of leaves ----------------------------------------------------------------------------- */
 
-/* The node that covers a leaf, or NULL. */
-static const struct sq_tree_node *find(const struct sq_tree_node *nodes, uint64_t count, uint64_t leaf)
+const struct sq_tree_node *sq_tree_find(const struct sq_tree_node *nodes, uint64_t count, uint64_t leaf)
 {
     uint64_t low = 0, high = count;
     while (low < high) {
@@ -72,7 +62,7 @@ static const struct sq_tree_node *find(const struct sq_tree_node *nodes, uint64_
         else
             high = middle;
     }
-    if (low == 0 || leaf - nodes[low - 1].first >= leaves_of(nodes[low - 1].level))
+    if (low == 0 || leaf - nodes[low - 1].first >= sq_tree_leaves(nodes[low - 1].level))
         return NULL;
     return &nodes[low - 1];
 }
@@ -81,14 +71,14 @@ static const struct sq_tree_node *find(const struct sq_tree_node *nodes, uint64_
 struct path {
     const struct sq_tree_node *node;
     uint64_t leaf;
-    uint8_t children[SQ_TREE_LEVELS][FAN_OUT * SQ_KEY_BYTES];
+    uint8_t children[SQ_TREE_LEVELS][SQ_CHILDREN_BYTES];
 };
 
 static const uint8_t *key_at(const struct path *path, uint64_t level, uint64_t leaf)
 {
     if (level == path->node->level)
         return path->node->key;
-    return path->children[level] + (leaf >> FAN_OUT_LOG2 * level) % FAN_OUT * SQ_KEY_BYTES;
+    return path->children[level] + (leaf >> SQ_FAN_OUT_LOG2 * level) % SQ_FAN_OUT * SQ_KEY_BYTES;
 }
 
 static int go_to(const struct walk *walk, struct path *path, const struct sq_tree_node *node, uint64_t leaf)
@@ -99,9 +89,10 @@ static int go_to(const struct walk *walk, struct path *path, const struct sq_tre
     path->leaf = leaf;
     for (uint64_t level = node->level; level > 0; level--) {
         /* Where both ways lead through the same node of this level, its children are known. */
-        if (is_same && before >> FAN_OUT_LOG2 * level == leaf >> FAN_OUT_LOG2 * level)
+        if (is_same && before >> SQ_FAN_OUT_LOG2 * level == leaf >> SQ_FAN_OUT_LOG2 * level)
             continue;
-        int status = derive_children(walk, key_at(path, level, leaf), path->children[level - 1]);
+        int status = sq_tree_children(walk->crypto, walk->context, key_at(path, level, leaf),
+                                      path->children[level - 1]);
         if (status != SQ_OK)
             return status;
     }
@@ -111,7 +102,7 @@ static int go_to(const struct walk *walk, struct path *path, const struct sq_tre
 int sq_tree_keys(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint64_t count,
                  const uint64_t *leaves, uint64_t leaf_count, uint8_t *keys_out)
 {
-    if (!are_right(nodes, count))
+    if (!sq_tree_is_right(nodes, count))
         return SQ_E_INVALID;
     struct walk walk;
     int status = begin(crypto, &walk);
@@ -119,7 +110,7 @@ int sq_tree_keys(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint
         return status;
     struct path path = {.node = NULL};
     for (uint64_t i = 0; i < leaf_count && status == SQ_OK; i++) {
-        const struct sq_tree_node *node = find(nodes, count, leaves[i]);
+        const struct sq_tree_node *node = sq_tree_find(nodes, count, leaves[i]);
         status = node == NULL ? SQ_E_NOT_FOUND : go_to(&walk, &path, node, leaves[i]);
         if (status == SQ_OK)
             memcpy(keys_out + i * SQ_KEY_BYTES, key_at(&path, 0, leaves[i]), SQ_KEY_BYTES);
@@ -135,8 +126,7 @@ int sq_tree_keys(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint
 
 struct harvest {
     struct walk walk;
-    const uint64_t *dead; /* ascending */
-    uint64_t end;
+    const uint64_t *live; /* ascending */
     uint64_t capacity;
     struct sq_tree_node *nodes_out;
     uint64_t count;
@@ -153,12 +143,12 @@ static void keep(struct harvest *harvest, uint64_t first, uint64_t level, const 
     harvest->count++;
 }
 
-/* Index of the first dead leaf in [low, high) that is not below this one. */
-static uint64_t dead_from(const struct harvest *harvest, uint64_t low, uint64_t high, uint64_t leaf)
+/* Index of the first live leaf in [low, high) that is not below this one. */
+static uint64_t live_from(const struct harvest *harvest, uint64_t low, uint64_t high, uint64_t leaf)
 {
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (harvest->dead[middle] < leaf)
+        if (harvest->live[middle] < leaf)
             low = middle + 1;
         else
             high = middle;
@@ -166,23 +156,20 @@ static uint64_t dead_from(const struct harvest *harvest, uint64_t low, uint64_t 
     return low;
 }
 
-/* Keeps what is alive of a node; [low, high) are the dead among its leaves. */
+/* Keeps what is alive of a node; [low, high) are the live ones among its leaves. */
 static int gather(struct harvest *harvest, uint64_t first, uint64_t level, const uint8_t *key, uint64_t low,
                   uint64_t high)
 {
-    if (first >= harvest->end)
-        return SQ_OK;
-    uint64_t leaves = leaves_of(level);
-    uint64_t used = harvest->end - first < leaves ? harvest->end - first : leaves;
-    if (low == high)
+    uint64_t leaves = sq_tree_leaves(level);
+    if (high - low == leaves)
         keep(harvest, first, level, key);
-    if (low == high || high - low == used)
+    if (low == high || high - low == leaves)
         return SQ_OK;
-    uint8_t children[FAN_OUT * SQ_KEY_BYTES];
-    int status = derive_children(&harvest->walk, key, children);
-    for (uint32_t i = 0; i < FAN_OUT && status == SQ_OK; i++) {
-        uint64_t at = first + i * (leaves / FAN_OUT);
-        uint64_t next = dead_from(harvest, low, high, at + leaves / FAN_OUT);
+    uint8_t children[SQ_CHILDREN_BYTES];
+    int status = sq_tree_children(harvest->walk.crypto, harvest->walk.context, key, children);
+    for (uint32_t i = 0; i < SQ_FAN_OUT && status == SQ_OK; i++) {
+        uint64_t at = first + i * (leaves / SQ_FAN_OUT);
+        uint64_t next = live_from(harvest, low, high, at + leaves / SQ_FAN_OUT);
         status = gather(harvest, at, level - 1, children + i * SQ_KEY_BYTES, low, next);
         low = next;
     }
@@ -190,31 +177,39 @@ static int gather(struct harvest *harvest, uint64_t first, uint64_t level, const
     return status;
 }
 
-int sq_tree_puncture(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint64_t count,
-                     const uint64_t *dead, uint64_t dead_count, uint64_t end, uint64_t capacity,
-                     struct sq_tree_node *nodes_out, uint64_t *count_out)
+static int gather_all(struct harvest *harvest, const struct sq_tree_node *nodes, uint64_t count,
+                      uint64_t live_count)
 {
-    if (!are_right(nodes, count))
+    uint64_t low = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t first = nodes[i].first, end = first + sq_tree_leaves(nodes[i].level);
+        uint64_t high = live_from(harvest, low, live_count, end);
+        if (low < high && harvest->live[low] < first)
+            return SQ_E_NOT_FOUND;
+        SQ_TRY(gather(harvest, first, nodes[i].level, nodes[i].key, low, high));
+        low = high;
+    }
+    return low == live_count ? SQ_OK : SQ_E_NOT_FOUND;
+}
+
+int sq_tree_prune(const sq_crypto *crypto, const struct sq_tree_node *nodes, uint64_t count,
+                  const uint64_t *live, uint64_t live_count, uint64_t capacity,
+                  struct sq_tree_node *nodes_out, uint64_t *count_out)
+{
+    if (!sq_tree_is_right(nodes, count))
         return SQ_E_INVALID;
-    for (uint64_t i = 0; i < dead_count; i++)
-        if (dead[i] >= end || (i > 0 && dead[i] <= dead[i - 1]))
+    for (uint64_t i = 1; i < live_count; i++)
+        if (live[i] <= live[i - 1])
             return SQ_E_INVALID;
-    struct harvest harvest = {.dead = dead, .end = end, .capacity = capacity, .nodes_out = nodes_out};
+    struct harvest harvest = {.live = live, .capacity = capacity, .nodes_out = nodes_out};
     int status = begin(crypto, &harvest.walk);
     if (status != SQ_OK)
         return status;
-    uint64_t low = 0;
-    for (uint64_t i = 0; i < count && status == SQ_OK; i++) {
-        uint64_t first = nodes[i].first;
-        low = dead_from(&harvest, low, dead_count, first);
-        uint64_t high = dead_from(&harvest, low, dead_count, first + leaves_of(nodes[i].level));
-        status = gather(&harvest, first, nodes[i].level, nodes[i].key, low, high);
-        low = high;
-    }
+    status = gather_all(&harvest, nodes, count, live_count);
     crypto->context_free(harvest.walk.context);
     if (status == SQ_OK)
         *count_out = harvest.count;
-    else
+    else if (capacity > 0)
         sq_forget(nodes_out, (harvest.count < capacity ? harvest.count : capacity) * sizeof *nodes_out);
     return status;
 }

@@ -38,7 +38,8 @@
 #define SQ_SEAL_AT_TAG 0      /* 16 bytes */
 #define SQ_SEAL_AT_OPENING 16 /* u64: the use of the log in which the block was sealed */
 #define SQ_SEAL_AT_NUMBER 24  /* u64: sequence of the record << 16 | place in it, when it was sealed */
-#define SQ_SEAL_AT_KEY 32     /* u32: number of the key; then 4 bytes zero */
+#define SQ_SEAL_AT_KEY 32     /* u32: number of the key */
+#define SQ_SEAL_AT_LEAF 36    /* u32: 0, or one more than the leaf of the tree under that key */
 #define SQ_ENTRY_SEAL_BYTES 40
 #define SQ_SEALED_ENTRY_BYTES (SQ_ENTRY_BYTES + SQ_ENTRY_SEAL_BYTES)
 

@@ -102,6 +102,10 @@ RESIDUE_DTYPE = struct_dtype(
 OVERWRITTEN_DTYPE = struct_dtype("struct sq_overwritten", volume="u8", mba="u8", count="u8", position="u8")
 """Residue of a watched volume that was written over: where, how much, position when the last of it was."""
 
+LIVE_SEAL_DTYPE = struct_dtype("struct sq_live_seal", opening="u8", key="u4", leaf="u4")
+"""What a live block is sealed with: opening of the store, number of the key, and 0 or one more than its leaf
+in the tree of both."""
+
 AGE_BINS: int = lib.SQ_AGE_BINS
 AGE_BINS_A_LAP: int = lib.SQ_AGE_BINS_A_LAP
 

@@ -18,7 +18,7 @@
 #define SET_TAG 0x11 /* EVP_CTRL_AEAD_SET_TAG */
 #define MOST_BYTES ((uint64_t)1 << 30)
 
-struct slot {
+struct sq_slot {
     int taken;
     sq_cipher_context *context; /* NULL until it is first used */
 };
@@ -26,7 +26,7 @@ struct slot {
 struct sq_key {
     const struct sq_crypto *crypto;
     sq_cipher_context *template; /* has the expanded key */
-    struct slot slots[SLOTS];
+    struct sq_slot slots[SLOTS];
 };
 
 /* ---- keys and their contexts ------------------------------------------------------------------ */
@@ -69,11 +69,10 @@ static sq_cipher_context *copy_template(const struct sq_key *key)
     return context;
 }
 
-/* A context for this call alone, or NULL: out of memory. slot_out: where it belongs, or NULL. */
-static sq_cipher_context *borrow(struct sq_key *key, struct slot **slot_out)
+sq_cipher_context *sq_context_borrow(struct sq_key *key, struct sq_slot **slot_out)
 {
     for (uint32_t i = 0; i < SLOTS; i++) {
-        struct slot *slot = &key->slots[i];
+        struct sq_slot *slot = &key->slots[i];
         if (__atomic_load_n(&slot->taken, __ATOMIC_RELAXED)
             || __atomic_exchange_n(&slot->taken, 1, __ATOMIC_ACQUIRE))
             continue;
@@ -88,12 +87,25 @@ static sq_cipher_context *borrow(struct sq_key *key, struct slot **slot_out)
     return copy_template(key);
 }
 
-static void give_back(const struct sq_key *key, struct slot *slot, sq_cipher_context *context)
+void sq_context_give_back(const struct sq_key *key, struct sq_slot *slot, sq_cipher_context *context)
 {
     if (slot == NULL)
         key->crypto->context_free(context);
     else
         __atomic_store_n(&slot->taken, 0, __ATOMIC_RELEASE);
+}
+
+void sq_contexts_forget(struct sq_key *key)
+{
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        struct sq_slot *slot = &key->slots[i];
+        if (__atomic_exchange_n(&slot->taken, 1, __ATOMIC_ACQUIRE))
+            continue;
+        if (slot->context != NULL)
+            key->crypto->context_free(slot->context);
+        slot->context = NULL;
+        __atomic_store_n(&slot->taken, 0, __ATOMIC_RELEASE);
+    }
 }
 
 /* ---- one block -------------------------------------------------------------------------------- */
@@ -106,8 +118,7 @@ static int step(const struct sq_crypto *crypto, sq_cipher_context *context, uint
     return bytes == 0 || crypto->cipher_step(context, out, in, (unsigned int)bytes) == (int)bytes;
 }
 
-/* secret: a key to be expanded first, or NULL where the context has one. */
-static int seal(const struct sq_crypto *crypto, sq_cipher_context *context, const uint8_t *secret,
+int sq_context_seal(const struct sq_crypto *crypto, sq_cipher_context *context, const uint8_t *secret,
                 const uint8_t *nonce, const uint8_t *aad, uint64_t aad_bytes, const uint8_t *plain,
                 uint64_t bytes, uint8_t *cipher_out, uint8_t *tag_out)
 {
@@ -117,7 +128,7 @@ static int seal(const struct sq_crypto *crypto, sq_cipher_context *context, cons
         && crypto->context_control(context, GET_TAG, SQ_SEAL_BYTES, tag_out) == 1;
 }
 
-static int unseal(const struct sq_crypto *crypto, sq_cipher_context *context, const uint8_t *secret,
+int sq_context_open(const struct sq_crypto *crypto, sq_cipher_context *context, const uint8_t *secret,
                   const uint8_t *nonce, const uint8_t *aad, uint64_t aad_bytes, const uint8_t *cipher,
                   uint64_t bytes, const uint8_t *tag, uint8_t *plain_out)
 {
@@ -152,8 +163,8 @@ int sq_key_seal_run(sq_key *key, const uint8_t *first_nonce, const uint8_t *aads
     uint64_t first = counter_of(first_nonce);
     if (bytes > MOST_BYTES || aad_bytes > MOST_BYTES || (count > 0 && first + (count - 1) < first))
         return SQ_E_INVALID;
-    struct slot *slot;
-    sq_cipher_context *context = borrow(key, &slot);
+    struct sq_slot *slot;
+    sq_cipher_context *context = sq_context_borrow(key, &slot);
     if (context == NULL)
         return SQ_E_NO_MEMORY;
     uint8_t nonce[SQ_NONCE_BYTES];
@@ -161,10 +172,11 @@ int sq_key_seal_run(sq_key *key, const uint8_t *first_nonce, const uint8_t *aads
     int done = 1;
     for (uint64_t i = 0; i < count && done; i++) {
         put_counter(nonce, first + i);
-        done = seal(key->crypto, context, NULL, nonce, aads + i * aad_bytes, aad_bytes, plain + i * bytes,
-                    bytes, cipher_out + i * bytes, tags_out + i * SQ_SEAL_BYTES);
+        done = sq_context_seal(key->crypto, context, NULL, nonce, aads + i * aad_bytes, aad_bytes,
+                               plain + i * bytes, bytes, cipher_out + i * bytes,
+                               tags_out + i * SQ_SEAL_BYTES);
     }
-    give_back(key, slot, context);
+    sq_context_give_back(key, slot, context);
     return done ? SQ_OK : SQ_E_NO_CRYPTO;
 }
 
@@ -174,16 +186,17 @@ int sq_key_open_blocks(sq_key *key, const uint8_t *nonces, const uint8_t *aads, 
 {
     if (bytes > MOST_BYTES || aad_bytes > MOST_BYTES)
         return SQ_E_INVALID;
-    struct slot *slot;
-    sq_cipher_context *context = borrow(key, &slot);
+    struct sq_slot *slot;
+    sq_cipher_context *context = sq_context_borrow(key, &slot);
     if (context == NULL)
         return SQ_E_NO_MEMORY;
     uint64_t i = 0;
     while (i < count
-           && unseal(key->crypto, context, NULL, nonces + i * SQ_NONCE_BYTES, aads + i * aad_bytes, aad_bytes,
-                     cipher + i * bytes, bytes, tags + i * SQ_SEAL_BYTES, plain_out + i * bytes))
+           && sq_context_open(key->crypto, context, NULL, nonces + i * SQ_NONCE_BYTES, aads + i * aad_bytes,
+                              aad_bytes, cipher + i * bytes, bytes, tags + i * SQ_SEAL_BYTES,
+                              plain_out + i * bytes))
         i++;
-    give_back(key, slot, context);
+    sq_context_give_back(key, slot, context);
     if (i == count)
         return SQ_OK;
     sq_forget(plain_out, (i + 1) * bytes);
@@ -216,7 +229,7 @@ int sq_seal_each(const sq_crypto *crypto, const uint8_t *secrets, const uint8_t 
         return SQ_E_NO_MEMORY;
     int done = 1;
     for (uint64_t i = 0; i < count && done; i++)
-        done = seal(crypto, context, secrets + i * SQ_KEY_BYTES, nonces + i * SQ_NONCE_BYTES,
+        done = sq_context_seal(crypto, context, secrets + i * SQ_KEY_BYTES, nonces + i * SQ_NONCE_BYTES,
                     aads + i * aad_bytes, aad_bytes, plain + i * bytes, bytes, cipher_out + i * bytes,
                     tags_out + i * SQ_SEAL_BYTES);
     crypto->context_free(context);
@@ -234,7 +247,7 @@ int sq_open_each(const sq_crypto *crypto, const uint8_t *secrets, const uint8_t 
         return SQ_E_NO_MEMORY;
     uint64_t i = 0;
     while (i < count
-           && unseal(crypto, context, secrets + i * SQ_KEY_BYTES, nonces + i * SQ_NONCE_BYTES,
+           && sq_context_open(crypto, context, secrets + i * SQ_KEY_BYTES, nonces + i * SQ_NONCE_BYTES,
                      aads + i * aad_bytes, aad_bytes, cipher + i * bytes, bytes, tags + i * SQ_SEAL_BYTES,
                      plain_out + i * bytes))
         i++;

@@ -75,14 +75,18 @@ int sq_seal_check(sq_log *log, const struct sq_volume *volume)
     return SQ_OK;
 }
 
-int sq_seal_take(sq_log *log, const struct sq_volume *volume)
+int sq_seal_take(sq_log *log, struct sq_volume *volume)
 {
     struct sq_sealing *sealing = &log->sealing;
     if (!sealing->on)
         return SQ_OK;
-    SQ_CHECK(log, sealing->key == NULL);
-    SQ_TRY(hold(sealing, volume, &sealing->key));
-    sealing->key_number = volume->key;
+    SQ_CHECK(log, sealing->writer == NULL);
+    if (!volume->by_leaf)
+        SQ_TRY(hold(sealing, volume, &sealing->key));
+    else
+        SQ_TRY(sealing->ring == NULL || sealing->opening == 0 ? SQ_E_NO_KEY
+                                                              : sq_walk_begin(sealing->ring, &sealing->walk));
+    sealing->writer = volume;
     return SQ_OK;
 }
 
@@ -92,6 +96,29 @@ void sq_seal_give_back(sq_log *log)
     if (sealing->key != NULL)
         sq_key_ring_release(sealing->ring, sealing->key);
     sealing->key = NULL;
+    sq_walk_end(&sealing->walk);
+    sealing->writer = NULL;
+}
+
+/* The next leaf of the writer's tree. When a tree has none left there is another one. */
+static int seal_by_leaf(const sq_log *log, struct sq_sealing *sealing, const uint8_t *nonce,
+                        const uint8_t *identity, const uint8_t *plain, uint8_t *cipher_out,
+                        struct sq_seal *seal)
+{
+    struct sq_volume *volume = sealing->writer;
+    uint64_t leaf = volume->leaves % SQ_GROVE_LEAVES;
+    const uint8_t *key;
+    seal->opening = sealing->opening + volume->leaves / SQ_GROVE_LEAVES;
+    seal->leaf = (uint32_t)(leaf + 1);
+    volume->leaves++;
+    int status = sq_walk_to(&sealing->walk, volume->key, seal->opening, leaf, &key);
+    if (status != SQ_OK)
+        return status == SQ_E_NOT_FOUND ? SQ_E_NO_KEY : status;
+    const struct sq_crypto *crypto = sq_key_ring_grove(sealing->ring)->crypto;
+    return sq_context_seal(crypto, sealing->walk.context, key, nonce, identity, SQ_IDENTITY_BYTES, plain,
+                           log->block_bytes, cipher_out, seal->tag)
+               ? SQ_OK
+               : SQ_E_NO_CRYPTO;
 }
 
 int sq_seal_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, const uint8_t *plain)
@@ -100,16 +127,19 @@ int sq_seal_block(sq_log *log, const struct sq_layer *layer, uint64_t lba, const
     uint64_t sequence = log->sequence + 1;
     uint32_t mba = sq_record_next_mba(log), index = log->head->record.data_count;
     uint8_t nonce[SQ_NONCE_BYTES], identity[SQ_IDENTITY_BYTES];
-    SQ_CHECK(log, sealing->key != NULL && sequence < SEQUENCES && index <= UINT16_MAX);
+    SQ_CHECK(log, sealing->writer != NULL && sequence < SEQUENCES && index <= UINT16_MAX);
     struct sq_seal *seal = &sealing->seals[mba];
+    uint8_t *place = sq_place_at(log, mba);
     sq_block_nonce(sequence, index, nonce);
     sq_block_identity(layer->tenant, layer->number, lba, identity);
-    SQ_TRY(sq_key_seal(sealing->key, nonce, identity, sizeof identity, plain, log->block_bytes,
-                       sq_place_at(log, mba), seal->tag));
     seal->opening = sealing->opening;
     seal->number = sequence << 16 | index;
-    seal->key = sealing->key_number;
-    return SQ_OK;
+    seal->key = sealing->writer->key;
+    seal->leaf = 0;
+    if (sealing->key == NULL)
+        return seal_by_leaf(log, sealing, nonce, identity, plain, place, seal);
+    return sq_key_seal(sealing->key, nonce, identity, sizeof identity, plain, log->block_bytes, place,
+                       seal->tag);
 }
 
 void sq_seal_put(const sq_log *log, uint32_t mba, uint8_t *entry)
@@ -121,6 +151,7 @@ void sq_seal_put(const sq_log *log, uint32_t mba, uint8_t *entry)
     sq_put_u64(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_OPENING, seal->opening);
     sq_put_u64(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_NUMBER, seal->number);
     sq_put_u32(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_KEY, seal->key);
+    sq_put_u32(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_LEAF, seal->leaf);
 }
 
 /* ---- seals on the medium ---------------------------------------------------------------------- */
@@ -142,6 +173,7 @@ static void take_seals(sq_log *log, const uint8_t *block, const struct sq_summar
         seal->opening = sq_get_u64(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_OPENING);
         seal->number = sq_get_u64(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_NUMBER);
         seal->key = sq_get_u32(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_KEY);
+        seal->leaf = sq_get_u32(entry + SQ_ENTRY_BYTES + SQ_SEAL_AT_LEAF);
     }
 }
 
@@ -206,8 +238,6 @@ static int hold_for(const sq_log *log, struct sq_opener *opener, const struct sq
     if (opener->key != NULL && opener->number == seal->key && opener->opening == seal->opening)
         return SQ_OK;
     sq_opener_end(log, opener);
-    if (log->sealing.ring == NULL)
-        return SQ_E_NO_KEY;
     int status = sq_key_ring_hold(log->sealing.ring, seal->key, seal->opening, &opener->key);
     if (status != SQ_OK)
         return status == SQ_E_NOT_FOUND ? SQ_E_NO_KEY : status;
@@ -216,13 +246,34 @@ static int hold_for(const sq_log *log, struct sq_opener *opener, const struct sq
     return SQ_OK;
 }
 
+static int open_by_leaf(const sq_log *log, struct sq_opener *opener, const struct sq_seal *seal,
+                        const uint8_t *nonce, const uint8_t *identity, const uint8_t *cipher,
+                        uint8_t *plain_out)
+{
+    const uint8_t *key;
+    if (opener->walk.ring == NULL)
+        SQ_TRY(sq_walk_begin(log->sealing.ring, &opener->walk));
+    int status = sq_walk_to(&opener->walk, seal->key, seal->opening, seal->leaf - 1, &key);
+    if (status != SQ_OK)
+        return status == SQ_E_NOT_FOUND ? SQ_E_NO_KEY : status;
+    const struct sq_crypto *crypto = sq_key_ring_grove(log->sealing.ring)->crypto;
+    return sq_context_open(crypto, opener->walk.context, key, nonce, identity, SQ_IDENTITY_BYTES, cipher,
+                           log->block_bytes, seal->tag, plain_out)
+               ? SQ_OK
+               : SQ_E_CORRUPT;
+}
+
 static int open_with(const sq_log *log, struct sq_opener *opener, const struct sq_seal *seal,
                      const struct sq_layer *layer, uint64_t lba, const uint8_t *cipher, uint8_t *plain_out)
 {
     uint8_t nonce[SQ_NONCE_BYTES], identity[SQ_IDENTITY_BYTES];
-    SQ_TRY(hold_for(log, opener, seal));
+    if (log->sealing.ring == NULL)
+        return SQ_E_NO_KEY;
     sq_block_nonce(seal->number >> 16, (uint32_t)(seal->number & UINT16_MAX), nonce);
     sq_block_identity(layer->tenant, layer->number, lba, identity);
+    if (seal->leaf != 0)
+        return open_by_leaf(log, opener, seal, nonce, identity, cipher, plain_out);
+    SQ_TRY(hold_for(log, opener, seal));
     return sq_key_open(opener->key, nonce, identity, sizeof identity, cipher, log->block_bytes, seal->tag,
                        plain_out);
 }
@@ -244,6 +295,72 @@ void sq_opener_end(const sq_log *log, struct sq_opener *opener)
     if (opener->key != NULL)
         sq_key_ring_release(log->sealing.ring, opener->key);
     opener->key = NULL;
+    sq_walk_end(&opener->walk);
+}
+
+/* ---- what lives ----------------------------------------------------------------------------------- */
+
+static int compare_leaves(const void *left, const void *right)
+{
+    const struct sq_live_seal *a = left, *b = right;
+    if (a->key != b->key)
+        return (a->key > b->key) - (a->key < b->key);
+    if (a->opening != b->opening)
+        return (a->opening > b->opening) - (a->opening < b->opening);
+    return (a->leaf > b->leaf) - (a->leaf < b->leaf);
+}
+
+static int is_among(uint32_t key, const uint32_t *keys, uint64_t count)
+{
+    uint64_t low = 0, high = count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (keys[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && keys[low] == key;
+}
+
+static int list_live(sq_log *log, const uint32_t *keys, uint64_t key_count, uint64_t capacity,
+                     struct sq_live_seal *seals_out, uint64_t *count_out, struct sq_fault *fault_out)
+{
+    uint64_t count = 0;
+    for (uint64_t mba = 0; mba < log->block_count; mba++) {
+        struct sq_seal seal;
+        int os_error = 0;
+        if (sq_entry_state(*sq_entry_of(log, mba)) != SQ_LIVE)
+            continue;
+        int status = find(log, (uint32_t)mba, &seal, &os_error);
+        if (status == SQ_E_CORRUPT)
+            continue;
+        if (status != SQ_OK) {
+            fault_out->mba = mba;
+            fault_out->os_error = (uint64_t)os_error;
+            return status;
+        }
+        if (!is_among(seal.key, keys, key_count))
+            continue;
+        if (count < capacity)
+            seals_out[count] = (struct sq_live_seal){seal.opening, seal.key, seal.leaf};
+        count++;
+    }
+    *count_out = count;
+    return SQ_OK;
+}
+
+int sq_log_live_seals(sq_log *log, const uint32_t *keys, uint64_t key_count, uint64_t capacity,
+                      struct sq_live_seal *seals_out, uint64_t *count_out, struct sq_fault *fault_out)
+{
+    if (!log->sealing.on)
+        return SQ_E_INVALID;
+    SQ_TRY(sq_lock_shared(log));
+    int status = list_live(log, keys, key_count, capacity, seals_out, count_out, fault_out);
+    sq_unlock(log);
+    if (status == SQ_OK && *count_out <= capacity && *count_out > 0)
+        qsort(seals_out, *count_out, sizeof *seals_out, compare_leaves);
+    return status;
 }
 
 /* ---- the deep check --------------------------------------------------------------------------- */

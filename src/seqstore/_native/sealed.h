@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "seqstore.h"
+#include "key_grove.h"
 
 struct sq_layer;
 struct sq_volume;
@@ -15,6 +15,7 @@ struct sq_seal {
     uint64_t opening; /* the random number of the use of the log in which it was sealed */
     uint64_t number;  /* sequence of its first record << 16 | place in it */
     uint32_t key;     /* number of the secret in the key ring */
+    uint32_t leaf;    /* 0, or one more than the leaf of its tree whose key it was sealed with */
 };
 
 struct sq_sealing {
@@ -25,8 +26,9 @@ struct sq_sealing {
     uint8_t *has_all;      /* by segment: the seals of all that lives there are in memory; atomic */
     uint8_t *summary;      /* a block, to read summaries into */
     pthread_mutex_t loading; /* of summary, and of seals of segments that are not all there */
-    sq_key *key;           /* held while a request writes */
-    uint32_t key_number;
+    struct sq_volume *writer;  /* while a request writes to it */
+    sq_key *key;               /* held meanwhile; or else: */
+    struct sq_leaf_walk walk;
 };
 
 /* A key that is held from one block to the next. Zero at first; to be ended. */
@@ -34,6 +36,7 @@ struct sq_opener {
     sq_key *key;
     uint32_t number;
     uint64_t opening;
+    struct sq_leaf_walk walk;
 };
 
 /* The log's options say whether it is sealed. What was initialised is to be freed, also on failure. */
@@ -47,7 +50,7 @@ void sq_sealing_begin(sq_log *log, uint32_t segment);
 int sq_seal_check(sq_log *log, const struct sq_volume *volume);
 
 /* Around blocks of a volume that are written: takes its key, and lets go of it. */
-int sq_seal_take(sq_log *log, const struct sq_volume *volume);
+int sq_seal_take(sq_log *log, struct sq_volume *volume);
 void sq_seal_give_back(sq_log *log);
 
 /* Seals a block for sq_record_next_mba, where it is put. */

@@ -455,9 +455,10 @@ int sq_volume_list(sq_log *log, uint64_t capacity, struct sq_volume_entry *entri
 int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, uint64_t capacity,
                     struct sq_reach *reach_out, uint64_t *count_out);
 
-/* Blocks of the volume are sealed under this secret of the key ring from now on; nothing can be written
- * before. SQ_E_INVALID on a log that is not sealed, and for key 0. */
-int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key);
+/* Blocks of the volume are sealed under this secret of the key ring from now on, by_leaf: each with a key of
+ * its own from the secret's tree. Nothing can be written before. SQ_E_INVALID on a log that is not sealed,
+ * and for key 0. */
+int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key, int by_leaf);
 
 /* Shrinking unmaps what lies beyond, and zeroes the rest of a block that is cut. */
 int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out);

@@ -37,7 +37,7 @@ static int seal_fits(const uint8_t *entry, uint8_t kind)
 {
     const uint8_t *seal = entry + SQ_ENTRY_BYTES;
     if (kind == SQ_ENTRY_DATA && sq_get_u32(seal + SQ_SEAL_AT_KEY) != 0)
-        return sq_get_u32(seal + SQ_SEAL_AT_KEY + 4) == 0;
+        return 1;
     int may_lack = kind != SQ_ENTRY_DATA || (entry[SQ_ENTRY_AT_FLAGS] & SQ_FLAG_DAMAGED) != 0;
     return may_lack && sq_is_zero(seal, SQ_ENTRY_SEAL_BYTES);
 }

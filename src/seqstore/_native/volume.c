@@ -197,7 +197,7 @@ static int create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_b
     return end_entry(log, status, &entry);
 }
 
-int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key)
+int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key, int by_leaf)
 {
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
@@ -205,8 +205,13 @@ int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key)
                  : volume->is_snapshot          ? SQ_E_READ_ONLY
                  : !log->sealing.on || key == 0 ? SQ_E_INVALID
                                                 : SQ_OK;
-    if (status == SQ_OK)
+    /* A leaf seals once in the life of a key. */
+    if (status == SQ_OK && volume->key != key)
+        volume->leaves = 0;
+    if (status == SQ_OK) {
         volume->key = key;
+        volume->by_leaf = by_leaf != 0;
+    }
     sq_unlock(log);
     return status;
 }

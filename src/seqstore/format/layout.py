@@ -124,7 +124,7 @@ HEAD = Layout(
 )
 ENTRY = Layout("entry", lba="Q", volume="Q", value="I", kind="B", flags="B", reserved_22="2x")
 # In version 2 it follows each entry; offsets count from its own beginning.
-SEAL = Layout("seal", tag="16s", opening="Q", number="Q", key="I", reserved_36="4x")
+SEAL = Layout("seal", tag="16s", opening="Q", number="Q", key="I", leaf="I")
 SEALED_ENTRY_BYTES = ENTRY.size + SEAL.size
 
 CHECKPOINT_HEADER = Layout(

@@ -29,12 +29,15 @@ class Seal:
         Of the block in that use.
     key : int
         Number of the key in the key area.
+    leaf : int
+        0, or one more than the leaf of the tree under that key and opening, whose key it was done with.
     """
 
     tag: bytes
     opening: int
     number: int
     key: int
+    leaf: int
 
     @property
     def nonce(self) -> bytes:
@@ -80,7 +83,7 @@ def parse_seal(data: bytes) -> Seal | None:
     fields = SEAL.read(data)
     if not fields["key"]:
         return None
-    return Seal(data[_TAG], fields["opening"], fields["number"], fields["key"])
+    return Seal(data[_TAG], fields["opening"], fields["number"], fields["key"], fields["leaf"])
 
 
 def nonces_used_twice(summaries: Iterable[Summary]) -> list[tuple[int, Seal]]:

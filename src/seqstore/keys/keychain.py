@@ -28,6 +28,7 @@ _PARENTS: dict[KeyKind, KeyKind | None] = {
     KeyKind.TENANT: None,
     KeyKind.VOLUME: KeyKind.TENANT,
     KeyKind.EPOCH: KeyKind.VOLUME,
+    KeyKind.TREE: KeyKind.VOLUME,
 }
 
 
@@ -185,6 +186,14 @@ class Keychain:
         return tuple(entry for entry in self._ordered() if not entry.is_dead)
 
     @property
+    def room(self) -> int:
+        """How many more living keys it has slots for."""
+        with self._lock:
+            table = self._table
+            living = sum(not entry.is_dead for entry in table.entries.values())
+            return int(table.slot_count) - living
+
+    @property
     def tombstones(self) -> tuple[KeyEntry, ...]:
         """The dead keys, in ascending order of numbers; the oldest go when their slots are needed."""
         return tuple(entry for entry in self._ordered() if entry.is_dead)
@@ -241,11 +250,19 @@ class Keychain:
             self._area.commit(table)
             return made
 
-    def kill(self, numbers: Iterable[int], *, at_ns: int) -> tuple[KeyEntry, ...]:
+    def kill(self, numbers: Iterable[int], *, at_ns: int, tombstones: bool = True) -> tuple[KeyEntry, ...]:
         """Let keys die with all that are below them: when this returns, the area holds nothing of them.
 
         No root key is needed. Copies that the caller has, in a `Secret` or a `KeyRing`, are the caller's to
         wipe.
+
+        Parameters
+        ----------
+        numbers : iterable of int
+        at_ns : int
+            The time, in nanoseconds since 1970-01-01 UTC.
+        tombstones : bool
+            Whether they stay in the area. Those of epochs would take the slots of those that somebody needs.
 
         Returns
         -------
@@ -270,7 +287,10 @@ class Keychain:
                     dying.add(entry.number)
             buried = tuple(table.entries[number].died(at_ns) for number in sorted(dying))
             for entry in buried:
-                table.bury(entry)
+                if tombstones:
+                    table.bury(entry)
+                else:
+                    table.drop(entry.number)
             self._area.commit(table)
             return buried
 

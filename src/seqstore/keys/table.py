@@ -29,11 +29,11 @@ Slot; a free one is zeros:
 offset  size  meaning
 ======  ====  ===============================================================================
 0       u8    1 a living key, 2 a tombstone
-1       u8    kind: 1 tenant, 2 volume, 3 epoch
+1       u8    kind: 1 tenant, 2 volume, 3 epoch, 4 tree
 2       6     reserved
 8       u64   number of the key
 16      u64   number of the key that it is wrapped with; 0 for the root
-24      u64   what it is for: number of the tenant, of the volume, or of the epoch
+24      u64   what it is for: number of the tenant, of the volume, or of the epoch (3 and 4)
 32      u64   made, in nanoseconds since 1970
 40      u64   died, the same; 0 for a living key
 48      60    nonce (12), wrapped key (32), tag (16); zeros in a tombstone
@@ -69,11 +69,15 @@ _LIVING, _DEAD = 1, 2
 
 
 class KeyKind(IntEnum):
-    """What a key is for: those of tenants and volumes wrap others, blocks are sealed from those of epochs."""
+    """What a key is for: those of tenants and volumes wrap others, blocks are sealed from those of epochs.
+
+    Under a TREE, which is an epoch's too, each block has a key of its own.
+    """
 
     TENANT = 1
     VOLUME = 2
     EPOCH = 3
+    TREE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +295,14 @@ class Table:
         """Write a tombstone over a key."""
         self.entries[entry.number] = entry
         self._write(self._slots[entry.number], _DEAD, entry, b"")
+
+    def drop(self, number: int) -> None:
+        """Write zeros over a key, and leave no tombstone."""
+        slot = self._slots.pop(number)
+        del self.entries[number]
+        at = _slot_at(slot)
+        self.image[at : at + SLOT_BYTES] = bytes(SLOT_BYTES)
+        self._free.append(slot)
 
     def _write(self, slot: int, state: int, entry: KeyEntry, wrapped: bytes) -> None:
         words = (entry.number, entry.parent, entry.scope, entry.made_ns, entry.died_ns or 0)
