@@ -27,6 +27,7 @@ from seqstore import (
 from seqstore.clock import ManualClock
 from seqstore.deletion import from_text, to_text, to_words
 from seqstore.keys import FileKey, Keychain
+from seqstore.signing import SigningKey
 from tests.attacker import Keys, readable
 from tests.durable import create, reopen
 from tests.epochs import EPOCH, GONE, KEPT, assert_kept, block, fill, words
@@ -173,7 +174,9 @@ class TestLayers:
         assert words(path, root) == {KEPT, b"mine"}
         assert (volume.read(0, 4), clone.read(0, 4)) == (KEPT, b"mine")
 
-    def test_a_statement_says_that_the_key_is_gone(self, store: Store, volume: Volume) -> None:
+    def test_a_statement_says_that_the_key_is_gone(
+        self, store: Store, volume: Volume, key: SigningKey
+    ) -> None:
         snapshot = volume.snapshot("monday")
         volume.write(0, b"".join(block(b"anew", lba) for lba in range(30)))
         snapshot.delete()
@@ -183,8 +186,10 @@ class TestLayers:
         assert store._evidence.erasures.pending(erasure.id)["count"].sum() >= 30
         store.idle(EPOCH)
         assert set(store._evidence.erasures.copies(erasure.id)["how"].tolist()) == {"key"}
-        statement = store.statement(erasure)
+        statement = store.statement(erasure, key=key)
         assert statement.complete
+        statement.verify(key.public)
+        assert {copy["gone"]["how"] for copy in statement.document["copies"]} == {"key"}
 
     def test_the_keys_of_whole_volumes_die_in_the_call(
         self, store: Store, volume: Volume, path: Path, root: FileKey
