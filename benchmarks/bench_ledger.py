@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -74,8 +73,8 @@ class Writer:
 
 
 @pytest.fixture(scope="module")
-def libraries() -> Iterator[dict[str, Path]]:
-    yield {"seqstore": build(None), "no residue kept": build("ledger_keeps_no_residue")}
+def libraries() -> dict[str, Path]:
+    return {"seqstore": build(None), "no residue kept": build("ledger_keeps_no_residue")}
 
 
 @pytest.mark.parametrize("medium", MEDIA)

@@ -17,7 +17,7 @@ SECTIONS = {
     "durable": ("bench_durable", "bench_recovery", "bench_snapshots"),
     "simulator": ("bench_replay", "bench_sweep"),
     "deletion": ("bench_deletion", "bench_ledger"),
-    "keys": ("bench_keys",),
+    "keys": ("bench_keys", "bench_epochs"),
 }
 """Markers in the documents, and the files of benchmarks whose results stand between them.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from seqstore._native.records import Scope
 from seqstore.audit import SYSTEM, check_end, read_records, write_records
 from seqstore.audit_records import Act, Subject
 from seqstore.errors import AuditError, FormatError
@@ -33,6 +34,13 @@ def subject_of_row(row: VolumeRow) -> Subject:
     return Subject(
         kind=row.kind, number=row.number, name=row.name, tenant=row.tenant, origin=row.origin or None
     )
+
+
+def scope_of(subject: Subject) -> tuple[Scope, int]:
+    """Return whose residue something leaves; what a snapshot leaves is of any volume of its tenant's."""
+    if subject.kind == "snapshot":
+        return Scope.TENANT, subject.tenant or 0
+    return Scope.TENANT if subject.kind == "tenant" else Scope.VOLUME, subject.number
 
 
 def act_of_deletion(subject: Subject) -> Act:

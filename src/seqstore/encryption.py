@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from seqstore._native.crypt import KeyRing, system_crypto
 from seqstore.errors import FormatError, NotFoundError, OutOfSpaceError
 from seqstore.keys import ROOT, Keychain, KeyEntry, KeyKind, KeyProvider, NewKey
-from seqstore.keys.nodes import NodesFile, Sealed, Tree, open_trees, prune_trees, seal_trees
+from seqstore.keys.nodes import NodesFile, Place, Sealed, Tree, open_trees, prune_trees, seal_trees
 from seqstore.keys.secret import wipe
 
 if TYPE_CHECKING:
@@ -340,7 +340,17 @@ class Encryption:
         living = {entry.number for entry in self._epochs[volume][:-1]}
         return living | {number for number, _ in self._kept[volume]}
 
-    def end_epoch(self, volumes: Iterable[int], seals: NDArray[np.void]) -> int:
+    def ended_at(self, volume: int) -> int:
+        """Say at which position of the log an epoch of a volume ended last; what died before cannot be read.
+
+        0 if none has, or older blocks share a key that lives.
+        """
+        with self._lock:
+            section = self._nodes.sections.get(volume)
+            known = section is not None and not self.is_mixed(volume) and not self.is_cut_off(volume)
+            return section.position if section is not None and known else 0
+
+    def end_epoch(self, volumes: Iterable[int], seals: NDArray[np.void], position: int) -> int:
         """Let the older keys of volumes die, but for those of blocks that live.
 
         The log has to know durably that the others are dead. A key that blocks have in common dies with the
@@ -351,6 +361,8 @@ class Encryption:
         volumes : iterable of int
         seals : LIVE_SEAL_DTYPE[n]
             Of all live blocks that are sealed under `older_keys` of them, in order.
+        position : int
+            Of the log; what died before is not among them.
 
         Returns
         -------
@@ -365,7 +377,7 @@ class Encryption:
         with self._lock:
             trees = {volume: prune_trees(self.ring, seals, self._older(volume)) for volume in volumes}
             try:
-                sealed = [self._seal(volume, kept) for volume, kept in trees.items()]
+                sealed = [self._seal(volume, kept, position) for volume, kept in trees.items()]
                 self._nodes.write(sealed, [v for v in self._nodes.sections if v in self._volumes])
                 for volume, kept in trees.items():
                     self._keep(volume, kept)
@@ -389,12 +401,11 @@ class Encryption:
             wipe(nodes)
         return sum(len(nodes) for _, _, nodes in trees)
 
-    def _seal(self, volume: int, trees: list[Tree]) -> Sealed:
-        number = self._epochs[volume][-1].number
+    def _seal(self, volume: int, trees: list[Tree], position: int) -> Sealed:
+        area, number = self._keychain.identity, self._epochs[volume][-1].number
+        place = Place(area=area, volume=volume, key=number, position=position)
         with self._keychain.secret(number) as secret:
-            return seal_trees(
-                trees, secret, area=self._keychain.identity, volume=volume, key=number, entropy=self._entropy
-            )
+            return seal_trees(trees, secret, place, self._entropy)
 
     def _keep(self, volume: int, trees: list[Tree]) -> None:
         """Let the core know the trees of a volume by what is left of them."""

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seqstore._native.records import Scope
+from seqstore._native.records import BlockState, Scope
 from seqstore.audit_records import Act, Subject
+from seqstore.runs import distinct
 from seqstore.volume import Volume
 
 if TYPE_CHECKING:
@@ -155,9 +156,12 @@ class Epochs:
             # Where one was cut off the new key is there already.
             self._encryption.begin_epoch(v for v in some if not self._encryption.is_cut_off(v))
             self._switch(some)
+            # What died before this flush died before the position behind it.
+            self._registry.engine.flush()
+            position = self._state()[0]
             seals = self._core.live_seals(self._encryption.older_keys(some))
             self._registry.engine.flush()
-            node_bytes = self._encryption.end_epoch(some, seals)
+            node_bytes = self._encryption.end_epoch(some, seals, position)
             self._conclude(some, node_bytes)
 
     def _parts_of(self, volumes: list[int]) -> Iterator[list[int]]:
@@ -181,7 +185,19 @@ class Epochs:
         state = self._state()
         self._quiet.update(dict.fromkeys(volumes, state))
 
-    # ---- before -----------------------------------------------------------------------------------
+    # ---- what there is, and what would be ------------------------------------------------------------
+
+    def count_unreadable(self, scope: Scope, number: int) -> int:
+        """Count residue of a scope that no key opens any more: at least so much."""
+        residue, encryption = self._core.residue(scope, number), self._encryption
+        count = 0
+        for volume in distinct(residue["volume"]).tolist():
+            runs = residue[residue["volume"] == volume]
+            if encryption.has(volume):
+                before = encryption.ended_at(volume)
+                runs = runs[(runs["state"] == BlockState.DEAD) & (runs["died"] < before)]
+            count += int(runs["count"].sum())
+        return count
 
     def plan(self, scope: Scope, number: int) -> KeyWork:
         """Say what it would take if the epochs of a scope ended now."""

@@ -206,6 +206,7 @@ class Eraser:
             moved_blocks=found.moved_blocks,
             segments=found.segments,
             unbounded_blocks=found.unbounded_blocks,
+            unreadable_blocks=0 if self.epochs is None else self.epochs.count_unreadable(scope, number),
             oldest_writes=oldest,
             oldest_laps=None if oldest is None else oldest / lap,
             oldest_moved_writes=None if found.oldest_moved is None else found.position - found.oldest_moved,

@@ -268,8 +268,18 @@ class Erasures:
             self._looked[erasure] = after
             return struck
 
-    def destroy_key(self, erasure: int, key: Subject, position: int) -> int:
+    def destroy_key(self, erasure: int, key: Subject, position: int, *, only_dead: bool = False) -> int:
         """Note that the key was destroyed that all copies of an erasure are encrypted under.
+
+        Parameters
+        ----------
+        erasure : int
+        key : Subject
+        position : int
+            The log's time.
+        only_dead : bool
+            Whether those stay that the cleaner left behind: each block had a key of its own, and what they
+            are copies of may live.
 
         Returns
         -------
@@ -280,6 +290,8 @@ class Erasures:
         with self._changing():
             self._audit.append(Act.KEY_DESTROYED, key, {"erasure": erasure, "position": position})
             mine = self.pending(erasure)
+            if only_dead:
+                mine = mine[~mine["moved"]]
             fates = np.full(len(mine), position, np.int64)
             return self._split(Pieces(mine["id"], mine["mba"], mine["count"], fates), how="key")
 

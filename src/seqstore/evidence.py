@@ -151,14 +151,17 @@ class Evidence:
         return struck if is_all else struck + self._look_at_all()
 
     def note_epoch(self, volumes: set[int]) -> None:
-        """Note that nobody can read any more what was dead of volumes: the keys of those blocks are."""
-        kept = set(self.erasures.kept.open["erasure"].tolist())
-        for number in sorted(set(self.erasures.pending()["erasure"].tolist()) - kept):
+        """Note that nobody can read any more what was dead of volumes, whose blocks had a key each.
+
+        Copies that the cleaner left behind of what died later are unreadable, too, and are not said to be:
+        what they are copies of may live.
+        """
+        for number in sorted(set(self.erasures.pending()["erasure"].tolist())):
             erasure = self.erasures.get(number)
             written = volumes_of(erasure)
             if written and written <= volumes:
                 key = Subject(kind="key", number=min(written), tenant=erasure.subject.tenant)
-                self.erasures.destroy_key(number, key, self._position)
+                self.erasures.destroy_key(number, key, self._position, only_dead=True)
 
     def look(self, erasure: Erasure) -> dict[int, int]:
         """Compare an erasure with the ledger.

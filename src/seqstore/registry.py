@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from seqstore._native.records import Scope
 from seqstore.audit_records import Act, Subject
-from seqstore.bookkeeping import act_of_deletion, subject_of, subject_of_row, undo_creation
+from seqstore.bookkeeping import act_of_deletion, scope_of, subject_of, subject_of_row, undo_creation
 from seqstore.catalog import VolumeRow
 from seqstore.deletion import Bounds
 from seqstore.directory import Directory
@@ -385,7 +385,7 @@ class Registry:
 
         First of all to itself, then to volumes of which blocks die with it that were written through them.
         """
-        scope, number = _scope_of(subject)
+        scope, number = scope_of(subject)
         if self.eraser is None or self.eraser.is_lap:
             return [((scope, number), Bounds())]
         asked = self.eraser.bounds(scope, number)
@@ -444,10 +444,3 @@ class Registry:
         else:
             self._snapshots[view.volume_number].forget(view)
         view.deleted = True  # last: until then a deletion that a signal cut short can be repeated
-
-
-def _scope_of(subject: Subject) -> tuple[Scope, int]:
-    """Return whose residue something leaves; what a snapshot leaves is of any volume of its tenant's."""
-    if subject.kind == "snapshot":
-        return Scope.TENANT, subject.tenant or 0
-    return Scope.TENANT if subject.kind == "tenant" else Scope.VOLUME, subject.number

@@ -145,6 +145,9 @@ class Remanence:
         Segments that they lie in.
     unbounded_blocks : int
         Blocks among them that no deadline bounds.
+    unreadable_blocks : int
+        Blocks among them whose key is dead, at least: those that the cleaner left behind are not counted as
+        long as their volume's key lives, since what they are copies of may live.
     oldest_writes : int or None
         Blocks put on the medium since the oldest of them died; None if there is no residue.
     oldest_laps : float or None
@@ -167,6 +170,7 @@ class Remanence:
     moved_blocks: int
     segments: int
     unbounded_blocks: int
+    unreadable_blocks: int
     oldest_writes: int | None
     oldest_laps: float | None
     oldest_moved_writes: int | None

@@ -141,7 +141,7 @@ class CoreStore:
     def _seal(self, number: int) -> None:
         """Give a volume its key, which has its number."""
         if self._is_sealed:
-            self._require(lib.sq_volume_seal(self._log, self._handles[number], number, 0), "seal")
+            self._require(lib.sq_volume_seal(self._log, self._handles[number], number, number % 2), "seal")
 
     # ---- changes --------------------------------------------------------------------------------
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from functools import lru_cache
 
 from seqstore._native.crypt import Cipher, system_crypto
 from seqstore.format import DriveImage, Seal, VolumeImage
+from tests.attacker import LEVELS, hkdf, leaf_key
 from tests.crash.core_store import secret_of
 
 
 @lru_cache(maxsize=256)
-def cipher_of(key: int, opening: int) -> Cipher:
-    """The key of blocks: HKDF-SHA-256 of the epoch's key, by RFC 5869."""
-    info = b"seqstore blocks 1\0" + opening.to_bytes(8, "little")
-    extracted = hmac.digest(bytes(32), secret_of(key), hashlib.sha256)
-    return Cipher(system_crypto(), hmac.digest(extracted, info + b"\1", hashlib.sha256))
+def cipher_of(key: int, opening: int, leaf: int) -> Cipher:
+    """The key of blocks, or of one: from HKDF-SHA-256 of the epoch's key, by RFC 5869."""
+    secret = secret_of(key)
+    if leaf == 0:
+        return Cipher(system_crypto(), hkdf(secret, b"seqstore blocks 1", opening))
+    root = hkdf(secret, b"seqstore leaves 1", opening)
+    return Cipher(system_crypto(), leaf_key((0, LEVELS, root), leaf - 1))
 
 
 def unseal(seal: Seal, tenant: int, layer: int, lba: int, block: bytes) -> bytes:
     """Open one block."""
     identity = b"".join(number.to_bytes(8, "little") for number in (tenant, layer, lba))
     plain = bytearray(len(block))
-    cipher_of(seal.key, seal.opening).open(seal.nonce, identity, block, seal.tag, plain)
+    cipher_of(seal.key, seal.opening, seal.leaf).open(seal.nonce, identity, block, seal.tag, plain)
     return bytes(plain)
 
 

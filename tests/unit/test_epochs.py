@@ -27,6 +27,7 @@ from seqstore import (
 from seqstore.clock import ManualClock
 from seqstore.deletion import from_text, to_text, to_words
 from seqstore.keys import FileKey, Keychain
+from seqstore.signing import SigningKey
 from tests.attacker import Keys, readable
 from tests.durable import create, reopen
 from tests.epochs import EPOCH, GONE, KEPT, assert_kept, block, fill, words
@@ -78,10 +79,22 @@ class TestTheEnd:
         store.idle(EPOCH)
         assert words(path, root) == words(path, root, drive) == {KEPT}
         # It still lies there, and cannot be read.
-        assert store.remanence().blocks > 0
+        residue = store.remanence()
+        # Of what died at the very position of the end nothing is said.
+        assert (residue.blocks, residue.unreadable_blocks) == (32, 21)
+        volume.write(0, block(KEPT, 100))
+        store.idle(EPOCH)
+        residue = store.remanence()
+        assert (residue.blocks, residue.unreadable_blocks) == (33, 32)
         assert_kept(volume)
+        store.flush()
         store = reopen(store, path, key=root, clock=clock)
         assert_kept(store.tenant("contoso").volume("disk"))
+        residue = store.remanence()
+        assert (residue.blocks, residue.unreadable_blocks) == (33, 32)
+        store.tenant("contoso").delete()
+        residue = store.remanence()
+        assert residue.blocks == residue.unreadable_blocks > 60
         store.check()
         store.close()
 
@@ -173,9 +186,11 @@ class TestLayers:
         assert words(path, root) == {KEPT, b"mine"}
         assert (volume.read(0, 4), clone.read(0, 4)) == (KEPT, b"mine")
 
-    def test_a_statement_says_that_the_key_is_gone(self, store: Store, volume: Volume) -> None:
+    def test_a_statement_says_that_the_key_is_gone(
+        self, store: Store, volume: Volume, key: SigningKey
+    ) -> None:
         snapshot = volume.snapshot("monday")
-        volume.write(0, b"".join(block(b"anew", lba) for lba in range(30)))
+        volume.write(0, b"".join(block(b"anew", lba) for lba in range(64)))
         snapshot.delete()
         (erasure,) = store.erasures
         assert erasure.promise.strategy == "CryptographicErase(epoch=60)"
@@ -183,8 +198,29 @@ class TestLayers:
         assert store._evidence.erasures.pending(erasure.id)["count"].sum() >= 30
         store.idle(EPOCH)
         assert set(store._evidence.erasures.copies(erasure.id)["how"].tolist()) == {"key"}
-        statement = store.statement(erasure)
+        statement = store.statement(erasure, key=key)
         assert statement.complete
+        statement.verify(key.public)
+        assert {copy["gone"]["how"] for copy in statement.document["copies"]} == {"key"}
+
+    def test_of_what_the_cleaner_left_behind_nothing_is_claimed(self, store: Store, volume: Volume) -> None:
+        """What it is a copy of may live, and then it opens."""
+        snapshot = volume.snapshot("monday")
+        other = store.tenant("contoso").create_volume("churn", 560 * BLOCK_SIZE)
+        lba = 0
+        while not store.remanence(volume).moved_blocks:
+            other.write(lba % 560 * BLOCK_SIZE, block(b"more", lba))
+            lba += 1
+        volume.write(0, block(b"anew"))
+        volume.write(BLOCK_SIZE, block(b"anew"))
+        snapshot.delete()
+        (erasure,) = store.erasures
+        store.idle(EPOCH)
+        copies = store._evidence.erasures.copies(erasure.id)
+        assert copies["moved"].any()
+        assert not copies["moved"].all()
+        assert set(copies["how"][~copies["moved"]].tolist()) == {"key"}
+        assert "key" not in copies["how"][copies["moved"]].tolist()
 
     def test_the_keys_of_whole_volumes_die_in_the_call(
         self, store: Store, volume: Volume, path: Path, root: FileKey

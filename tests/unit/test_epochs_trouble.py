@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from seqstore import (
     FormatError,
     MediumError,
     NotFoundError,
+    OutOfSpaceError,
     Store,
     VersionError,
     Volume,
@@ -305,3 +307,18 @@ def test_nothing_of_a_tree_stays_in_memory_whose_blocks_are_all_dead(store: Stor
     with pytest.raises(NotFoundError):
         encryption.ring.prune(number, opening, np.array([1], np.uint64))
     assert {number for number, _ in encryption._kept[volume.number]} == {first + 1}
+
+
+def test_the_numbers_of_keys_come_to_an_end(store: Store, volume: Volume) -> None:
+    encryption = store._parts.encryption
+    assert encryption is not None
+    table = encryption._keychain._area.table
+    struct.pack_into("<Q", table.image, 40, 2**32 - 1)
+    table.finish()
+    store.idle(EPOCH)
+    assert encryption.sealing_key(volume.number) == (2**32 - 1, True)
+    assert_kept(volume)
+    volume.write(0, block(KEPT, 100))
+    with pytest.raises(OutOfSpaceError, match="4294967295 numbers"):
+        store.idle(EPOCH)
+    assert_kept(volume)

@@ -48,16 +48,29 @@ used = count(masked)
 for number in range(30):
     ring.remove(number)
 fewer = count(masked)
+# A node whose key this is, and what is left of it when one of its four leaves dies.
+tree = bytearray(48)
+tree[8] = 1
+crypto.fill(memoryview(tree)[16:])
+above = bytes(np.frombuffer(tree, np.uint8)[16:] ^ MASK)
+ring.keep(50, 7, tree)
+left = ring.prune(50, 7, np.array([0, 1, 3], np.uint64))
+tree[:] = bytes(48)
+kept = count(above)
+ring.keep(50, 7, left)
+left[:] = bytes(len(left))
+dead = count(above)
 ring.close()
 cipher.close()
-print(json.dumps([used, fewer, count(masked)]))
+print(json.dumps([used, fewer, count(masked), kept, dead]))
 """
 
 
 @pytest.mark.invariant("I9")
 def test_nothing_of_a_key_is_left_in_memory() -> None:
     done = subprocess.run([sys.executable, "-c", _HYGIENE], capture_output=True, text=True, check=True)
-    used, fewer, left = json.loads(done.stdout)
+    used, fewer, left, kept, dead = json.loads(done.stdout)
     assert used > 40  # the secrets of the ring, and the expanded key, which begins with the key
     assert 10 <= fewer <= used - 30
     assert left == 0
+    assert (kept, dead) == (1, 0)

@@ -350,11 +350,28 @@ static int list_live(sq_log *log, const uint32_t *keys, uint64_t key_count, uint
     return SQ_OK;
 }
 
+/* Reads the seals that are not in memory, segment by segment, so that nobody waits for all of them. What
+ * cannot be read is tried again. */
+static int load_all(sq_log *log)
+{
+    for (uint32_t segment = 0; segment < log->segment_count; segment++) {
+        int os_error;
+        SQ_TRY(sq_lock_shared(log));
+        (void)pthread_mutex_lock(&log->sealing.loading);
+        if (log->segments[segment].live_blocks > 0 && !log->sealing.has_all[segment])
+            (void)load(log, segment, &os_error);
+        (void)pthread_mutex_unlock(&log->sealing.loading);
+        sq_unlock(log);
+    }
+    return SQ_OK;
+}
+
 int sq_log_live_seals(sq_log *log, const uint32_t *keys, uint64_t key_count, uint64_t capacity,
                       struct sq_live_seal *seals_out, uint64_t *count_out, struct sq_fault *fault_out)
 {
     if (!log->sealing.on)
         return SQ_E_INVALID;
+    SQ_TRY(load_all(log));
     SQ_TRY(sq_lock_shared(log));
     int status = list_live(log, keys, key_count, capacity, seals_out, count_out, fault_out);
     sq_unlock(log);

@@ -26,8 +26,9 @@ offset  size  meaning
 8       u64   number of the key that it is sealed under
 16      u64   bytes that follow the head
 24      12    nonce
-36      16    tag of AES-256-GCM; identity of the area, volume and key are authenticated
-52      12    reserved, zero
+36      16    tag of AES-256-GCM; identity of the area, volume, key and position are authenticated
+52      u64   position of the log when the epoch ended
+60      4     reserved, zero
 ======  ====  ===============================================================================
 
 Sealed are, for each tree: number of its key, opening of the store, number of nodes (u64 each), and the nodes:
@@ -41,7 +42,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,7 +58,7 @@ from seqstore.runs import among
 MAGIC, VERSION = b"SEQSNODE", 1
 HEAD_BYTES = 64
 _HEAD = struct.Struct("<8sII16s32x")
-_SECTION = struct.Struct("<QQQ12s16s12x")
+_SECTION = struct.Struct("<QQQ12s16sQ4x")
 _TREE = struct.Struct("<QQQ")
 _LABEL = b"seqstore nodes 1"
 _AT_ONCE = 1 << 20
@@ -67,13 +68,37 @@ Tree = tuple[int, int, bytearray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a section is for; it is authenticated.
+
+    Attributes
+    ----------
+    area : bytes
+        Identity of the key area.
+    volume, key : int
+        Numbers of the volume, and of the key that it is sealed under.
+    position : int
+        Of the log when the epoch ended.
+    """
+
+    area: bytes
+    volume: int
+    key: int
+    position: int
+
+    def packed(self) -> bytes:
+        """Return it as bytes."""
+        return _LABEL + self.area + struct.pack("<QQQ", self.volume, self.key, self.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """Where the sealed nodes of a volume lie in a file, and what they are sealed under.
 
     Attributes
     ----------
-    volume, key : int
-        Numbers of both.
+    volume, key, position : int
+        As in `Place`.
     nonce, tag : bytes
     at, length : int
         Where it lies, in bytes, without its head.
@@ -81,6 +106,7 @@ class Section:
 
     volume: int
     key: int
+    position: int
     nonce: bytes
     tag: bytes
     at: int
@@ -89,7 +115,7 @@ class Section:
     @property
     def head(self) -> bytes:
         """What stands before it in a file."""
-        return _SECTION.pack(self.volume, self.key, self.length, self.nonce, self.tag)
+        return _SECTION.pack(self.volume, self.key, self.length, self.nonce, self.tag, self.position)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +153,7 @@ def prune_trees(ring: KeyRing, seals: NDArray[np.void], keys: set[int]) -> list[
     return trees
 
 
-def seal_trees(
-    trees: Iterable[Tree], secret: Secret, *, area: bytes, volume: int, key: int, entropy: Entropy
-) -> Sealed:
+def seal_trees(trees: Iterable[Tree], secret: Secret, place: Place, entropy: Entropy) -> Sealed:
     """Seal the trees of a volume; their nodes stay the caller's to wipe.
 
     Parameters
@@ -137,9 +161,7 @@ def seal_trees(
     trees : iterable of Tree
     secret : Secret
         The key of that number.
-    area : bytes
-        Identity of the key area.
-    volume, key : int
+    place : Place
     entropy : callable
     """
     kept = list(trees)
@@ -151,9 +173,17 @@ def seal_trees(
         at += _TREE.size + len(nodes)
     nonce = draw(entropy, NONCE_BYTES)
     with _cipher(secret) as cipher:
-        data, tag = cipher.seal(nonce, _identity(area, volume, key), plain)
+        data, tag = cipher.seal(nonce, place.packed(), plain)
     wipe(plain)
-    section = Section(volume=volume, key=key, nonce=nonce, tag=tag, at=0, length=len(data))
+    section = Section(
+        volume=place.volume,
+        key=place.key,
+        position=place.position,
+        nonce=nonce,
+        tag=tag,
+        at=0,
+        length=len(data),
+    )
     return Sealed(section=section, data=data)
 
 
@@ -165,10 +195,11 @@ def open_trees(data: bytes, section: Section, secret: Secret, area: bytes) -> It
     FormatError
         If it was changed, or is of another area.
     """
+    place = Place(area=area, volume=section.volume, key=section.key, position=section.position)
     plain = bytearray(len(data))
     try:
         with _cipher(secret) as cipher:
-            cipher.open(section.nonce, _identity(area, section.volume, section.key), data, section.tag, plain)
+            cipher.open(section.nonce, place.packed(), data, section.tag, plain)
         at = 0
         while at < len(plain):
             number, opening, count = _TREE.unpack_from(plain, at)
@@ -192,10 +223,6 @@ def _cipher(secret: Secret) -> Cipher:
     with Secret() as derived:
         crypto.derive(secret.buffer, derived.buffer, info=_LABEL)
         return Cipher(crypto, derived.buffer)
-
-
-def _identity(area: bytes, volume: int, key: int) -> bytes:
-    return _LABEL + area + struct.pack("<QQ", volume, key)
 
 
 class NodesFile:
@@ -250,9 +277,11 @@ class NodesFile:
             )
         at = HEAD_BYTES
         for _ in range(count):
-            volume, key, length, nonce, tag = _SECTION.unpack(self._read(at, _SECTION.size))
+            volume, key, length, nonce, tag, position = _SECTION.unpack(self._read(at, _SECTION.size))
             at += _SECTION.size
-            yield Section(volume=volume, key=key, nonce=nonce, tag=tag, at=at, length=length)
+            yield Section(
+                volume=volume, key=key, position=position, nonce=nonce, tag=tag, at=at, length=length
+            )
             at += length
         if at != size:
             raise FormatError(f"{str(self.path)!r} has {size} bytes, and {at} are expected; put it back")
@@ -319,7 +348,7 @@ class NodesFile:
             file.write(_HEAD.pack(MAGIC, VERSION, len(kept) + len(fresh), self._area))
             for section in [*kept, *(sealed.section for sealed in fresh.values())]:
                 file.write(section.head)
-                placed.append(_moved(section, file.tell()))
+                placed.append(replace(section, at=file.tell()))
                 if section.volume in fresh:
                     file.write(fresh[section.volume].data)
                     continue
@@ -340,17 +369,6 @@ class NodesFile:
             " system and try again",
             errno=error.errno,
         )
-
-
-def _moved(section: Section, at: int) -> Section:
-    return Section(
-        volume=section.volume,
-        key=section.key,
-        nonce=section.nonce,
-        tag=section.tag,
-        at=at,
-        length=section.length,
-    )
 
 
 def _read_back(path: Path, section: Section) -> bytes:

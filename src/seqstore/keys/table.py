@@ -66,6 +66,7 @@ _SLOT = struct.Struct("<BB6xQQQQQ60s")
 _SUM_AT = 480
 _SUM_BYTES = 32
 _LIVING, _DEAD = 1, 2
+_MOST_NUMBERS = 1 << 32
 
 
 class KeyKind(IntEnum):
@@ -254,8 +255,21 @@ class Table:
         )
 
     def take_number(self) -> int:
-        """Give the next key its number."""
+        """Give the next key its number.
+
+        Raises
+        ------
+        OutOfSpaceError
+            If there is none left: a block names its key in 32 bits.
+        """
         number = self.next_number
+        if number >= _MOST_NUMBERS:
+            raise OutOfSpaceError(
+                f"the key area has given all its {_MOST_NUMBERS - 1} numbers of keys; copy the volumes to a"
+                " new store, and choose longer epochs",
+                needed=1,
+                available=0,
+            )
         struct.pack_into("<Q", self.image, 40, number + 1)
         return number
 
