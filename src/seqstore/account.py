@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +39,29 @@ _BELOW = (
     " systems or backups made below or beside it, nothing is known."
 )
 _KEPT = "Others still show blocks of what was deleted: {who}. These blocks live on with them."
+_ONE_DRIVE = (
+    "This speaks of drive {number} alone. What lies on the store's other drives has erasures and statements of"
+    " its own."
+)
 _KEY = (
     "Copies that are unreadable because their key is gone still lie on the medium, encrypted, until they are"
     " written over."
 )
+
+
+class DriveLog(Protocol):
+    """What is asked of a drive in use."""
+
+    @property
+    def number(self) -> int:
+        """The drive's number."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its log."""
+
+    def reach(self, volume: int, lba: int, count: int) -> dict[int, int]:
+        """Say who else shows blocks that were written through a volume, and how many."""
 
 
 class Account:
@@ -50,7 +69,8 @@ class Account:
 
     Parameters
     ----------
-    engine : Engine
+    log : DriveLog
+        The drive that the copies are on.
     catalog : Catalog
     audit : AuditLog
     erasure : Erasure
@@ -59,9 +79,9 @@ class Account:
     """
 
     def __init__(
-        self, engine: Engine, catalog: Catalog, audit: AuditLog, erasure: Erasure, copies: NDArray[np.void]
+        self, log: DriveLog, catalog: Catalog, audit: AuditLog, erasure: Erasure, copies: NDArray[np.void]
     ) -> None:
-        self._engine = engine
+        self._log = log
         self._catalog = catalog
         self._audit = audit
         self._erasure = erasure
@@ -74,7 +94,7 @@ class Account:
         latest_ns = max(request.time_ns, int(copies["gone_ns"].max(initial=0)))
         issued = {
             "time_ns": max(now_ns, latest_ns),
-            "position": self._engine.counters()["position"],
+            "position": self._log.engine.counters()["position"],
             "actor": self._audit.who()[0],
         }
         asked = {
@@ -87,8 +107,9 @@ class Account:
         }
         promise = {name: getattr(erasure.promise, name) for name in ("strategy", "bound_writes", "bound_ns")}
         totals, pending = sum_up(copies, asked, promise, issued)
-        drive = self._catalog.drive
-        kept, lists = list(find_keepers(self._engine, self._catalog, erasure)), list(self._lists())
+        drives = self._catalog.drives
+        drive = next(row for row in drives if row.number == self._log.number)
+        kept, lists = list(find_keepers(self._log, self._catalog, erasure)), list(self._lists())
         document = {
             "format": FORMAT,
             "version": VERSION,
@@ -114,7 +135,10 @@ class Account:
             "verifications": list(self._verifications()),
             "totals": totals,
             "pending": pending,
-            "limits": _limits(erasure, lists, kept, totals),
+            "limits": [
+                *_limits(erasure, lists, kept, totals),
+                *([_ONE_DRIVE.format(number=drive.number)] if len(drives) > 1 else ()),
+            ],
             "complete": False,
             "audit": {"number": head.number, "hash": head.hash},
         }
@@ -135,7 +159,7 @@ class Account:
                 yield {"record": record.number, "time_ns": record.time_ns, **details}
 
 
-def find_keepers(engine: Engine, catalog: Catalog, erasure: Erasure) -> Iterator[dict[str, Any]]:
+def find_keepers(log: DriveLog, catalog: Catalog, erasure: Erasure) -> Iterator[dict[str, Any]]:
     """Say who still shows blocks of what was deleted, and how many."""
     subject, size = erasure.subject, catalog.drive.block_size
     first, behind = 0, _MOST_BLOCKS
@@ -144,9 +168,8 @@ def find_keepers(engine: Engine, catalog: Catalog, erasure: Erasure) -> Iterator
         behind = min(-(-(subject.offset + subject.length) // size), _MOST_BLOCKS)
     blocks: dict[int, int] = {}
     for volume in erasure.request.details["volumes"]:
-        for entry in engine.reach(volume, first, behind - first):
-            holder = int(entry["number"])
-            blocks[holder] = blocks.get(holder, 0) + int(entry["blocks"])
+        for holder, number in log.reach(volume, first, behind - first).items():
+            blocks[holder] = blocks.get(holder, 0) + number
     rows = {row.number: row for row in catalog.volumes()}
     for number in sorted(blocks.keys() & rows.keys()):
         row = rows[number]

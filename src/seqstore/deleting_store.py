@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from seqstore.audit_records import Subject
     from seqstore.drive import Drive
     from seqstore.erasing import Eraser
-    from seqstore.evidence import Evidence
+    from seqstore.evidence_book import EvidenceBook
+    from seqstore.fleet import Fleet
     from seqstore.opening import Parts
     from seqstore.registry import Registry
     from seqstore.signing import SigningKey
@@ -34,10 +35,11 @@ class DeletingStore:
     """Strategies, purges and remanence of an `OpenStore`."""
 
     _parts: Parts
-    _drive: Drive
+    _drives: dict[int, Drive]
+    _fleet: Fleet
     _registry: Registry
     _eraser: Eraser
-    _evidence: Evidence
+    _book: EvidenceBook
 
     def tenant(self, name: str) -> Tenant:
         """Return the tenant of a name."""
@@ -78,7 +80,8 @@ class DeletingStore:
         FIND_DTYPE[n]
             Runs in order of address: drive, first block, blocks, volume, `BlockState`, position of death.
         """
-        return find((self._drive,), *self._scope(tenant))
+        drives = [self._drives[member.number] for member in self._fleet]
+        return find(drives, *self._scope(tenant), placements=self._parts.catalog.placements)
 
     # ---- deletion -----------------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ class DeletingStore:
     @property
     def erasures(self) -> list[Erasure]:
         """What was deleted and is followed until no copy is left, in the order in which it was asked for."""
-        return self._evidence.erasures.all()
+        return self._book.all()
 
     def statement(self, erasure: Erasure | SupportsIndex, *, key: SigningKey | None = None) -> Statement:
         """Say what became of every copy of something deleted, by what the ledger says now.
@@ -199,7 +202,8 @@ class DeletingStore:
         if self._registry.evidence is None:
             raise ConfigError("the store was made without evidence; make it with evidence=True")
         number = erasure.id if isinstance(erasure, Erasure) else unsigned(erasure, "erasure")
-        return self._evidence.statement(self._evidence.erasures.get(number), key)
+        evidence = self._book.of(number)
+        return evidence.statement(evidence.erasures.get(number), key)
 
     def _promise(self, subject: Subject) -> Promise:
         """Say how something is deleted that is to be deleted now."""

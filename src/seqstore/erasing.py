@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from seqstore._native.records import Scope
 from seqstore.deletion import Bounds, Plan, Purge, Strategy, bounds_of, check_strategy
-from seqstore.engine_deletion import EngineDeletion, Residue
+from seqstore.engine_deletion import EngineDeletion, Residue, add_residue
 from seqstore.errors import BoundError, SeqstoreError
-from seqstore.stats import Remanence
+from seqstore.stats import Remanence, add_remanence
 from seqstore.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -24,36 +25,78 @@ _LOOKS_A_BOUND = 16  # in time: so much of it is given away
 _LEAST_LOOK_NS = 1_000_000
 
 
+@dataclass(slots=True)
+class _Log:
+    """A drive's log, as far as deletion goes."""
+
+    engine: Engine
+    core: EngineDeletion
+    timeline: Timeline = field(default_factory=Timeline)
+
+
 class Eraser:
-    """Keeps the promises of deletion of one store.
+    """Keeps the promises of deletion of one store. Each drive has a time of its own, its log's.
 
     Parameters
     ----------
-    engine : Engine
     clock : Clock
         What bounds in seconds are measured with.
     owner_of : callable
         The number of a volume's tenant.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, owner_of: Callable[[int], int | None]) -> None:
-        self._engine = engine
+    def __init__(self, clock: Clock, owner_of: Callable[[int], int | None]) -> None:
         self._clock = clock
         self._owner_of = owner_of
-        self.core = EngineDeletion(engine)
+        self._logs: dict[int, _Log] = {}
         self._lock = threading.RLock()
         self._strategies: dict[Key, Strategy] = {}
-        self._timeline = Timeline()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._ending = False
         self.failure: SeqstoreError | None = None
         self._notebook: Notebook | None = None
 
+    @property
+    def core(self) -> EngineDeletion:
+        """What the first drive's log does about deleted data."""
+        return next(iter(self._logs.values())).core
+
+    # ---- drives -----------------------------------------------------------------------------------
+
+    def add(self, drive: int, engine: Engine, core: EngineDeletion) -> None:
+        """Keep the promises on one more drive.
+
+        Raises
+        ------
+        BoundError
+            If they cannot be kept there.
+        """
+        with self._lock:
+            log = _Log(engine, core)
+            for (scope, number), strategy in self._strategies.items():
+                asked = self._asked(strategy, log)
+                self._bind(log, scope, number, strategy, asked.blocks, kept=False)
+            self._logs[drive] = log
+            self._note()
+
+    def remove(self, drive: int) -> None:
+        """Leave a drive alone that is out of use."""
+        with self._lock:
+            self._logs.pop(drive, None)
+
+    def placed(self, drive: int, volume: int) -> None:
+        """Bound what a volume leaves behind on a drive to which it just came."""
+        with self._lock:
+            strategy, log = self._strategies.get((Scope.VOLUME, volume)), self._logs.get(drive)
+            if strategy is not None and log is not None:
+                log.core.bind(Scope.VOLUME, volume, self._asked(strategy, log).blocks, kept=False)
+
     def load(self, notebook: Notebook) -> None:
         """Go on with what was promised before the store was opened, and write down what comes."""
         with self._lock:
-            self._timeline = Timeline(notebook.table.moments())
+            for drive, log in self._logs.items():
+                log.timeline = Timeline(notebook.table.moments(drive))
             for (scope, number), strategy in notebook.table.strategies().items():
                 if self._is_over(scope, number):
                     notebook.table.forget_strategy((scope, number))
@@ -91,10 +134,10 @@ class Eraser:
             keys.append((scope, number))
         if scope is Scope.VOLUME:
             keys += [(Scope.TENANT, self._owner_of(number) or 0), (scope, number)]
+        strategies = [self._strategies[key] for key in keys if key in self._strategies]
         found = Bounds()
-        for key in keys:
-            if key in self._strategies:
-                found |= self._asked(self._strategies[key])
+        for strategy in strategies:
+            found |= self._asked_of_all(strategy)
         return found
 
     def set(self, scope: Scope, number: int, strategy: Strategy, *, kept: bool = False) -> None:
@@ -117,17 +160,19 @@ class Eraser:
         """
         strategy = check_strategy(strategy)
         with self._lock:
-            asked = self._asked(strategy)
+            asked = self._asked_of_all(strategy)
+            bound: list[_Log] = []
             try:
-                self.core.bind(scope, number, asked.blocks, kept=kept)
-            except BoundError as error:
-                laps = error.smallest / self._engine.medium.blocks
-                raise BoundError(
-                    f"{strategy} cannot be kept: the smallest bound of this drive is {error.smallest} blocks,"
-                    f" {laps:.3f} laps; give at least that, more and smaller segments, or Now()",
-                    smallest=error.smallest,
-                ) from None
-            before = self._asked(self._strategies.get((scope, number), strategy)).nanoseconds
+                for log in self._logs.values():
+                    self._bind(log, scope, number, strategy, self._asked(strategy, log).blocks, kept=kept)
+                    bound.append(log)
+            except BoundError:
+                earlier = self._strategies.get((scope, number))
+                for log in bound:
+                    blocks = None if earlier is None else self._asked(earlier, log).blocks
+                    log.core.bind(scope, number, blocks, kept=True)
+                raise
+            before = self._asked_of_all(self._strategies.get((scope, number), strategy)).nanoseconds
             if before is not None and (asked.nanoseconds is None or asked.nanoseconds > before):
                 # Nobody would remember what was promised in time: it is kept at once.
                 self.purge(scope, number)
@@ -138,32 +183,54 @@ class Eraser:
                 self._note()
                 self._start()
 
-    def _asked(self, strategy: Strategy) -> Bounds:
-        return bounds_of(
-            strategy, drive_blocks=self._engine.medium.blocks, smallest=self.core.smallest_bound()
-        )
+    def _bind(
+        self, log: _Log, scope: Scope, number: int, strategy: Strategy, blocks: int | None, *, kept: bool
+    ) -> None:
+        try:
+            log.core.bind(scope, number, blocks, kept=kept)
+        except BoundError as error:
+            laps = error.smallest / log.engine.medium.blocks
+            raise BoundError(
+                f"{strategy} cannot be kept: the smallest bound of this drive is {error.smallest} blocks,"
+                f" {laps:.3f} laps; give at least that, more and smaller segments, or Now()",
+                smallest=error.smallest,
+            ) from None
+
+    def _asked(self, strategy: Strategy, log: _Log) -> Bounds:
+        return bounds_of(strategy, drive_blocks=log.engine.medium.blocks, smallest=log.core.smallest_bound())
+
+    def _asked_of_all(self, strategy: Strategy) -> Bounds:
+        """Return what a strategy asks for on any drive; in blocks written to the drive in question, at most."""
+        asked = [self._asked(strategy, log) for log in self._logs.values()]
+        blocks = [bounds.blocks for bounds in asked if bounds.blocks is not None]
+        return replace(asked[0], blocks=max(blocks, default=None)) if asked else Bounds()
 
     # ---- what is there, and what will be done -----------------------------------------------------
 
     def residue(self, scope: Scope, number: int) -> Residue:
-        """Count the residue of a scope."""
-        return self.core.remanence(scope, number)
+        """Count the residue of a scope; positions are those of the drives, which may differ."""
+        return add_residue([log.core.remanence(scope, number) for log in self._logs.values()])
 
     def report(self, scope: Scope, number: int) -> Remanence:
         """Say what there is of a scope, how old it is, and until when."""
-        found, lap = self.residue(scope, number), self._engine.medium.blocks
+        now_ns = self._clock.now_ns()
+        return add_remanence([self._report(log, scope, number, now_ns) for log in self._logs.values()])
+
+    @staticmethod
+    def _report(log: _Log, scope: Scope, number: int, now_ns: int) -> Remanence:
+        found, lap = log.core.remanence(scope, number), log.engine.medium.blocks
         oldest = None if found.oldest is None else found.position - found.oldest
-        since = None if found.oldest is None else self._timeline.time_of(found.oldest)
+        since = None if found.oldest is None else log.timeline.time_of(found.oldest)
         return Remanence(
             blocks=found.residue_blocks,
-            bytes=found.residue_blocks * self._engine.medium.block_size,
+            bytes=found.residue_blocks * log.engine.medium.block_size,
             moved_blocks=found.moved_blocks,
             segments=found.segments,
             unbounded_blocks=found.unbounded_blocks,
             oldest_writes=oldest,
             oldest_laps=None if oldest is None else oldest / lap,
             oldest_moved_writes=None if found.oldest_moved is None else found.position - found.oldest_moved,
-            oldest_seconds=None if since is None else (self._clock.now_ns() - since) / 1e9,
+            oldest_seconds=None if since is None else (now_ns - since) / 1e9,
             due_writes=None if found.due is None else max(found.due - found.position, 0),
             done_writes=None if found.last_due is None else max(found.last_due - found.position, 0),
             histogram=tuple(found.ages.tolist()),
@@ -171,39 +238,63 @@ class Eraser:
 
     def plan(self, scope: Scope, number: int, strategy: Strategy) -> Plan:
         """Say what a strategy will do about the residue that there is."""
-        residue, asked = self.residue(scope, number), self._asked(check_strategy(strategy))
-        blocks = residue.segments * self._engine.medium.zone_blocks
-        live = self._live_beside(scope, number) if residue.segments else 0
+        asked = self._asked_of_all(check_strategy(strategy))
         is_lap = asked == Bounds()
+        residue_blocks = segments = relocated = written = 0
+        for log in self._logs.values():
+            residue = log.core.remanence(scope, number)
+            live = self._live_beside(log, scope, number) if residue.segments else 0
+            residue_blocks += residue.residue_blocks
+            segments += residue.segments
+            relocated += live
+            written += max(residue.segments * log.engine.medium.zone_blocks, live)
         return Plan(
             strategy=strategy,
-            residue_blocks=residue.residue_blocks,
-            segments=residue.segments,
-            relocated_blocks=0 if is_lap else live,
-            device_blocks=0 if is_lap else max(blocks, live),
+            residue_blocks=residue_blocks,
+            segments=segments,
+            relocated_blocks=0 if is_lap else relocated,
+            device_blocks=0 if is_lap else written,
             within_blocks=0 if asked.now else asked.blocks,
             within_seconds=None if asked.nanoseconds is None else asked.nanoseconds / 1e9,
         )
 
-    def _live_beside(self, scope: Scope, number: int) -> int:
+    @staticmethod
+    def _live_beside(log: _Log, scope: Scope, number: int) -> int:
         """Count live blocks in segments that hold residue of a scope."""
-        runs = self.core.residue(scope, number)
-        held = set((runs["mba"] // self._engine.medium.zone_blocks).tolist())
-        held |= set(((runs["mba"] + runs["count"] - 1) // self._engine.medium.zone_blocks).tolist())
-        live = self._engine.segments()["live"]
+        runs, zone_blocks = log.core.residue(scope, number), log.engine.medium.zone_blocks
+        held = set((runs["mba"] // zone_blocks).tolist())
+        held |= set(((runs["mba"] + runs["count"] - 1) // zone_blocks).tolist())
+        live = log.engine.segments()["live"]
         return int(live[sorted(held)].sum())
 
     # ---- now ------------------------------------------------------------------------------------
 
-    def purge(self, scope: Scope, number: int, died_before: int | None = None) -> Purge:
-        """Write over all residue of a scope."""
+    def purge(self, scope: Scope, number: int) -> Purge:
+        """Write over all residue of a scope, on all drives that are in use."""
+        return self._purge(scope, number, self._logs, None)
+
+    def purge_drive(self, drive: int, scope: Scope, number: int) -> None:
+        """Write over all residue of a scope on one drive."""
+        if drive in self._logs:
+            self._purge(scope, number, {drive: self._logs[drive]}, None)
+
+    def _purge(self, scope: Scope, number: int, logs: dict[int, _Log], died_before: int | None) -> Purge:
         started_ns = self._clock.now_ns()
         if self._notebook is not None:
             self._notebook.begun((scope, number), started_ns)
-        before = self.residue(scope, number)
-        done = self.core.purge(scope, number, died_before)
+        before, done = 0, dict[str, int]()
+        for log in list(logs.values()):
+            residue_blocks = log.core.remanence(scope, number).residue_blocks
+            if residue_blocks or len(logs) == 1:
+                part = log.core.purge(scope, number, died_before)
+                done = {name: value + done.get(name, 0) for name, value in part.items()}
+                done["position"] = part["position"]
+                before += residue_blocks
+        if not done:  # on none of several drives
+            done = dict.fromkeys(("segments", "relocated_blocks", "overwritten_blocks", "verified_blocks"), 0)
+            done["position"] = next(iter(logs.values())).engine.counters()["position"]
         purge = Purge(
-            residue_blocks=before.residue_blocks,
+            residue_blocks=before,
             **done,
             started_ns=started_ns,
             finished_ns=self._clock.now_ns(),
@@ -244,19 +335,21 @@ class Eraser:
             self._note()
             affected = 0
             for (scope, number), strategy in list(self._strategies.items()):
-                asked = self._asked(strategy)
-                if asked.nanoseconds is None:
+                nanoseconds = self._asked_of_all(strategy).nanoseconds
+                if nanoseconds is None:
                     continue
-                position = self._timeline.died_by(now + 2 * step - asked.nanoseconds)
-                residue = self.residue(scope, number)
-                if residue.oldest is not None and position is not None and residue.oldest <= position:
-                    affected += self.purge(scope, number, position).segments
-            longest = max(self._in_time())
-            self._timeline.forget_before(now - longest)
+                for drive, log in list(self._logs.items()):
+                    position = log.timeline.died_by(now + 2 * step - nanoseconds)
+                    residue = log.core.remanence(scope, number)
+                    if residue.oldest is not None and position is not None and residue.oldest <= position:
+                        affected += self._purge(scope, number, {drive: log}, position).segments
+            longest = max(self._in_time(), default=0)
+            for log in self._logs.values():
+                log.timeline.forget_before(now - longest)
             return affected
 
     def _in_time(self) -> list[int]:
-        bounds = (self._asked(strategy).nanoseconds for strategy in self._strategies.values())
+        bounds = (self._asked_of_all(strategy).nanoseconds for strategy in self._strategies.values())
         return [value for value in bounds if value is not None]
 
     def _step_ns(self) -> int | None:
@@ -267,9 +360,11 @@ class Eraser:
     def _note(self) -> None:
         """Look at the clock."""
         with self._lock:
-            now, position = self._clock.now_ns(), self._engine.counters()["position"]
-            if self._timeline.note(now, position) and self._notebook is not None:
-                self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time(), default=0))
+            now, longest = self._clock.now_ns(), max(self._in_time(), default=0)
+            for drive, log in self._logs.items():
+                position = log.engine.counters()["position"]
+                if log.timeline.note(now, position) and self._notebook is not None:
+                    self._notebook.table.note_moment(now, position, now - 2 * longest, drive)
 
     # ---- the thread -----------------------------------------------------------------------------
 
@@ -284,7 +379,7 @@ class Eraser:
         while True:
             step = self._step_ns()
             self._wake.wait(None if step is None else step / 1e9)
-            if self._ending or self._engine.closed:
+            if self._ending or all(log.engine.closed for log in list(self._logs.values())):
                 return
             try:
                 self.look()

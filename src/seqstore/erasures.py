@@ -40,12 +40,16 @@ class Erasures:
         Gets a record of each step.
     now_ns : callable
         Tells the time.
+    drive : int
+        The one whose copies are followed: positions are those of its log, so each drive has erasures of its
+        own.
     """
 
-    def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int]) -> None:
+    def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int], drive: int = 0) -> None:
         self._database = catalog.database
         self._audit = audit
-        self._table = CopyTable(self._database, now_ns)
+        self._drive = drive
+        self._table = CopyTable(self._database, now_ns, drive)
         self._lock = threading.RLock()
         self._looked: dict[int, int] = {}  # positions at which the ledger was asked for the copies
         self._followed: dict[int, list[Erasure]] | None = None  # erasures of whole volumes, by volume
@@ -128,6 +132,8 @@ class Erasures:
                 record.time_ns,
                 position,
             )
+            if self._drive:
+                self._database.run("INSERT INTO erasure_drives VALUES (?, ?)", number, self._drive)
         return self.get(number)
 
     def abandon(self, erasure: int) -> None:
@@ -304,7 +310,8 @@ class Erasures:
     def _erasures(self, condition: str, *values: object) -> list[Erasure]:
         rows = self._database.run(
             "SELECT id, state, record, requested_position, listed_position FROM erasures"
-            f" WHERE {condition} ORDER BY id",
+            " LEFT JOIN erasure_drives ON erasure = id"
+            f" WHERE COALESCE(drive, 0) = {self._drive} AND {condition} ORDER BY id",
             *values,
         )
         return [
@@ -328,6 +335,7 @@ class Erasures:
         interrupted: bool = False,
     ) -> None:
         """Add copies to an erasure, with a record that holds their digest."""
+        copies["drive"] = self._drive
         # Blocks may have died since the position was asked for, and been in the residue all the same.
         position = max(position, int(copies["died"].max(initial=0)))
         content = {

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqstore._native.records import Scope
-from seqstore.account import Account, find_keepers, is_part
+from seqstore.account import Account, DriveLog, find_keepers, is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.catalog import Catalog
     from seqstore.copies import How
-    from seqstore.engine import Engine
     from seqstore.signing import SigningKey
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
@@ -52,7 +51,8 @@ class Evidence:
 
     Parameters
     ----------
-    engine : Engine
+    log : DriveLog
+        The drive whose copies are followed.
     deletion : Deletion
         Knows what is left of what was deleted: an `EngineDeletion`.
     catalog : Catalog
@@ -69,7 +69,7 @@ class Evidence:
 
     def __init__(
         self,
-        engine: Engine,
+        log: DriveLog,
         deletion: Deletion,
         catalog: Catalog,
         audit: AuditLog,
@@ -77,25 +77,25 @@ class Evidence:
         now_ns: Callable[[], int],
         promise: Callable[[Subject], Promise],
     ) -> None:
-        self._engine = engine
+        self._log = log
         self._deletion = deletion
         self._catalog = catalog
         self._audit = audit
         self._now_ns = now_ns
         self._promise = promise
-        self.erasures = Erasures(catalog, audit, now_ns)
+        self.erasures = Erasures(catalog, audit, now_ns, log.number)
         self._kept: set[int] = set()  # erasures of which others show blocks
 
     @property
     def _position(self) -> int:
-        return self._engine.counters()["position"]
+        return self._log.engine.counters()["position"]
 
     # ---- following a deletion -------------------------------------------------------------------
 
     def request(self, subject: Subject, promise: Promise | None = None) -> Erasure:
         """Note that something is to be deleted, durably, before any of it is done."""
         self._deletion.watch(*_scope_of(subject))
-        details = {"volumes": sorted(self._volumes_of(subject))}
+        details = {"volumes": sorted(self.volumes_of(subject))}
         return self.erasures.request(subject, promise or self._promise(subject), self._position, details)
 
     def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
@@ -169,7 +169,7 @@ class Evidence:
                 self._kept.discard(number)
 
     def _is_kept(self, erasure: Erasure) -> bool:
-        return any(entry["blocks"] for entry in find_keepers(self._engine, self._catalog, erasure))
+        return any(entry["blocks"] for entry in find_keepers(self._log, self._catalog, erasure))
 
     def note_verified(
         self, erasure: Erasure, what: str, *, passed: bool, blocks: int, details: str = ""
@@ -218,7 +218,7 @@ class Evidence:
                 f"erasure {erasure.id} is {erasure.state}; a statement is made of one that was done"
             )
         self.look(erasure)
-        account = Account(self._engine, self._catalog, self._audit, erasure, self.erasures.copies(erasure.id))
+        account = Account(self._log, self._catalog, self._audit, erasure, self.erasures.copies(erasure.id))
         statement = Statement.make(account.document(self._now_ns()), key)
         details = {
             "erasure": erasure.id,
@@ -239,7 +239,7 @@ class Evidence:
         # The volume lives on, and goes on to leave residue that is none of this deletion's.
         return residue[residue["died"] <= erasure.listed_position]
 
-    def _volumes_of(self, subject: Subject) -> set[int]:
+    def volumes_of(self, subject: Subject) -> set[int]:
         """List the volumes that blocks of something were written through, those of earlier times included."""
         if subject.kind != "tenant":
             return {subject.number} if subject.kind in {"volume", "range"} else set()

@@ -12,15 +12,19 @@ from seqstore.deleting_store import DeletingStore
 from seqstore.deletion import Strategy
 from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
+from seqstore.drive_facts import FactTable
 from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.evidence import Evidence
+from seqstore.evidence_book import EvidenceBook
 from seqstore.key_keeper import KeyKeeper
+from seqstore.moving import make_equal
 from seqstore.notebook import Notebook
 from seqstore.options import name_user
-from seqstore.recovery import Recovery, note_opening, settle
+from seqstore.recovery import Recovery, make_recovery, note_opening
 from seqstore.registry import Registry
 from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
+from seqstore.settling import settle
 from seqstore.stats import Stats, make_stats
 from seqstore.tenants import Tenant
 from seqstore.units import format_size
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from seqstore.clock import Clock
+    from seqstore.engine import Engine
+    from seqstore.fleet import Member
     from seqstore.keys import KeyProvider
     from seqstore.opening import Parts
     from seqstore.store import Store
@@ -64,31 +70,32 @@ class OpenStore(DeletingStore):
         evidence: bool = True,
     ) -> None:
         self._parts = parts
-        self._engine = parts.engine
+        self._fleet = parts.fleet
         self._clock = clock
         self._place = place
-        self._drive = Drive(parts.medium, parts.engine)
         self._closing = threading.RLock()
         self._totals = ScrubTotals()
         self._scrubs: set[Scrub] = set()
         try:
+            self._facts = FactTable(parts.catalog.database, parts.catalog.settings.created_ns)
             self._audit = AuditLog(
                 parts.catalog, clock.now_ns, name_user() if actor is None else actor, is_kept=evidence
             )
-            self._registry = Registry(parts.engine, parts.catalog, self._audit, read_only=read_only)
-            self._eraser = Eraser(parts.engine, clock, self._owner_of)
-            self._evidence = Evidence(
-                parts.engine,
-                self._eraser.core,
-                parts.catalog,
-                self._audit,
-                now_ns=clock.now_ns,
-                promise=self._promise,
+            self._registry = Registry(
+                parts.fleet, parts.catalog, self._audit, self._facts, read_only=read_only
             )
-            self._registry.evidence = self._evidence if evidence else None
+            self._eraser = Eraser(clock, self._owner_of)
+            self._book = EvidenceBook(parts.fleet, parts.catalog, self._audit, clock.now_ns, self._promise)
+            self._drives: dict[int, Drive] = {}
+            for member in parts.fleet:
+                self._join(member)
+            for row in parts.catalog.drives:
+                if row.number not in self._fleet:
+                    self._drives[row.number] = Drive(self, row, None)
+            self._registry.evidence = self._book if evidence else None
             if parts.encryption is not None:
                 self._registry.keeper = KeyKeeper(
-                    parts.encryption, parts.engine, parts.catalog, self._registry.evidence
+                    parts.encryption, parts.fleet, parts.catalog, self._registry.evidence
                 )
             self._load()
         except BaseException:
@@ -97,12 +104,45 @@ class OpenStore(DeletingStore):
         if deletion is not None:
             self._begin_with(deletion)
 
+    def _join(self, member: Member) -> None:
+        """Take a drive into use that has a log."""
+        deletion = member.deletion()
+        member.evidence = Evidence(
+            member,
+            deletion,
+            self._parts.catalog,
+            self._audit,
+            now_ns=self._clock.now_ns,
+            promise=self._promise,
+        )
+        self._eraser.add(member.number, member.engine, deletion)
+        row = next(row for row in self._parts.catalog.drives if row.number == member.number)
+        self._drives[member.number] = Drive(self, row, member)
+
+    @staticmethod
+    def _recovery_of(member: Member) -> Recovery | None:
+        return None if member.recovery is None else make_recovery(member.recovery)
+
+    @property
+    def _engine(self) -> Engine:
+        return self._fleet.first.engine
+
+    @property
+    def _drive(self) -> Drive:
+        return self._drives[self._fleet.first.number]
+
+    @property
+    def _evidence(self) -> Evidence:
+        evidence = self._fleet.first.evidence
+        assert evidence is not None
+        return evidence
+
     # ---- life -------------------------------------------------------------------------------
 
     @property
     def closed(self) -> bool:
         """Whether the store was closed."""
-        return self._engine.closed
+        return self._fleet.closed
 
     @property
     def read_only(self) -> bool:
@@ -124,7 +164,7 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.flush()
+        self._flush()
 
     def checkpoint(self) -> None:
         """Flush, and write a checkpoint: the next opening reads the log from here on.
@@ -135,8 +175,21 @@ class OpenStore(DeletingStore):
             As `flush`, and if the store was opened for reading alone.
         """
         self._registry.require_writable()
-        self._engine.checkpoint()
+        if self._registry.placer.mirrors:
+            # Nothing changes between the flush and the note that copies are the same: mirrors are held.
+            self._registry.placer.settle_copies(self._flush)
+        for member in self._fleet:
+            member.engine.checkpoint()
         self._parts.note_flushed()
+
+    def _flush(self) -> None:
+        failed: dict[int, MediumError] = {}
+        self._fleet.flush(lambda member, error: failed.__setitem__(member.number, error))
+        for drive, error in failed.items():
+            if len(self._fleet) == 1 or self._registry.has_uncopied(drive):
+                raise error
+        for drive, error in failed.items():
+            self._registry.placer.give_up_drive(drive, error)
 
     def close(self) -> None:
         """Wait for the calls under way, flush, and give everything back. Closing again does nothing.
@@ -151,23 +204,26 @@ class OpenStore(DeletingStore):
         with self._closing:
             if self.closed:
                 return
-            self._engine.require_outside()
+            for member in self._fleet:
+                member.engine.require_outside()
             self._eraser.end()
             scrubs = list(self._scrubs)
             for scrub in scrubs:
                 scrub.cancel()
             for scrub in scrubs:
                 scrub.join()
-            if not self.read_only and not self._engine.disowned:
+            if not self.read_only and not self._fleet.disowned:
+                with suppress(SeqstoreError):  # then the next opening compares the copies
+                    self._registry.placer.settle_copies(self._flush)
                 with suppress(SeqstoreError):  # what is left of it is half made: the next opening sees to it
                     self._registry.undo_unfinished()
                 with suppress(SeqstoreError):  # the next opening looks where the copies are
                     if self._registry.evidence is not None:
-                        self._evidence.update()
+                        self._book.update()
             self._parts.close(finish=not self.read_only)
 
     def __enter__(self) -> Self:
-        self._engine.require_open()
+        self._fleet.require_open()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -175,7 +231,8 @@ class OpenStore(DeletingStore):
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else f", {len(self.tenants)} tenants"
-        return f"<Store, {self._place}, {format_size(self._drive.capacity)}{state}>"
+        capacity = sum(self._drives[member.number].capacity for member in self._fleet)
+        return f"<Store, {self._place}, {format_size(capacity)}{state}>"
 
     @property
     def encrypted(self) -> bool:
@@ -215,7 +272,7 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.require_open()
+        self._fleet.require_open()
         return self._registry.tenants.items()
 
     def tenant(self, name: str) -> Tenant:
@@ -228,7 +285,7 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.require_open()
+        self._fleet.require_open()
         return self._registry.tenants.find(name)
 
     def create_tenant(self, name: str) -> Tenant:
@@ -290,8 +347,8 @@ class OpenStore(DeletingStore):
 
     @property
     def drives(self) -> tuple[Drive, ...]:
-        """The drives: one."""
-        return (self._drive,)
+        """The drives by number, also those that are missing or out of service."""
+        return tuple(drive for _, drive in sorted(self._drives.items()))
 
     def stats(self) -> Stats:
         """Return the counters, which run from the store's making, and the gauges.
@@ -302,7 +359,7 @@ class OpenStore(DeletingStore):
             If the store was closed.
         """
         return make_stats(
-            self._engine.counters(),
+            self._fleet.counters(),
             scrubbed_blocks=self._totals.scrubbed_blocks,
             damaged_blocks=self._totals.damaged_blocks,
         )
@@ -343,8 +400,8 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        scrub = Scrub(self._engine, self._clock, self._totals, rate)
-        self._engine.require_open()
+        scrub = Scrub(self._fleet, self._clock, self._totals, rate, self._note_findings)
+        self._fleet.require_open()
         if not self._drive.medium.keeps_bytes:
             raise MediumError("scrub: a simulated store keeps no bytes; a memory store does")
         if not background:
@@ -363,7 +420,11 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.check()
+        self._fleet.check()
+
+    def _note_findings(self, drive: int, found: int) -> None:
+        if not self.read_only:
+            self._facts.count(drive, findings=found)
 
     def _load(self) -> None:
         """Take in the tenants, volumes and snapshots that there are."""
@@ -371,15 +432,17 @@ class OpenStore(DeletingStore):
         keeper = self._registry.keeper
         if keeper is not None and not self.read_only:
             keeper.delete_revived()
-        views = settle(catalog, self._engine, self._audit, read_only=self.read_only)
+        settled = settle(catalog, self._fleet, self._audit, read_only=self.read_only)
+        self._lost = settled.lost
         living = [row for row in catalog.tenants() if not row.deleting]
         tenants = {
             row.number: self._registry.tenants.add(row.name, partial(self._adopt, row.name, row.number))
             for row in living
         }
-        for row, handle in views:
-            self._registry.load(row, handle, tenants[row.tenant])
+        for row, handles in settled.views:
+            self._registry.load(row, handles, tenants[row.tenant])
         if not self.read_only:
+            make_equal(self._registry)
             evidence = self._registry.evidence
             if evidence is not None:
                 note_opening(self._audit, self._parts, is_new=is_new)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from seqstore import probe
 from seqstore._native.status import SEALED_VERSION
 from seqstore.catalog import Catalog, DriveRow, Settings
 from seqstore.cleaning import CUSTOM, PlacementFunction, Policy, SelectionFunction
+from seqstore.drive_facts import FactTable
 from seqstore.engine import Engine
-from seqstore.errors import ConfigError, FormatError, LostWritesError, VersionError
+from seqstore.errors import ConfigError, FormatError, LostWritesError, MediumError, VersionError
+from seqstore.fleet import Fleet, Member
 from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.recovery import Recovery, make_recovery, rebuild
 
@@ -43,6 +46,8 @@ class Options:
         Another one, never used again: blocks are encrypted under keys that are derived with it.
     encryption : Encryption, optional
         The keys of a store whose blocks are encrypted.
+    draw : callable, optional
+        Draws such numbers for further drives.
     policy : Policy, optional
         Of a new log.
     selection, placement : callable, optional
@@ -56,10 +61,16 @@ class Options:
     check_flushed: bool = False
     opening: int = 0
     sealing: int = 0
+    draw: Callable[[], int] | None = None
     encryption: Encryption | None = None
     policy: Policy | None = None
     selection: SelectionFunction | None = None
     placement: PlacementFunction | None = None
+
+    def for_another(self) -> Options:
+        """Return the same for another drive, with numbers of its own: none is ever used for two logs."""
+        assert self.draw is not None
+        return replace(self, opening=self.draw(), sealing=self.draw())
 
     def choose_policy(self, settings: Settings) -> Policy:
         """Return the cleaning policy of this opening.
@@ -119,30 +130,57 @@ class Parts:
 
     Attributes
     ----------
-    medium : NativeMedium
-    is_own_medium : bool
-        Whether the store closes it.
-    engine : Engine
+    fleet : Fleet
+        The drives in use.
     catalog : Catalog
+    options : Options
+        Of this opening, for drives that come later.
     encryption : Encryption or None
         The keys, where blocks are encrypted.
-    recovery : Recovery or None
-        None for a new store.
+    is_new : bool
+        Whether the store was made just now.
     rebuilt : bool
         Whether the catalog was made anew from the log.
+    missing : dict of int to str
+        Drives that were to be in use and are not there, and why.
+    spare : list of Member
+        Drives that went out of use since, and whose media the store still holds.
     """
 
-    medium: NativeMedium
-    is_own_medium: bool
-    engine: Engine
+    fleet: Fleet
     catalog: Catalog
+    options: Options
     encryption: Encryption | None = None
-    recovery: Recovery | None = None
+    is_new: bool = False
     rebuilt: bool = False
+    missing: dict[int, str] = field(default_factory=dict)
+    spare: list[Member] = field(default_factory=list)
+
+    @property
+    def engine(self) -> Engine:
+        """The log of the first drive."""
+        return self.fleet.first.engine
+
+    @property
+    def medium(self) -> NativeMedium:
+        """The medium of the first drive."""
+        return self.fleet.first.medium
+
+    @property
+    def is_own_medium(self) -> bool:
+        """Whether the store closes that."""
+        return self.fleet.first.is_own_medium
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What opening the first drive found; None for a new store."""
+        found = self.fleet.first.recovery
+        return None if found is None else make_recovery(found)
 
     def note_flushed(self) -> None:
-        """Let the catalog remember how much is known to be on the medium."""
-        self.catalog.note_flushed(_DRIVE, self.engine.counters()["flushed_sequence"])
+        """Let the catalog remember how much is known to be on the media."""
+        for member in self.fleet:
+            self.catalog.note_flushed(member.number, member.engine.counters()["flushed_sequence"])
 
     def close(self, *, finish: bool) -> None:
         """Give everything back, whatever fails; with `finish` as a clean end.
@@ -150,26 +188,32 @@ class Parts:
         In a process that was forked from the one that opened the store nothing is given back: all is its
         parent's.
         """
-        if self.engine.disowned:
+        if self.fleet.disowned:
             _left_by_forks.append(self)
-            self.engine.close()
+            for member in self.fleet:
+                member.engine.close()
             return
         with ExitStack() as ending:
-            if self.is_own_medium:
-                ending.callback(self.medium.close)
+            for member in [*self.fleet, *self.spare]:
+                ending.callback(member.close_medium)
             ending.callback(self.catalog.close)
             if self.encryption is not None:
                 ending.callback(self.encryption.close)
-            ending.callback(self.engine.close)
-            if finish and self.engine.durable:
-                self.engine.finish()
-                self.note_flushed()
+            for member in self.fleet:
+                ending.callback(member.engine.close)
+            for member in self.fleet if finish else ():
+                ending.callback(self._finish, member)
+
+    def _finish(self, member: Member) -> None:
+        if member.engine.durable:
+            member.engine.finish()
+            self.catalog.note_flushed(member.number, member.engine.counters()["flushed_sequence"])
 
 
-def describe(medium: NativeMedium, identity: int, opening: int) -> DriveRow:
-    """Describe a drive to the catalog of a new store."""
+def describe(medium: NativeMedium, identity: int, opening: int, number: int = _DRIVE) -> DriveRow:
+    """Describe a new drive to the catalog."""
     return DriveRow(
-        number=_DRIVE,
+        number=number,
         identity=identity,
         block_size=medium.block_size,
         zone_blocks=medium.zone_blocks,
@@ -196,12 +240,13 @@ def make_parts(
     except BaseException:
         engine.close()
         raise
+    member = Member(_DRIVE, medium, engine, is_own_medium, tables.placements)
     return Parts(
-        medium=medium,
-        is_own_medium=is_own_medium,
-        engine=engine,
+        fleet=Fleet([member]),
         catalog=tables,
+        options=options,
         encryption=options.encryption,
+        is_new=True,
     )
 
 
@@ -231,13 +276,77 @@ def make_on(
 
 
 def open_parts(
-    medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool, rebuilt: bool
+    media: Mapping[int, NativeMedium],
+    catalog: Catalog,
+    *,
+    options: Options,
+    is_own_medium: bool,
+    rebuilt: bool,
+    missing: dict[int, str] | None = None,
+    go_on: bool = False,
 ) -> Parts:
-    """Open the log on a medium that the catalog knows."""
-    drive = catalog.drive
+    """Open the logs on the media of the drives that the catalog knows.
+
+    Parameters
+    ----------
+    media : mapping of int to NativeMedium
+        By number of the drive.
+    catalog : Catalog
+    options : Options
+    is_own_medium : bool
+        Whether the store closes the media.
+    rebuilt : bool
+        Whether the catalog was made anew.
+    missing : dict of int to str, optional
+        Drives that are not there, and why; it is kept.
+    go_on : bool
+        Whether to go on without drives that cannot be opened, as long as there is one.
+    """
+    missing = {} if missing is None else missing
+    members: list[Member] = []
+    settings = catalog.settings
+    with ExitStack() as undo:
+        for drive in catalog.drives:
+            medium = media.get(drive.number)
+            if medium is None:
+                continue
+            try:
+                own = options if not members else options.for_another()
+                member = _open_member(medium, drive, catalog, settings, own, is_own_medium)
+            except (FormatError, MediumError) as error:
+                if not go_on or isinstance(error, VersionError):
+                    raise
+                missing[drive.number] = str(error)
+                if is_own_medium:
+                    medium.close()
+                continue
+            undo.callback(member.engine.close)
+            members.append(member)
+        if not members:
+            reasons = "; ".join(f"drive {number}: {reason}" for number, reason in missing.items())
+            raise MediumError(f"no drive of the store can be used: {reasons}")
+        undo.pop_all()
+    return Parts(
+        fleet=Fleet(members),
+        catalog=catalog,
+        options=options,
+        encryption=options.encryption,
+        rebuilt=rebuilt,
+        missing=missing,
+    )
+
+
+def _open_member(
+    medium: NativeMedium,
+    drive: DriveRow,
+    catalog: Catalog,
+    settings: Settings,
+    options: Options,
+    is_own_medium: bool,
+) -> Member:
     if not options.read_only:
         options = _note_attempt(catalog, drive, options)
-    engine = open_log(medium, drive, catalog.settings, options)
+    engine = open_log(medium, drive, settings, options)
     try:
         recovery = engine.recovery or {}
         if not options.read_only:
@@ -249,15 +358,7 @@ def open_parts(
     except BaseException:
         engine.close()
         raise
-    return Parts(
-        medium=medium,
-        is_own_medium=is_own_medium,
-        engine=engine,
-        catalog=catalog,
-        encryption=options.encryption,
-        recovery=make_recovery(recovery),
-        rebuilt=rebuilt,
-    )
+    return Member(drive.number, medium, engine, is_own_medium, catalog.placements, recovery)
 
 
 def _note_attempt(catalog: Catalog, drive: DriveRow, options: Options) -> Options:
@@ -299,7 +400,7 @@ def label_of(medium: NativeMedium) -> probe.Label | None:
     return None
 
 
-def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
+def row_of_label(label: probe.Label | None, where: str, number: int = _DRIVE) -> DriveRow:
     """Describe a drive of which the catalog says nothing.
 
     Raises
@@ -317,7 +418,7 @@ def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
             expected=SEALED_VERSION,
         )
     return DriveRow(
-        number=_DRIVE,
+        number=number,
         identity=label.identity,
         block_size=label.block_size,
         zone_blocks=label.zone_blocks,
@@ -327,48 +428,112 @@ def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
 
 
 def open_medium(
-    medium: NativeMedium,
+    media: Mapping[int, NativeMedium],
     path: Path | None,
     *,
     options: Options,
     settings: Settings,
     keys: tuple[KeySource, Path | None],
+    go_on: bool = False,
 ) -> Parts:
-    """Open the store on a medium of the caller's.
+    """Open the store on media of the caller's.
 
     Parameters
     ----------
-    medium : NativeMedium
+    media : mapping of int to NativeMedium
+        By number of the drive.
     path : Path or None
-        The catalog's file; None makes one in memory from the log.
+        The catalog's file; None makes one in memory from the logs.
     options : Options
     settings : Settings
         Stand in where there is no catalog to say it.
     keys : tuple
         Where the root key comes from, and the file of the key area.
+    go_on : bool
+        Whether to go on without drives that are missing.
     """
     encryption = keys[0].open(keys[1], read_only=options.read_only)
     options = replace(options, encryption=encryption)
     try:
-        return _open_medium(medium, path, options, settings)
+        return _open_medium(media, path, options, settings, go_on)
     except BaseException:
         if encryption is not None:
             encryption.close()
         raise
 
 
-def _open_medium(medium: NativeMedium, path: Path | None, options: Options, settings: Settings) -> Parts:
+def _open_medium(
+    media: Mapping[int, NativeMedium], path: Path | None, options: Options, settings: Settings, go_on: bool
+) -> Parts:
     if path is not None:
         catalog = Catalog.open(path, read_only=options.read_only)
     else:
-        drive = row_of_label(label_of(medium), repr(medium))
-        engine = open_log(medium, drive, settings, replace(options, read_only=True))
-        try:
-            catalog = rebuild(None, None, engine, drive, settings)
-        finally:
-            engine.close()
+        rows = {
+            number: row_of_label(label_of(medium), repr(medium), number) for number, medium in media.items()
+        }
+        catalog = rebuild_from(
+            None, None, media, list(rows.values()), settings, replace(options, read_only=True)
+        )
     try:
-        return open_parts(medium, catalog, options=options, is_own_medium=False, rebuilt=path is None)
+        missing = missing_drives(catalog, media, go_on=go_on)
+        return open_parts(
+            {number: media[number] for number in media if number not in out_of_use(catalog)},
+            catalog,
+            options=options,
+            is_own_medium=False,
+            rebuilt=path is None,
+            missing=missing,
+            go_on=go_on,
+        )
     except BaseException:
         catalog.close()
         raise
+
+
+def rebuild_from(
+    path: Path | None,
+    old: Catalog | None,
+    media: Mapping[int, NativeMedium],
+    drives: list[DriveRow],
+    settings: Settings,
+    options: Options,
+) -> Catalog:
+    """Make a catalog anew from the logs on media; see `seqstore.recovery.rebuild`."""
+    with ExitStack() as ending:
+        logs: list[tuple[DriveRow, Engine | None]] = []
+        for drive in drives:
+            engine = None
+            if drive.number in media:
+                own = options if not logs else options.for_another()
+                engine = open_log(media[drive.number], drive, settings, own)
+                ending.callback(engine.close)
+            logs.append((drive, engine))
+        return rebuild(path, old, logs, settings)
+
+
+def out_of_use(catalog: Catalog) -> set[int]:
+    """Return the drives that the store has put out of service."""
+    facts = FactTable(catalog.database, catalog.settings.created_ns)
+    return {drive.number for drive in catalog.drives if not facts.get(drive.number).is_in_use}
+
+
+def missing_drives(catalog: Catalog, media: Mapping[int, object], *, go_on: bool) -> dict[int, str]:
+    """Return the drives that are to be in use and are not there.
+
+    Raises
+    ------
+    MediumError
+        If there are any, unless `go_on`.
+    """
+    retired = out_of_use(catalog)
+    missing = {
+        drive.number: "it is not there"
+        for drive in catalog.drives
+        if drive.number not in media and drive.number not in retired
+    }
+    if missing and not go_on:
+        raise MediumError(
+            f"drives {sorted(missing)} of the store are missing; bring them back, or open the store with"
+            " missing='go on': what has a copy elsewhere is there then, and Store.losses() lists the rest"
+        )
+    return missing

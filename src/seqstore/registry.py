@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from seqstore._native.records import Scope
 from seqstore.audit_records import Act, Subject
@@ -22,7 +22,16 @@ from seqstore.bookkeeping import act_of_deletion, subject_of, subject_of_row, un
 from seqstore.catalog import VolumeRow
 from seqstore.deletion import Bounds
 from seqstore.directory import Directory
-from seqstore.errors import AccessError, ClosedError, ConfigError, NotFoundError, SeqstoreError
+from seqstore.engine_volume import EngineVolume
+from seqstore.errors import (
+    AccessError,
+    ClosedError,
+    ConfigError,
+    MediumError,
+    NotFoundError,
+    SeqstoreError,
+)
+from seqstore.placing import Placer
 from seqstore.snapshot import Snapshot
 from seqstore.tenants import Tenant
 from seqstore.volume import Volume
@@ -30,12 +39,15 @@ from seqstore.volume import Volume
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.catalog import Catalog
-    from seqstore.engine import Engine
+    from seqstore.drive_facts import FactTable
+    from seqstore.engine_mirror import Leg
     from seqstore.erasing import Eraser
-    from seqstore.evidence import Evidence
+    from seqstore.evidence_book import Asked, EvidenceBook
+    from seqstore.fleet import Fleet
     from seqstore.key_keeper import KeyKeeper
-    from seqstore.promise import Erasure
-    from seqstore.view import Unwritten
+    from seqstore.view import Unwritten, View
+
+T = TypeVar("T")
 
 _MOST_BLOCKS = 1 << 38  # of a volume
 
@@ -45,16 +57,18 @@ class Registry:
 
     Parameters
     ----------
-    engine : Engine
+    fleet : Fleet
     catalog : Catalog
     audit : AuditLog
         Gets a record of whatever comes or goes, in the transaction in which the catalog learns of it.
+    facts : FactTable
+        What is known of drives.
     read_only : bool
         Whether nothing may change.
 
     Attributes
     ----------
-    evidence : Evidence or None
+    evidence : EvidenceBook or None
         Follows the copies of what is deleted; None follows nothing.
     eraser : Eraser or None
         Does what strategies of deletion ask for; None does nothing.
@@ -62,30 +76,41 @@ class Registry:
         Keeps the keys of volumes; None where blocks are not encrypted.
     lock : RLock
         Held while anything comes or goes; directories of names share it.
+    placer : Placer
+        Knows the ways to volumes.
     tenants : Directory of Tenant
     """
 
-    def __init__(self, engine: Engine, catalog: Catalog, audit: AuditLog, *, read_only: bool = False) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        fleet: Fleet,
+        catalog: Catalog,
+        audit: AuditLog,
+        facts: FactTable,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.fleet = fleet
         self.catalog = catalog
         self.audit = audit
-        self.evidence: Evidence | None = None
+        self.evidence: EvidenceBook | None = None
         self.eraser: Eraser | None = None
         self.keeper: KeyKeeper | None = None
         self.read_only = read_only
         self.lock = threading.RLock()
+        self.placer = Placer(fleet, catalog, facts, self.lock)
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}
         self._unfinished: set[int] = set()  # numbers of what failed half-way
-        self._asked: dict[Subject, Erasure | None] = {}  # what is being deleted
+        self._asked: dict[Subject, Asked | None] = {}  # what is being deleted
         self._snapshots: defaultdict[int, Directory[Snapshot]] = defaultdict(
             lambda: Directory("snapshot", self.lock)
         )
 
     def require_writable(self) -> None:
         """Raise `ClosedError` or `AccessError` if nothing may change."""
-        self.engine.require_open()
-        if self.engine.disowned:
+        self.fleet.require_open()
+        if self.fleet.disowned:
             raise ClosedError(
                 "this process was forked from the one that opened the store, which alone may change it;"
                 " open it anew after that one has closed it"
@@ -97,18 +122,18 @@ class Registry:
 
     def find(self, number: int) -> Volume | Snapshot | None:
         """Return the living volume or snapshot of a number."""
-        self.engine.require_open()
+        self.fleet.require_open()
         return self._views.get(number)
 
     def snapshots(self) -> list[Snapshot]:
         """Return the living snapshots in order of creation."""
-        self.engine.require_open()
+        self.fleet.require_open()
         with self.lock:
             return [view for _, view in sorted(self._views.items()) if isinstance(view, Snapshot)]
 
     def find_snapshot(self, volume: Volume, name: str) -> Snapshot:
         """Return a volume's snapshot of a name, or raise `NotFoundError`."""
-        self.engine.require_open()
+        self.fleet.require_open()
         with self.lock:
             return self._snapshots[volume.number].find(name)
 
@@ -117,8 +142,8 @@ class Registry:
         first = min(start // volume.block_size, _MOST_BLOCKS)
         behind = _MOST_BLOCKS if end is None else min(-(-end // volume.block_size), _MOST_BLOCKS)
         with self.lock:
-            rows = self.engine.reach(volume.number, first, max(behind - first, 0))
-            holders = [(self._views.get(int(row["number"])), int(row["blocks"])) for row in rows]
+            found = self.fleet.reach(volume.number, first, max(behind - first, 0))
+            holders = [(self._views.get(number), blocks) for number, blocks in sorted(found.items())]
         return [(holder, blocks) for holder, blocks in holders if holder is not None]
 
     def is_living(self, subject: Subject) -> bool:
@@ -128,29 +153,67 @@ class Registry:
                 return any(tenant.number == subject.number for tenant in self.tenants.items())
             return subject.number in self._views
 
+    def views(self) -> list[Volume | Snapshot]:
+        """Return the living volumes and snapshots in order of creation."""
+        with self.lock:
+            return [view for _, view in sorted(self._views.items())]
+
+    def has_uncopied(self, drive: int) -> bool:
+        """Tell whether something lies on a drive and nowhere else."""
+        return any([leg.drive for leg in view._route.legs] == [drive] for view in self.views())
+
+    def has_moved(self, view: View, moves: int) -> bool:
+        """Wait for a volume that is being moved, and tell whether a call that failed is to be repeated."""
+        return self.placer.has_moved(view, moves)
+
+    def volume_of(self, number: int) -> int:
+        """Return the volume or snapshot that a number on a drive stands for."""
+        return self.catalog.placements.volume_of(number)
+
     # ---- coming -------------------------------------------------------------------------------
 
-    def load(self, row: VolumeRow, handle: int, tenant: Tenant) -> None:
-        """Take in a volume or snapshot that the catalog and the log know already."""
+    def load(self, row: VolumeRow, handles: Mapping[int, int], tenant: Tenant) -> None:
+        """Take in a volume or snapshot that the catalog and the logs know already; handles: by drive."""
         if row.kind == "snapshot":
-            self._snapshots[row.origin].add(row.name, lambda: self._new_snapshot(row, handle, tenant))
+            self._snapshots[row.origin].add(row.name, lambda: self._new_snapshot(row, handles, tenant))
         else:
-            tenant._directory.add(row.name, lambda: self._new_volume(row, handle, tenant))
+            tenant._directory.add(row.name, lambda: self._new_volume(row, handles, tenant))
 
-    def create_volume(self, tenant: Tenant, name: str, size_bytes: int, unwritten: Unwritten) -> Volume:
+    def create_volume(
+        self,
+        tenant: Tenant,
+        name: str,
+        size_bytes: int,
+        unwritten: Unwritten,
+        *,
+        copies: int = 1,
+        region: str | None = None,
+        drive: int | None = None,
+    ) -> Volume:
         """Make a volume of a tenant, durably."""
         row = VolumeRow(
             number=0, tenant=tenant.number, kind="volume", name=name, unwritten=unwritten, origin=0
         )
 
-        details = {"size": size_bytes, "unwritten": unwritten}
+        details: dict[str, object] = {"size": size_bytes, "unwritten": unwritten}
+        if copies != 1:
+            details["copies"] = copies
 
-        def enter(number: int) -> int:
+        def enter(numbers: dict[int, int]) -> dict[int, int]:
             is_error = unwritten == "error"
-            return self.engine.create_volume(number, tenant.number, size_bytes, unwritten_error=is_error)
+            return {
+                number: self.fleet.member(number).engine.create_volume(
+                    own, tenant.number, size_bytes, unwritten_error=is_error
+                )
+                for number, own in numbers.items()
+            }
 
         def make() -> Volume:
-            return self._new_volume(*self._enter(row, tenant, enter, Act.VOLUME_CREATED, details), tenant)
+            self.require_writable()
+            drives = self.placer.choose(copies, region, drive)
+            wish = (copies, region)
+            entered = self._enter(row, tenant, enter, Act.VOLUME_CREATED, details, drives, wish)
+            return self._new_volume(*entered, tenant)
 
         return tenant._directory.add(name, make)
 
@@ -171,13 +234,19 @@ class Registry:
             origin=snapshot.number,
         )
 
-        def enter(number: int) -> int:
-            return snapshot._clone(number, tenant.number, unwritten_error=snapshot.unwritten == "error")
+        def enter(numbers: dict[int, int]) -> dict[int, int]:
+            is_error = snapshot.unwritten == "error"
+            return each_leg(
+                snapshot,
+                lambda leg: leg.view._clone(numbers[leg.drive], tenant.number, unwritten_error=is_error),
+            )
 
         details = {"owner": snapshot.tenant.number}  # who let the tenant read what is in the snapshot
 
         def make() -> Volume:
-            return self._new_volume(*self._enter(row, tenant, enter, Act.CLONE_CREATED, details), tenant)
+            self.placer.wait_for([snapshot.number])
+            entered = self._enter(row, tenant, enter, Act.CLONE_CREATED, details, *self._beside(snapshot))
+            return self._new_volume(*entered, tenant)
 
         return tenant._directory.add(name, make)
 
@@ -193,17 +262,27 @@ class Registry:
             origin=volume.number,
         )
 
+        def enter(numbers: dict[int, int]) -> dict[int, int]:
+            return each_leg(volume, lambda leg: as_volume(leg)._snapshot(numbers[leg.drive]))
+
         def make() -> Snapshot:
-            entered = self._enter(row, tenant, volume._snapshot, Act.SNAPSHOT_CREATED, {})
+            entered = self._enter(row, tenant, enter, Act.SNAPSHOT_CREATED, {}, *self._beside(volume))
             return self._new_snapshot(*entered, tenant)
 
         with self.lock:
+            self.placer.wait_for([volume.number])
             volume._require()
             return self._snapshots[volume.number].add(name, make)
+
+    def _beside(self, view: Volume | Snapshot) -> tuple[list[int], tuple[int, str | None]]:
+        """Say where what shares blocks with something goes, and how many copies it has."""
+        drives = [leg.drive for leg in view._route.legs]
+        return drives, (self.placer.copies_of(view.number), self.placer.region_of(view.number))
 
     def roll_back(self, volume: Volume, snapshot: Snapshot) -> None:
         """Let a volume show what a snapshot shows, durably."""
         with self.lock:
+            self.placer.wait_for([volume.number])
             self.require_writable()
             volume._require()
             snapshot._require()
@@ -212,12 +291,20 @@ class Registry:
                 number = self.catalog.draw_number()
                 subject = subject_of(volume)
                 self.audit.append(Act.VOLUME_ROLLED_BACK, subject, {"snapshot": snapshot.number})
-            volume._rollback(snapshot, number)
-            self.engine.commit()
+
+            def work(leg: Leg) -> None:
+                frozen = snapshot._route.leg_on(leg.drive)
+                if frozen is None:
+                    raise MediumError(f"drive {leg.drive} has no copy of {snapshot!r}; rebuild its copies")
+                as_volume(leg)._rollback(frozen.view, number)
+
+            each_leg(volume, work, is_content=True)
+            self.placer.commit([leg.drive for leg in volume._route.legs])
 
     def resize(self, volume: Volume, size_bytes: int) -> None:
         """Change the size of a volume; durable with the next flush."""
         with self.lock:
+            self.placer.wait_for([volume.number])
             self.require_writable()
             before = volume.size
             volume._resize(size_bytes)
@@ -235,29 +322,35 @@ class Registry:
         self,
         row: VolumeRow,
         tenant: Tenant,
-        enter: Callable[[int], int],
+        enter: Callable[[dict[int, int]], dict[int, int]],
         act: Act,
         details: Mapping[str, object],
-    ) -> tuple[VolumeRow, int]:
-        """Give a row a number, and let `enter` tell the log of it, which returns a handle."""
+        drives: list[int],
+        wish: tuple[int, str | None],
+    ) -> tuple[VolumeRow, dict[int, int]]:
+        """Give a row a number on each drive, and let `enter` tell their logs of it, which return handles."""
         self.require_writable()
         tenant._require_living()
         self.undo_unfinished()
         with self.catalog.atomic():
             row = self.catalog.add_volume(row)
+            numbers = self.placer.enter(row.number, drives)
+            self.placer.wish(row.number, *wish)
             self.audit.append(act, subject_of_row(row), details)
         self._unfinished.add(row.number)
         try:
             if self.keeper is not None and row.kind == "volume":
                 self.keeper.make(tenant.number, row.number)
-            handle = enter(row.number)
-            self.engine.commit()
+            handles = enter(numbers)
+            for drive in numbers.keys() - handles.keys():  # which failed meanwhile
+                self.catalog.placements.put(numbers[drive], "left")
+            self.placer.commit(handles)
         except BaseException:
             with suppress(SeqstoreError):  # then before the next change, or when the store is closed
                 self.undo_unfinished()
             raise
         self._unfinished.discard(row.number)
-        return row, handle
+        return row, handles
 
     def undo_unfinished(self) -> None:
         """Take back what could not be made durable, and was reported as failed."""
@@ -266,23 +359,26 @@ class Registry:
             self._unfinished.discard(number)
 
     def _undo(self, number: int) -> None:
-        for entry in self.engine.volumes():
-            if entry["number"] == number:
-                self.engine.delete(int(entry["handle"]), "giving up what was not finished")
-                self.engine.commit()
+        for member in self.fleet:
+            own = self.catalog.placements.numbers_on(member.number, number)
+            for entry in member.engine.volumes() if own else ():
+                if entry["number"] in own:
+                    member.engine.delete(int(entry["handle"]), "giving up what was not finished")
+                    member.engine.commit()
         undo_creation(self.catalog, self.audit, number)
+        self.placer.forget(number)
         if self.keeper is not None:
             self.keeper.bury()
 
-    def _new_volume(self, row: VolumeRow, handle: int, tenant: Tenant) -> Volume:
-        volume = Volume(self, row, handle, tenant)
+    def _new_volume(self, row: VolumeRow, handles: Mapping[int, int], tenant: Tenant) -> Volume:
+        volume = Volume(self, row, self.placer.route(row, handles), tenant)
         if self.keeper is not None:
-            self.keeper.hand_over(volume)
+            self.keeper.hand_over(row.number, volume._route.legs)
         self._views[row.number] = volume
         return volume
 
-    def _new_snapshot(self, row: VolumeRow, handle: int, tenant: Tenant) -> Snapshot:
-        snapshot = Snapshot(self, row, handle, tenant)
+    def _new_snapshot(self, row: VolumeRow, handles: Mapping[int, int], tenant: Tenant) -> Snapshot:
+        snapshot = Snapshot(self, row, self.placer.route(row, handles), tenant)
         self._views[row.number] = snapshot
         return snapshot
 
@@ -291,40 +387,47 @@ class Registry:
     def delete(self, view: Volume | Snapshot) -> None:
         """End a volume or snapshot, durably."""
         with self.lock:
+            self.placer.wait_for([view.number])
             self.require_writable()
             if view.deleted:
                 view._require()
             self.undo_unfinished()
             subject = subject_of(view)
             erasure, bounds = self._request(subject), self._intend(subject)
-            self._leave(view)
-            self.engine.commit()
+            failed = self._leave(view)
             with self.catalog.atomic():
                 self.catalog.remove_volume(view.number)
                 self.audit.append(act_of_deletion(subject), subject)
             self._forget(view)
-            self._list(subject, erasure)
+            self._list(subject, erasure, failed)
             self._erase(subject, bounds)
 
     def delete_tenant(self, tenant: Tenant) -> None:
         """End a tenant with all that it owns, durably."""
         with self.lock:
+            owned = [view for view in self._views.values() if view.tenant is tenant]
+            self.placer.wait_for(view.number for view in owned)
             self.require_writable()
             self.undo_unfinished()
             bounds = self._intend(Subject(kind="tenant", number=tenant.number))
-            owned = [view for view in self._views.values() if view.tenant is tenant]
             subject = Subject(kind="tenant", number=tenant.number, name=tenant.name)
             # The catalog remembers at once: all that came before has to be safe by then.
-            self.engine.commit()
+            self.placer.commit(member.number for member in self.fleet)
             with self.catalog.atomic():
                 erasure = self._request(subject)
                 self.catalog.mark_deleting(tenant.number)
             tenant._deleting = True
             # By what the log knows: a signal may have come between the log and this side.
-            for entry in self.engine.volumes():
-                if entry["tenant"] == tenant.number:
-                    self.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
-            self.engine.commit()
+            failed: dict[int, MediumError] = {}
+            for member in self.fleet:
+                try:
+                    for entry in member.engine.volumes():
+                        if entry["tenant"] == tenant.number:
+                            member.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
+                    member.engine.commit()
+                except MediumError as error:
+                    failed[member.number] = error
+            self._give_up_failed(failed)
             with self.catalog.atomic():
                 self.catalog.remove_tenant(tenant.number)
                 self.audit.append(Act.TENANT_DELETED, subject)
@@ -332,7 +435,7 @@ class Registry:
                 self._forget(view)
             self.tenants.forget(tenant)
             tenant.deleted = True
-            self._list(subject, erasure)
+            self._list(subject, erasure, failed)
             self._erase(subject, bounds)
 
     def trim(self, volume: Volume, offset: int, length: int) -> None:
@@ -349,11 +452,12 @@ class Registry:
             self._erase(subject, bounds)
             return
         with self.lock:
+            self.placer.wait_for([volume.number])
             self.require_writable()
             erasure = self._request(subject)
             try:
                 volume._trim(offset, length)
-                self.engine.commit()
+                self.placer.commit([leg.drive for leg in volume._route.legs])
             except BaseException:
                 # What was asked for stays noted, and the next opening finds that it did not happen.
                 del self._asked[subject]
@@ -378,7 +482,7 @@ class Registry:
             if self.keeper is not None and subject.kind != "range":
                 self.keeper.bury()
 
-    def _request(self, subject: Subject) -> Erasure | None:
+    def _request(self, subject: Subject) -> Asked | None:
         """Note that something is to be deleted, once, however often it is tried."""
         if subject not in self._asked:
             if self.evidence is None:
@@ -388,28 +492,72 @@ class Registry:
                 self._asked[subject] = self.evidence.request(subject)
         return self._asked[subject]
 
-    def _list(self, subject: Subject, erasure: Erasure | None) -> None:
-        """List the copies that a deletion left behind."""
+    def _list(self, subject: Subject, asked: Asked | None, failed: Iterable[int] = ()) -> None:
+        """List the copies that a deletion left behind; on drives that failed it is not done yet."""
         del self._asked[subject]
-        if erasure is not None and self.evidence is not None:
-            self.evidence.deleted(erasure)
+        if asked is not None and self.evidence is not None:
+            self.evidence.deleted([(drive, erasure) for drive, erasure in asked if drive not in failed])
 
-    @staticmethod
-    def _leave(view: Volume | Snapshot) -> None:
-        try:
-            view._delete()
-        except NotFoundError:
-            if view.deleted:
-                raise
-            # Deleted in the core, but a signal or a failure came before this side knew.
+    def _give_up_failed(self, failed: dict[int, MediumError]) -> None:
+        """Go on without drives that failed, where there are others; what is to go there goes when they are back."""
+        if failed and len(failed) == len(self.fleet):
+            raise next(iter(failed.values()))
+        for drive, cause in failed.items():
+            self.placer.give_up_drive(drive, cause)
+
+    def _leave(self, view: Volume | Snapshot) -> dict[int, MediumError]:
+        """Let the logs forget something, durably; return the drives that failed, which are not the only ones."""
+        failed: dict[int, MediumError] = {}
+        places = [place for place in self.catalog.placements.of(view.number) if place.is_there]
+        gone = True
+        for place in places:
+            if place.drive not in self.fleet:
+                continue
+            engine = self.fleet.member(place.drive).engine
+            leg = view._route.leg_on(place.drive)
+            try:
+                if leg is not None:
+                    with suppress(NotFoundError):  # a signal or a failure came before this side knew
+                        leg.view._delete()
+                        gone = False
+                else:
+                    for entry in engine.volumes():  # a copy that is not believed
+                        if entry["number"] == place.number:
+                            engine.delete(int(entry["handle"]), f"deletion of {view.name!r}")
+                engine.commit()
+            except MediumError as error:
+                failed[place.drive] = error
+        if gone and view.deleted:
+            view._require()
+        there = [place.drive for place in places if place.drive in self.fleet]
+        if failed and len(failed) == len(there):
+            raise next(iter(failed.values()))
+        for drive, cause in failed.items():
+            self.placer.give_up_drive(drive, cause)
+        return failed
 
     def _forget(self, view: Volume | Snapshot) -> None:
         self._views.pop(view.number, None)
+        self.placer.forget(view.number)
         if isinstance(view, Volume):
             view.tenant._directory.forget(view)
         else:
             self._snapshots[view.volume_number].forget(view)
         view.deleted = True  # last: until then a deletion that a signal cut short can be repeated
+
+
+def as_volume(leg: Leg) -> EngineVolume:
+    """Return the handle on a copy of a volume."""
+    assert isinstance(leg.view, EngineVolume)
+    return leg.view
+
+
+def each_leg(view: View, work: Callable[[Leg], T], *, is_content: bool = False) -> dict[int, T]:
+    """Do something to all copies of something, and return what it gave, by drive."""
+    mirror = view._route.mirror
+    if mirror is not None:
+        return mirror.each(work, is_content=is_content)
+    return {leg.drive: work(leg) for leg in view._route.legs}
 
 
 def _scope_of(subject: Subject) -> tuple[Scope, int]:

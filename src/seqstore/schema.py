@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from seqstore.database import Database
 
 APPLICATION_ID = 0x53455153  # "SEQS"
-VERSION = 2
+VERSION = 3
 
 _NAMES_AND_DRIVES = """
 CREATE TABLE store (
@@ -122,12 +122,55 @@ CREATE TABLE moments (
 );
 """
 
+# Of drives, where there are several: a volume or snapshot without a placement lies on drive 0, under its own
+# number. On other drives it has numbers of their own, from the same sequence, so that no log meets one twice.
+# What was there once stays as 'left': its residue may.
+_DRIVES = """
+CREATE TABLE drive_facts (
+    drive INTEGER PRIMARY KEY,
+    region TEXT NOT NULL,
+    vendor TEXT NOT NULL,
+    model TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    story TEXT NOT NULL,
+    read_errors INTEGER NOT NULL,
+    write_errors INTEGER NOT NULL,
+    scrub_findings INTEGER NOT NULL
+);
+CREATE TABLE placements (
+    number INTEGER PRIMARY KEY,
+    volume INTEGER NOT NULL,
+    drive INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('in_sync', 'stale', 'building', 'left')),
+    generation INTEGER NOT NULL,
+    changed INTEGER NOT NULL
+);
+CREATE INDEX placements_of_volumes ON placements (volume);
+CREATE TABLE wishes (
+    volume INTEGER PRIMARY KEY,
+    copies INTEGER NOT NULL,
+    region TEXT NOT NULL
+);
+CREATE TABLE erasure_drives (
+    erasure INTEGER PRIMARY KEY,
+    drive INTEGER NOT NULL
+);
+CREATE TABLE drive_moments (
+    drive INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (drive, time_ns)
+);
+"""
+
 
 def create(database: Database) -> None:
     """Make the tables in an empty database; to be called in a transaction."""
     _run(database, _NAMES_AND_DRIVES)
     _run(database, _EVIDENCE)
     _run(database, _DELETION)
+    _run(database, _DRIVES)
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     database.run(f"PRAGMA user_version = {VERSION}")
 
@@ -161,15 +204,16 @@ def check_and_upgrade(database: Database, *, read_only: bool) -> None:
         )
     if version < 1:
         raise FormatError(f"{database.name} is of format {version}, which there never was")
+    missing = [*((_EVIDENCE, _DELETION) if version < 2 else ()), *((_DRIVES,) if version < 3 else ())]
     if version < VERSION and read_only:
         database.run("PRAGMA temp_store = MEMORY")
-        for tables in (_EVIDENCE, _DELETION):
+        for tables in missing:
             for_now = tables.replace("CREATE TABLE ", "CREATE TEMP TABLE ")
             _run(database, for_now.replace("INDEX ", "INDEX temp."))
     elif version < VERSION:
         with database.atomic():
-            _run(database, _EVIDENCE)
-            _run(database, _DELETION)
+            for tables in missing:
+                _run(database, tables)
             database.run(f"PRAGMA user_version = {VERSION}")
 
 

@@ -396,7 +396,8 @@ class TestCatalogs:
 
     @pytest.fixture
     def old(self, path: Path) -> Path:
-        tables = ("audit", "copies", "erasures", "strategies", "purges", "moments")
+        tables = ("audit", "copies", "erasures", "strategies", "purges", "moments", "drive_facts")
+        tables += ("placements", "wishes", "erasure_drives", "drive_moments")
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path
 
@@ -419,7 +420,7 @@ class TestCatalogs:
             with pytest.raises(Exception, match="str"):
                 Catalog.open(old)
         Catalog.open(old).close()
-        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (2,)
+        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (3,)
 
     def test_a_new_one_takes_the_records_over(self, path: Path) -> None:
         head = verify(path)

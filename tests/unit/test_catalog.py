@@ -231,10 +231,10 @@ class TestBadFiles:
 
     def test_a_newer_format(self, path: Path, catalog: Catalog) -> None:
         catalog.close()
-        change(path, "PRAGMA user_version = 3")
+        change(path, "PRAGMA user_version = 4")
         with pytest.raises(VersionError, match="newer") as caught:
             Catalog.open(path)
-        assert (caught.value.found, caught.value.expected) == (3, 2)
+        assert (caught.value.found, caught.value.expected) == (4, 3)
 
     @pytest.mark.parametrize(
         "statement",

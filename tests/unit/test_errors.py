@@ -36,9 +36,7 @@ EXAMPLES = [
     errors.SignatureError("m"),
     errors.StatementError("m", problems=("one", "two")),
     errors.CertificateError("m", problems=("one", "two")),
-    errors.DriveStateError(
-        "m", state="new", act="release", story=DriveStory.begin(time_ns=1, actor="alice")
-    ),
+    errors.DriveStateError("m", state="new", act="release", story=DriveStory.begin(time_ns=1, actor="alice")),
     errors.SweepError("m", failures={}, table=Table({})),
     errors.InvariantError("m", file="f.c", line=7, condition="a == b"),
 ]

@@ -75,6 +75,7 @@ struct sq_volume {
     uint32_t index;
     uint8_t unwritten_error;
     uint8_t is_snapshot;
+    uint8_t is_held; /* changes are refused for now; in no checkpoint */
     struct sq_layer *head;
 };
 
