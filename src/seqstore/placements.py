@@ -198,6 +198,11 @@ class Placements:
             for other in self.legs(place.volume):
                 self._write(replace(other, generation=other.generation + 1))
 
+    def set_generation(self, number: int, generation: int) -> None:
+        """Say that a new copy is of the generation of the others."""
+        with self._lock:
+            self._write(replace(self._by_number[number], generation=generation))
+
     def mark_changed(self, volume: int, *, changed: bool) -> None:
         """Note whether copies of a volume may differ after a crash."""
         with self._lock, self._database.atomic():

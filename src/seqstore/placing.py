@@ -166,6 +166,10 @@ class Placer:
             mirror.changed = any(place.changed for place in self.placements.legs(row.number))
         return Route(legs, mirror, self.fleet.first.engine)
 
+    def nowhere(self, volume: int) -> Route:
+        """Return the way to something of which no copy is left."""
+        return Route([], Mirror(volume, [], self), self.fleet.first.engine)
+
     def forget(self, volume: int) -> None:
         """Forget what was deleted."""
         self.mirrors.pop(volume, None)

@@ -536,6 +536,17 @@ class Registry:
             self.placer.give_up_drive(drive, cause)
         return failed
 
+    def lose(self, view: Volume | Snapshot) -> None:
+        """Take something out of which no copy is left; the catalog keeps it."""
+        with self.lock:
+            view._move(self.placer.nowhere(view.number))
+            self._views.pop(view.number, None)
+            self.placer.mirrors.pop(view.number, None)
+            if isinstance(view, Volume):
+                view.tenant._directory.forget(view)
+            else:
+                self._snapshots[view.volume_number].forget(view)
+
     def _forget(self, view: Volume | Snapshot) -> None:
         self._views.pop(view.number, None)
         self.placer.forget(view.number)

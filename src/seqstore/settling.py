@@ -90,7 +90,11 @@ def _look(
         volume = number if place is None else place.volume
         if place is not None and (place.state in ("left", "building") or volume not in rows):
             going.append(entry)
-        elif (place is None and not is_only and member.number) or volume not in rows or (number == volume and not entry.agrees_with(rows[volume])):
+        elif (
+            (place is None and not is_only and member.number)
+            or volume not in rows
+            or (number == volume and not entry.agrees_with(rows[volume]))
+        ):
             strange.append(number)
         elif place is None or place.state == "in_sync":
             handles[volume] = entry.handle
