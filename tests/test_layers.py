@@ -36,14 +36,17 @@ LAYERS = (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
-        "deleting_store", "evidence_book", "fleet", "placing", "families", "moving",
+        "deleting_store", "evidence_book", "fleet", "placing", "families", "moving", "departures",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),
     ("engine", "engine_volume", "engine_deletion", "engine_mirror"),
     ("media",),
     ("_native", "format"),
-    ("catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life", "placements"),
+    (
+        "catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life",
+        "placements",
+    ),
     ("errors", "units", "clock"),
 )  # fmt: skip
 FRONT_ENDS = {name for layer in LAYERS[:4] for name in layer}

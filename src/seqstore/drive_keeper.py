@@ -204,8 +204,8 @@ class DriveKeeper:
         """Return the medium of a drive that is out of service."""
         if drive.in_use:
             raise DriveStateError(
-                f"drive {drive.number} is {drive.state.value}, and the store uses it; decommission it first, or"
-                " say that it has failed",
+                f"drive {drive.number} is {drive.state.value}, and the store uses it; decommission it first,"
+                " or say that it has failed",
                 state=drive.state.value,
                 act=DriveAct.BEGIN_SANITIZATION.value,
                 story=drive.story,
@@ -274,8 +274,8 @@ class DriveKeeper:
         if missing > 0:
             size = drive.block_size
             raise OutOfSpaceError(
-                f"drive {drive.number} holds {needed} live blocks, and for {missing} of them ({missing * size}"
-                " bytes) the other drives have no room, or no drive is left that has no copy of them; add a"
+                f"drive {drive.number} holds {needed} live blocks, and for {missing} of them "
+                f"({missing * size} bytes) the other drives have no room, or no drive is left that has no copy of them; add a"
                 " drive, or delete something",
                 needed=needed,
                 available=needed - missing,
@@ -322,7 +322,8 @@ class DriveKeeper:
             sources = current.complete_on()
             if not sources:
                 raise MediumError(
-                    f"no drive has all of {current.views[0]!r} and what shares its blocks; open the store again"
+                    f"no drive has all of {current.views[0]!r} and what shares its blocks; open the store"
+                    " again"
                 )
             source = next((drive for drive in sources if drive not in replaced), sources[0])
             kept = current.drives() - replaced
@@ -423,9 +424,9 @@ class DriveKeeper:
         full, empty = max(fill, key=fill.__getitem__), min(fill, key=fill.__getitem__)
         most = (fill[full] - fill[empty]) / 2 * min(drives[full].usable_blocks, drives[empty].usable_blocks)
         for family, blocks in largest_first(on_drive(self._registry, full), full):
-            if 0 < blocks <= most and empty not in family.drives() and len(fill) - len(family.drives()) > 0:
-                if self._choose(family.drives() - {full}, {full}, "") == empty:
-                    return family, full, blocks
+            fits = 0 < blocks <= most and empty not in family.drives()
+            if fits and self._choose(family.drives() - {full}, {full}, "") == empty:
+                return family, full, blocks
         return None
 
 
@@ -439,17 +440,17 @@ class _Report:
         self._done_blocks = self._done = 0
 
     def grow(self, blocks: int) -> None:
-        """There is one more to be moved."""
+        """Count one more that is to be moved."""
         self._total_blocks += blocks
         self._total += 1
 
     def add(self, blocks: int) -> None:
-        """So many blocks were copied."""
+        """Count blocks that were copied."""
         self._done_blocks += blocks
         self._tell()
 
     def end_family(self) -> None:
-        """A family is there."""
+        """Count a family that is there."""
         self._done += 1
         self._tell()
 

@@ -60,8 +60,9 @@ class DrivesStore:
         device : path-like, optional
             A block device or existing file, as in `Store.create`.
         medium : NativeMedium, optional
-            A new medium of the caller's, who also closes it, for a store that was made with `Store.create_on`,
-            or one in memory; when the store is opened again, it is passed to `Store.open_on`.
+            A new medium of the caller's, who also closes it, for a store that was made with
+            `Store.create_on`, or one in memory; when the store is opened again, it is passed to
+            `Store.open_on`.
         overwrite_device : bool
             As in `Store.create`.
         segment_size : int or str, optional
@@ -129,7 +130,7 @@ class DrivesStore:
         raise NotImplementedError
 
     def rebuild(self, *, progress: Callable[[Progress], None] | None = None) -> int:
-        """Make new copies of volumes of which copies were lost or are out of date, as far as there are drives.
+        """Make new copies of volumes of which copies were lost or are out of date.
 
         Programs go on reading and writing. If it is cut off, calling it again goes on with what is left.
 
@@ -165,7 +166,7 @@ class DrivesStore:
         return self._drive_keeper.rebalance(progress)
 
     def losses(self) -> tuple[Loss, ...]:
-        """Say which volumes and snapshots cannot be read, since the drives with all their copies are not there.
+        """Say which volumes and snapshots cannot be read, since no drive with a copy is there.
 
         Returns
         -------

@@ -69,7 +69,7 @@ def differences(
 
 
 def mapped(extents: NDArray[np.void]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    """Yield the parts of a volume that hold anything: their first lba, and which of the blocks are written."""
+    """Yield the parts of a volume that hold anything: the first lba, and which blocks are written."""
     for first in _windows([extents]):
         yield first, _window(extents, first) != _NOWHERE
 

@@ -24,8 +24,8 @@ class Loss:
     why : str
         What happened to these drives.
     runs : tuple of (int, int), or None
-        First lba and number of the blocks that were written: what was lost. None where that is not known, since
-        the drive was not there any more when the store was opened: then it is all that was written.
+        First lba and number of the blocks that were written: what was lost. None where that is not known,
+        since the drive was not there any more when the store was opened: then it is all that was written.
     """
 
     kind: SubjectKind

@@ -1,10 +1,10 @@
 """Copying families of volumes from drive to drive, with their structure, while programs use them.
 
 A copy is made in three steps. What a family shows is copied, with its snapshots and clones in the order in
-which they were made, while writes go on; of each volume a snapshot says up to where. Then changes are held, and
-what was written meanwhile is copied. Then the catalog says in one transaction that the family lies there, and
-the old copies go. Until that transaction the new copy is `building`, and after a crash it is removed; from then
-on the old one is `left`, and after a crash it is.
+which they were made, while writes go on; of each volume a snapshot says up to where. Then changes are held,
+and what was written meanwhile is copied. Then the catalog says in one transaction that the family lies there,
+and the old copies go. Until that transaction the new copy is `building`, and after a crash it is removed;
+from then on the old one is `left`, and after a crash it is.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Copier:
         Is told how many blocks were copied.
     """
 
-    def __init__(self, count: Callable[[int], None] = lambda blocks: None) -> None:
+    def __init__(self, count: Callable[[int], None] = lambda _: None) -> None:
         self._count = count
         self._buffer: NDArray[np.uint8] | None = None
 
@@ -136,7 +136,7 @@ def memoryview_of(rows: NDArray[np.uint8]) -> object:
 def _batches(
     runs: Sequence[tuple[int, int]], most: int, end: int
 ) -> Iterator[tuple[int | NDArray[np.uint64], int]]:
-    """Cut runs into batches: long ones as they are, short ones together. What lies beyond the end is left out."""
+    """Cut runs into batches: long ones as they are, short ones together, all up to an end."""
     gathered: list[tuple[int, int]] = []
     room = most
     for start, length in runs:

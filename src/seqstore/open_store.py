@@ -193,8 +193,7 @@ class OpenStore(DeletingStore, DrivesStore):
         self._parts.note_flushed()
 
     def _flush(self) -> None:
-        failed: dict[int, MediumError] = {}
-        self._fleet.flush(lambda member, error: failed.__setitem__(member.number, error))
+        failed = self._fleet.flush()
         for drive, error in failed.items():
             if len(self._fleet) == 1 or self._registry.has_uncopied(drive):
                 raise error

@@ -1,8 +1,8 @@
 """Where volumes and snapshots lie: which drive, under which number there, and whether that copy is believed.
 
 A copy that missed a change is stale before the change is acknowledged, so that a drive which comes back from
-wherever it was is not believed. Numbers on drives are drawn from the sequence of volumes and snapshots, so that
-a number says which copy on which drive is meant, and no log meets one twice.
+wherever it was is not believed. Numbers on drives are drawn from the sequence of volumes and snapshots, so
+that a number says which copy on which drive is meant, and no log meets one twice.
 """
 
 from __future__ import annotations

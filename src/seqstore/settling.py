@@ -1,7 +1,8 @@
 """Catalog and logs say the same: what a crash, or a drive that was away, left different is put right.
 
-A number that a log knows and the catalog has given up goes from the log; a row that no log knows goes from the
-catalog. A copy that is missing on its drive, and was not deleted, is given up: it is made anew by a rebuild.
+A number that a log knows and the catalog has given up goes from the log; a row that no log knows goes from
+the catalog. A copy that is missing on its drive, and was not deleted, is given up: it is made anew by a
+rebuild.
 """
 
 from __future__ import annotations
