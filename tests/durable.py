@@ -21,12 +21,13 @@ def create(path: Path, **options: Any) -> Store:
 
 def crash(store: Store) -> None:
     """End a store as the end of its process would."""
-    store._engine.close()
+    for member in store._fleet:
+        member.engine.close()
     store._parts.catalog.close()
     if store._parts.encryption is not None:
         store._parts.encryption.close()
-    if store._parts.is_own_medium:
-        store._parts.medium.close()
+    for member in [*store._fleet, *store._parts.spare]:
+        member.close_medium()
 
 
 def reopen(store: Store, path: Path, **options: Any) -> Store:

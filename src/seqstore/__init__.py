@@ -20,14 +20,18 @@ from seqstore._native.records import (
 from seqstore.clock import Clock, ManualClock, SystemClock
 from seqstore.deletion import CryptographicErase, Deadline, Lap, Now, Plan, Purge
 from seqstore.drive import Drive
+from seqstore.drive_facts import DriveFacts
+from seqstore.drive_life import DriveAct, DriveState, DriveStory
 from seqstore.errors import (
     AccessError,
     AuditError,
     BadBlockError,
     BoundError,
+    CertificateError,
     ClosedError,
     ConfigError,
     CorruptionError,
+    DriveStateError,
     EvidenceError,
     FormatError,
     InvariantError,
@@ -45,7 +49,9 @@ from seqstore.errors import (
     VersionError,
 )
 from seqstore.find import FIND_DTYPE
+from seqstore.losses import Loss
 from seqstore.media import TAG_DTYPE, CallsMedium, FileMedium, MediumCalls, MemoryMedium, TagsMedium
+from seqstore.moving import Progress
 from seqstore.recovery import Recovery
 from seqstore.scrub import Damage, Scrub, ScrubReport
 from seqstore.snapshot import Snapshot
@@ -70,6 +76,7 @@ __all__ = [
     "BlockState",
     "BoundError",
     "CallsMedium",
+    "CertificateError",
     "Clock",
     "ClosedError",
     "ConfigError",
@@ -78,11 +85,17 @@ __all__ = [
     "Damage",
     "Deadline",
     "Drive",
+    "DriveAct",
+    "DriveFacts",
+    "DriveState",
+    "DriveStateError",
+    "DriveStory",
     "EvidenceError",
     "FileMedium",
     "FormatError",
     "InvariantError",
     "Lap",
+    "Loss",
     "LostWritesError",
     "ManualClock",
     "MediumCalls",
@@ -92,6 +105,7 @@ __all__ = [
     "Now",
     "OutOfSpaceError",
     "Plan",
+    "Progress",
     "Purge",
     "Reach",
     "Recovery",

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqstore.audit_records import Act, Subject
+from seqstore.catalog import VolumeRow
 from seqstore.runs import NEVER
 from seqstore.statement import CLAIM, FORMAT, VERSION
 from seqstore.statement_check import is_complete, sum_up
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
-    from seqstore.catalog import Catalog, VolumeRow
+    from seqstore.catalog import Catalog
     from seqstore.engine import Engine
     from seqstore.promise import Erasure
+    from seqstore.shared import DriveLayers
 
 _LISTED = ("position", "blocks", "digest", "interrupted")
 _PART = (
@@ -48,10 +50,33 @@ _WAS_KEPT = (
     "When it was deleted, others showed {blocks} of its blocks. Copies of those that were written over before"
     " it was seen that the last of the others had let go are not listed."
 )
+_ONE_DRIVE = (
+    "This speaks of drive {number} alone. What lies on other drives of the store has erasures and statements"
+    " of its own."
+)
+_MOVED = (
+    "Volumes have moved from this drive to others since. Blocks of what was deleted that they showed were"
+    " copied with them, live on there as theirs, and are not listed here."
+)
 _KEY = (
     "Copies that are unreadable because their key is gone still lie on the medium, encrypted, until they are"
     " written over."
 )
+
+
+class DriveLog(Protocol):
+    """What is asked of a drive in use."""
+
+    @property
+    def number(self) -> int:
+        """The drive's number."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its log."""
+
+    def layers(self) -> DriveLayers:
+        """Say what is shown of the log's layers, by the numbers of the store."""
 
 
 class Account:
@@ -59,7 +84,8 @@ class Account:
 
     Parameters
     ----------
-    engine : Engine
+    log : DriveLog
+        The drive that the copies are on.
     catalog : Catalog
     audit : AuditLog
     erasure : Erasure
@@ -71,7 +97,7 @@ class Account:
 
     def __init__(
         self,
-        engine: Engine,
+        log: DriveLog,
         catalog: Catalog,
         audit: AuditLog,
         erasure: Erasure,
@@ -79,7 +105,7 @@ class Account:
         *,
         keepers: Mapping[int, int],
     ) -> None:
-        self._engine = engine
+        self._log = log
         self._catalog = catalog
         self._audit = audit
         self._erasure = erasure
@@ -93,7 +119,7 @@ class Account:
         latest_ns = max(request.time_ns, int(copies["gone_ns"].max(initial=0)))
         issued = {
             "time_ns": max(now_ns, latest_ns),
-            "position": self._engine.counters()["position"],
+            "position": self._log.engine.counters()["position"],
             "actor": self._audit.who()[0],
         }
         asked = {
@@ -106,7 +132,8 @@ class Account:
         }
         promise = {name: getattr(erasure.promise, name) for name in ("strategy", "bound_writes", "bound_ns")}
         totals, pending = sum_up(copies, asked, promise, issued)
-        drive = self._catalog.drive
+        drives = self._catalog.drives
+        drive = next(row for row in drives if row.number == self._log.number)
         kept, lists = describe_keepers(self._keepers, self._catalog.volumes()), list(self._lists())
         document = {
             "format": FORMAT,
@@ -133,7 +160,11 @@ class Account:
             "verifications": list(self._verifications()),
             "totals": totals,
             "pending": pending,
-            "limits": _limits(erasure, lists, kept, totals),
+            "limits": [
+                *_limits(erasure, lists, kept, totals),
+                *([_MOVED] if request.details.get("kept") and self._has_moved() else ()),
+                *([_ONE_DRIVE.format(number=drive.number)] if len(drives) > 1 else ()),
+            ],
             "complete": False,
             "audit": {"number": head.number, "hash": head.hash},
         }
@@ -147,6 +178,13 @@ class Account:
                 about = {"record": record.number, "hash": record.hash, "time_ns": record.time_ns}
                 yield {**about, **{name: record.details[name] for name in _LISTED}}
 
+    def _has_moved(self) -> bool:
+        """Tell whether volumes have moved away from the drive since the deletion."""
+        return any(
+            record.act == Act.FAMILY_MOVED.value and self._log.number in record.details["from"]
+            for record in self._audit.records(self._erasure.request.number)
+        )
+
     def _verifications(self) -> Iterator[dict[str, Any]]:
         for record in self._audit.records(self._erasure.request.number):
             if record.act == Act.ERASURE_VERIFIED.value and record.details["erasure"] == self._erasure.id:
@@ -157,15 +195,18 @@ class Account:
 def describe_keepers(keepers: Mapping[int, int], rows: Iterable[VolumeRow]) -> list[dict[str, Any]]:
     """Say who still shows blocks of what was deleted, of numbers with how many blocks each shows."""
     known = {row.number: row for row in rows}
+    # What is deleted already is there a little longer while others move that share its blocks.
+    gone = VolumeRow(number=0, tenant=0, kind="volume", name="", unwritten="zero", origin=0)
+    found = [(number, known.get(number, gone)) for number in sorted(keepers)]
     return [
         {
-            "kind": known[number].kind,
+            "kind": row.kind,
             "number": number,
-            "name": known[number].name,
-            "tenant": known[number].tenant,
+            "name": row.name,
+            "tenant": row.tenant,
             "blocks": keepers[number],
         }
-        for number in sorted(keepers)
+        for number, row in found
     ]
 
 
@@ -202,7 +243,7 @@ def _limits(
     if is_part(erasure.subject):
         limits.append(_PART)
     details = erasure.request.details
-    if details.get("others"):
+    if details.get("others") or details.get("left"):
         limits.append(_OTHERS)
     if any(entry["interrupted"] for entry in lists):
         limits.append(_LATER.format(listed=erasure.listed_position, requested=erasure.requested_position))

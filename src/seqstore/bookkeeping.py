@@ -63,14 +63,14 @@ def drop_row(catalog: Catalog, audit: AuditLog, row: VolumeRow, *, is_doomed: bo
     `is_doomed` says that its tenant was being deleted.
     """
     subject = subject_of_row(row)
-    was_deleted = is_doomed or _was_asked_for(audit, subject)
+    was_deleted = is_doomed or was_asked_for(audit, subject)
     with catalog.atomic():
         catalog.remove_volume(row.number)
         act = act_of_deletion(subject) if was_deleted else Act.CREATION_UNDONE
         audit.append(act, subject, actor=SYSTEM, reason=_AFTER_CRASH)
 
 
-def _was_asked_for(audit: AuditLog, subject: Subject) -> bool:
+def was_asked_for(audit: AuditLog, subject: Subject) -> bool:
     """Tell whether a deletion was asked for. A broken log cannot say so, and keeps no store from opening."""
     asked = Act.DELETION_REQUESTED.value
     try:
@@ -95,8 +95,10 @@ def adopt(catalog: Catalog, old: Catalog) -> bool:
     try:
         check_end(old.database)
         records = list(read_records(old.database))
-        names = ("erasures", "copies", "kept")
-        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY id") for name in names}
+        tables = {
+            name: old.database.run(f"SELECT * FROM {name} ORDER BY 1")
+            for name in ("erasures", "copies", "kept", "erasure_drives", "drive_facts", "wishes")
+        }
     except (AuditError, FormatError):
         return False
     with catalog.atomic():

@@ -10,13 +10,14 @@ Numbers are given here, to volumes and snapshots from one sequence, and none is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from seqstore import schema
 from seqstore.database import Database
 from seqstore.errors import FormatError
+from seqstore.placements import Placements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +119,7 @@ class Catalog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.placements = Placements(database)
 
     @classmethod
     def create(cls, path: Path | None, settings: Settings, drive: DriveRow) -> Catalog:
@@ -144,20 +146,11 @@ class Catalog:
                     settings.seed,
                     settings.access,
                 )
-                database.run(
-                    "INSERT INTO drives VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    drive.number,
-                    f"{drive.identity:016x}",
-                    drive.block_size,
-                    drive.zone_blocks,
-                    drive.blocks,
-                    drive.flushed_sequence,
-                    _join(drive.openings),
-                )
+                _insert_drive(database, drive)
+            return cls(database)
         except BaseException:
             database.close()
             raise
-        return cls(database)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Catalog:
@@ -175,10 +168,10 @@ class Catalog:
         database = Database(path, "ro" if read_only else "rw")
         try:
             schema.check_and_upgrade(database, read_only=read_only)
+            return cls(database)
         except BaseException:
             database.close()
             raise
-        return cls(database)
 
     @property
     def database(self) -> Database:
@@ -189,9 +182,22 @@ class Catalog:
         """Close the file; what was in memory is gone. Closing again does nothing."""
         self._database.close()
 
-    def atomic(self) -> AbstractContextManager[None]:
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
         """Make the changes of a block one: all of them are done, or none."""
-        return self._database.atomic()
+        try:
+            with self._database.atomic():
+                yield
+        except BaseException:
+            if len(self.placements):
+                self.placements.reload()
+            raise
 
     # ---- store and drive ----------------------------------------------------------------------
 
@@ -203,15 +209,34 @@ class Catalog:
 
     @property
     def drive(self) -> DriveRow:
-        """The drive."""
+        """The first drive."""
+        return self.drives[0]
+
+    @property
+    def drives(self) -> list[DriveRow]:
+        """All drives that the store has or had, by number."""
         names = ("number", "identity", "block_size", "zone_blocks", "blocks", "flushed_sequence", "openings")
-        row = next(self._rows("drives", names, (int, str, int, int, int, int, str)))
-        try:
-            row["identity"] = int(row["identity"], 16)
-            row["openings"] = tuple(int(number, 16) for number in row["openings"].split())
-        except ValueError:
-            raise self._damage("drives") from None
-        return DriveRow(**row)
+        drives = []
+        for row in self._rows("drives", names, (int, str, int, int, int, int, str)):
+            try:
+                row["identity"] = int(row["identity"], 16)
+                row["openings"] = tuple(int(number, 16) for number in row["openings"].split())
+            except ValueError:
+                raise self._damage("drives") from None
+            drives.append(DriveRow(**row))
+        return drives
+
+    def add_drive(self, drive: DriveRow) -> None:
+        """Add a drive; from now on it is written down where each volume lies."""
+        with self.atomic():
+            self.placements.spell_out(row.number for row in self.volumes())
+            _insert_drive(self._database, drive)
+
+    def remove_drive(self, number: int) -> None:
+        """Take a drive out again that could not be added."""
+        with self.atomic():
+            self._database.run("DELETE FROM drives WHERE number = ?", number)
+            self._database.run("DELETE FROM drive_facts WHERE drive = ?", number)
 
     def note_flushed(self, drive: int, sequence: int) -> None:
         """Remember that everything up to a record is on the drive."""
@@ -238,6 +263,9 @@ class Catalog:
 
     def remove_tenant(self, tenant: int) -> None:
         """Remove a tenant, and the rows of what it owned."""
+        for row in self.volumes() if len(self.placements) else ():
+            if row.tenant == tenant:
+                self._leave(row.number)
         self._database.run("DELETE FROM tenants WHERE number = ?", tenant)
 
     # ---- volumes and snapshots ------------------------------------------------------------------
@@ -255,7 +283,13 @@ class Catalog:
 
     def remove_volume(self, number: int) -> None:
         """Remove a volume or snapshot."""
+        self._leave(number)
         self._database.run("DELETE FROM volumes WHERE number = ?", number)
+
+    def _leave(self, number: int) -> None:
+        if len(self.placements):
+            self.placements.leave(number)
+            self.placements.forget_wish(number)
 
     def draw_number(self) -> int:
         """Take the next number of volumes and snapshots for something that needs no row."""
@@ -284,7 +318,7 @@ class Catalog:
     def _rows(self, table: str, names: tuple[str, ...], types: tuple[type, ...]) -> Iterator[dict[str, Any]]:
         """Read a table. SQLite lets any column hold any type, and a damaged file does."""
         rows = self._database.run(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid")
-        if table in {"store", "drives"} and len(rows) != 1:
+        if (table == "store" and len(rows) != 1) or (table == "drives" and not rows):
             raise self._damage(table)
         for row in rows:
             if any(type(value) is not kind for value, kind in zip(row, types, strict=True)):
@@ -296,6 +330,19 @@ class Catalog:
             f"{self._database.name} is damaged: table {table} holds what it cannot hold; open the store with"
             " rebuild_catalog=True to make the catalog anew from the drive"
         )
+
+
+def _insert_drive(database: Database, drive: DriveRow) -> None:
+    database.run(
+        "INSERT INTO drives VALUES (?, ?, ?, ?, ?, ?, ?)",
+        drive.number,
+        f"{drive.identity:016x}",
+        drive.block_size,
+        drive.zone_blocks,
+        drive.blocks,
+        drive.flushed_sequence,
+        _join(drive.openings),
+    )
 
 
 def _join(numbers: tuple[int, ...]) -> str:

@@ -27,7 +27,7 @@ COPY_DTYPE = np.dtype(
 )  # fmt: skip
 """Copies of an erasure: the record that lists them, where they lie, position of death, whether the cleaner
 left them behind, position at which they were there, position and time at which they were gone (-1: they are
-not), how, and whether that was only observed afterwards. There is one drive, of number 0."""
+not), how, and whether that was only observed afterwards."""
 
 _COLUMNS = ", ".join(COPY_DTYPE.names or ())
 _AS_LISTED = ["drive", "mba", "count", "died", "moved"]
@@ -93,13 +93,15 @@ class CopyTable:
     database : Database
     now_ns : callable
         Tells the time.
+    drive : int
+        The one on which the copies lie.
     """
 
-    def __init__(self, database: Database, now_ns: Callable[[], int]) -> None:
+    def __init__(self, database: Database, now_ns: Callable[[], int], drive: int = 0) -> None:
         self._database = database
         self._now_ns = now_ns
+        self._drive = drive
         self._pending: NDArray[np.void] | None = None
-        self._next_id = 0
         self._latest_ns = 0
 
     def of(self, erasure: int) -> NDArray[np.void]:
@@ -110,9 +112,9 @@ class CopyTable:
     def pending(self) -> NDArray[np.void]:
         """The copies that are still there, of all erasures."""
         if self._pending is None:
-            self._pending = self._load("gone_position IS NULL")
-            last, latest = self._database.run("SELECT MAX(id), MAX(gone_ns) FROM copies")[0]
-            self._next_id, self._latest_ns = (last or 0) + 1, max(latest or 0, self._latest_ns)
+            self._pending = self._load("gone_position IS NULL AND drive = ?", self._drive)
+            latest = self._database.run("SELECT MAX(gone_ns) FROM copies")[0][0]
+            self._latest_ns = max(latest or 0, self._latest_ns)
         return self._pending
 
     def forget(self) -> None:
@@ -178,7 +180,8 @@ class CopyTable:
         return self._latest_ns
 
     def _draw_ids(self, count: int) -> NDArray[np.int64]:
-        first, self._next_id = self._next_id, self._next_id + count
+        # Within the transaction that uses them: the tables of other drives draw from the same row.
+        first = (self._database.run("SELECT MAX(id) FROM copies")[0][0] or 0) + 1
         return np.arange(first, first + count)
 
     def _load(self, condition: str, *values: object) -> NDArray[np.void]:

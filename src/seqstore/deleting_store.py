@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
 from seqstore._native.records import Scope
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
     from seqstore.audit_records import Subject
     from seqstore.drive import Drive
+    from seqstore.drive_facts import FactTable
     from seqstore.erasing import Eraser
-    from seqstore.evidence import Evidence
-    from seqstore.opening import Parts
+    from seqstore.evidence_book import EvidenceBook
+    from seqstore.fleet import Fleet
+    from seqstore.parts import Parts
     from seqstore.registry import Registry
     from seqstore.signing import SigningKey
     from seqstore.statement import Statement
@@ -34,10 +37,12 @@ class DeletingStore:
     """Strategies, purges and remanence of an `OpenStore`."""
 
     _parts: Parts
-    _drive: Drive
+    _drives: dict[int, Drive]
+    _facts: FactTable
+    _fleet: Fleet
     _registry: Registry
     _eraser: Eraser
-    _evidence: Evidence
+    _book: EvidenceBook
 
     def tenant(self, name: str) -> Tenant:
         """Return the tenant of a name."""
@@ -61,7 +66,21 @@ class DeletingStore:
         ClosedError
             If the store was closed.
         """
-        return self._eraser.report(*self._scope(owner))
+        scope, number = self._scope(owner)
+        found = self._eraser.report(scope, number)
+        left = self._facts.residue(
+            tenant=number if scope is Scope.TENANT else None,
+            volume=number if scope is Scope.VOLUME else None,
+        )
+        blocks = sum(left.values())
+        if not blocks:
+            return found
+        return replace(
+            found,
+            blocks=found.blocks + blocks,
+            bytes=found.bytes + blocks * self._fleet.first.medium.block_size,
+            out_of_use_blocks=blocks,
+        )
 
     def find(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> NDArray[np.void]:
         """List every media block that holds bytes of an owner, live or dead.
@@ -76,7 +95,8 @@ class DeletingStore:
         FIND_DTYPE[n]
             Runs in order of address: drive, first block, blocks, volume, `BlockState`, position of death.
         """
-        return find((self._drive,), *self._scope(owner))
+        drives = [self._drives[member.number] for member in self._fleet]
+        return find(drives, *self._scope(owner), placements=self._parts.catalog.placements)
 
     # ---- deletion -----------------------------------------------------------------------------
 
@@ -170,7 +190,7 @@ class DeletingStore:
     @property
     def erasures(self) -> list[Erasure]:
         """What was deleted and is followed until no copy is left, in the order in which it was asked for."""
-        return self._evidence.erasures.all()
+        return self._book.all()
 
     def statement(self, erasure: Erasure | SupportsIndex, *, key: SigningKey | None = None) -> Statement:
         """Say what became of every copy of something deleted, by what the ledger says now.
@@ -198,12 +218,14 @@ class DeletingStore:
             raise ConfigError("the store was made without evidence; make it with evidence=True")
         number = erasure.id if isinstance(erasure, Erasure) else unsigned(erasure, "erasure")
         with self._registry.lock:  # nobody may come or go while it is looked who shows what
-            return self._evidence.statement(self._evidence.erasures.get(number), key)
+            evidence = self._book.of(number)
+            return evidence.statement(evidence.erasures.get(number), key)
 
-    def _promise(self, subject: Subject) -> Promise:
-        """Say how something is deleted that is to be deleted now."""
+    def _promise(self, subject: Subject, drive: int) -> Promise:
+        """Say how something is deleted from a drive that is to be deleted now."""
         is_tenant = subject.kind == "tenant"
-        bounds = self._eraser.bounds(Scope.TENANT if is_tenant else Scope.VOLUME, subject.number)
+        scope = Scope.TENANT if is_tenant else Scope.VOLUME
+        bounds = self._eraser.bounds(scope, subject.number, drive=drive)
         strategies = ["Now()"] if bounds.now else []
         if self._erases_by_key(subject):
             epoch = "" if bounds.epoch is None else f"epoch={bounds.epoch / 1e9:g}"
@@ -212,7 +234,7 @@ class DeletingStore:
             strategies.append(f"Deadline(writes={bounds.blocks})")
         if bounds.nanoseconds is not None:
             strategies.append(f"Deadline(seconds={bounds.nanoseconds / 1e9:g})")
-        blocks = self._lap_of_fifo() if bounds == Bounds() and not strategies else bounds.blocks
+        blocks = self._lap_of_fifo(drive) if bounds == Bounds() and not strategies else bounds.blocks
         return Promise(
             strategy=" and ".join(strategies) or "Lap()",
             bound_writes=blocks,
@@ -227,15 +249,15 @@ class DeletingStore:
             (ns for ns in (bounds.nanoseconds, None if is_whole else bounds.epoch) if ns), default=None
         )
 
-    def _lap_of_fifo(self) -> int | None:
-        """Return how many blocks a lap is, where the head comes round in one: `Lap()` promises that."""
+    def _lap_of_fifo(self, drive: int) -> int | None:
+        """Return the blocks of a drive, where its head comes round in one lap: `Lap()` promises that."""
         settings = self._parts.catalog.settings
         # A bound of somebody else's, or a second head, changes the order in which segments are taken.
         is_round = (settings.selection, settings.placement) == (
             "fifo",
             "single",
         ) and self._eraser.is_bound_by_lap
-        return self._drive.blocks if is_round else None
+        return self._drives[drive].blocks if is_round else None
 
     def _erases_by_key(self, subject: Subject) -> bool:
         """Tell whether a strategy that applies promises that keys die with what they are for."""

@@ -67,16 +67,38 @@ class DeletionTable:
         rows = self._database.run("SELECT scope, number FROM purges ORDER BY started_ns")
         return [(Scope(scope), number) for scope, number in rows]
 
-    def moments(self) -> list[tuple[int, int]]:
-        """Return times by the clock and the log's positions then, in order."""
+    def moments(self, drive: int = 0) -> list[tuple[int, int]]:
+        """Return times by the clock and the positions of a drive's log then, in order."""
+        if drive:
+            return [
+                (row[0], row[1])
+                for row in self._database.run(
+                    "SELECT time_ns, position FROM drive_moments WHERE drive = ? ORDER BY time_ns", drive
+                )
+            ]
         return [
             (row[0], row[1])
             for row in self._database.run("SELECT time_ns, position FROM moments ORDER BY time_ns")
         ]
 
-    def note_moment(self, time_ns: int, position: int, forget_before_ns: int) -> None:
+    def note_moment(self, time_ns: int, position: int, forget_before_ns: int, drive: int = 0) -> None:
         """Keep a moment, and drop those from before a time, but for the last of them."""
         with self._database.atomic():
+            if drive:
+                self._database.run(
+                    "INSERT OR REPLACE INTO drive_moments (drive, time_ns, position) VALUES (?, ?, ?)",
+                    drive,
+                    time_ns,
+                    position,
+                )
+                self._database.run(
+                    "DELETE FROM drive_moments WHERE drive = ? AND time_ns <"
+                    " (SELECT COALESCE(MAX(time_ns), 0) FROM drive_moments WHERE drive = ? AND time_ns < ?)",
+                    drive,
+                    drive,
+                    forget_before_ns,
+                )
+                return
             self._database.run(
                 "INSERT OR REPLACE INTO moments (time_ns, position) VALUES (?, ?)", time_ns, position
             )

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, SupportsIndex
 
-from seqstore.engine import Engine
+from seqstore.drive_life import DriveState
+from seqstore.errors import MediumError
+from seqstore.units import format_size, unsigned
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from seqstore.catalog import DriveRow
+    from seqstore.drive_facts import DriveFacts
+    from seqstore.drive_life import DriveStory
+    from seqstore.engine import Engine
+    from seqstore.fleet import Member
     from seqstore.media.native import NativeMedium
+    from seqstore.moving import Progress
+    from seqstore.open_store import OpenStore
+    from seqstore.recovery import Recovery
 
 
 class Drive:
-    """A drive of a store; see `Store.drives`.
+    """A drive of a store; see `Store.drives`. One that is missing or out of service keeps its figures.
 
     Attributes
     ----------
-    medium : NativeMedium
-        The bytes, or their tags. The log owns the write pointers: an append from outside breaks it.
+    number : int
+        From 0; never used again.
     blocks, block_size : int
         Size in blocks, and bytes of a block.
     segment_blocks, segment_size : int
@@ -27,28 +38,180 @@ class Drive:
     capacity : int
         Size in bytes.
     data_capacity_blocks : int
-        Blocks that can hold data, those of summaries counted out.
+        Blocks that can hold data, those of summaries counted out; 0 for a drive that is not in use.
     usable_blocks : int
-        Live blocks that the drive takes at most.
+        Live blocks that the drive takes at most; 0 likewise.
     reserved_blocks : int
         What is kept back for cleaning: data capacity less usable blocks.
     """
 
-    def __init__(self, medium: NativeMedium, engine: Engine) -> None:
-        counters = engine.counters()
-        self.medium = medium
-        self.blocks = medium.blocks
-        self.block_size = medium.block_size
-        self.segment_blocks = medium.zone_blocks
-        self.segment_size = medium.zone_blocks * medium.block_size
-        self.capacity = medium.capacity
-        self.data_capacity_blocks = counters["data_capacity_blocks"]
-        self.usable_blocks = counters["usable_blocks"]
+    def __init__(self, store: OpenStore, row: DriveRow, member: Member | None) -> None:
+        self.number = row.number
+        self.blocks = row.blocks
+        self.block_size = row.block_size
+        self.segment_blocks = row.zone_blocks
+        self.segment_size = row.zone_blocks * row.block_size
+        self.capacity = row.blocks * row.block_size
+        counters = None if member is None else member.engine.counters()
+        self.data_capacity_blocks = 0 if counters is None else counters["data_capacity_blocks"]
+        self.usable_blocks = 0 if counters is None else counters["usable_blocks"]
         self.reserved_blocks = self.data_capacity_blocks - self.usable_blocks
-        self._engine = engine
+        self._identity = row.identity
+        self._store = store
+        self._member = member
 
     def __repr__(self) -> str:
-        return f"<Drive on {self.medium!r}>"
+        if self._member is None:
+            return f"<Drive {self.number} of {format_size(self.capacity)}, not in use>"
+        return f"<Drive on {self._member.medium!r}>"
+
+    @property
+    def _engine(self) -> Engine:
+        return self._used.engine
+
+    @property
+    def _used(self) -> Member:
+        if self._member is None:
+            self._store._fleet.require_open()
+            raise MediumError(
+                f"drive {self.number} is {self.why_not}; its bytes and its ledger cannot be looked at"
+            )
+        return self._member
+
+    @property
+    def medium(self) -> NativeMedium:
+        """The bytes, or their tags. The log owns the write pointers: an append from outside breaks it.
+
+        Raises
+        ------
+        MediumError
+            If the drive is not in use.
+        """
+        return self._used.medium
+
+    # ---- who it is, and how it is doing -------------------------------------------------------
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the store reads and writes it."""
+        return self._member is not None
+
+    @property
+    def why_not(self) -> str:
+        """Why it is not in use; empty if it is."""
+        return "" if self._member is not None else self._store._drive_keeper.why_not(self.number)
+
+    @property
+    def state(self) -> DriveState:
+        """Where it is in its life."""
+        return self.facts.state
+
+    @property
+    def story(self) -> DriveStory:
+        """What happened to it, and who did it."""
+        return self.facts.story
+
+    @property
+    def facts(self) -> DriveFacts:
+        """What is written down of it: region, vendor, model, serial, media type, story, counts of errors."""
+        return self._store._facts.get(self.number)
+
+    @property
+    def takes_volumes(self) -> bool:
+        """Whether new volumes and copies are placed on it."""
+        return self.in_use and self.state not in (DriveState.DECOMMISSIONING, DriveState.FAILED)
+
+    @property
+    def identity(self) -> int:
+        """Random number of 64 bits that stands in every record of the drive; 0 for one in memory."""
+        return self._identity
+
+    @property
+    def region(self) -> str:
+        """Where it stands; empty where nobody said."""
+        return self.facts.region
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What opening it found and did; None for a new one, and for one that is not in use."""
+        return None if self._member is None else self._store._recovery_of(self._member)
+
+    @property
+    def live_blocks(self) -> int:
+        """Blocks that somebody shows."""
+        return self._engine.counters()["live_blocks"]
+
+    def fail(self, reason: str) -> None:
+        """Say that it has failed: it goes out of service, at once and without another look at it.
+
+        What has a copy elsewhere goes on there; `Store.losses` says what does not, and `Store.rebuild` makes
+        new copies. What was deleted and still lies on the drive can only be sanitized.
+
+        Parameters
+        ----------
+        reason : str
+
+        Raises
+        ------
+        DriveStateError
+            If its state does not allow it.
+        MediumError
+            If it is the only drive in use.
+        AccessError, ClosedError
+            If the store was opened for reading alone, or closed.
+        """
+        self._store._drive_keeper.fail(self, reason)
+
+    def decommission(self, reason: str = "", *, progress: Callable[[Progress], None] | None = None) -> None:
+        """Move everything live to other drives, with its structure, and put it out of service.
+
+        A family of volumes, snapshots and clones that share blocks moves as a whole; programs go on reading
+        and writing meanwhile, and wait only for the last changes of a family to be moved. If it is cut off,
+        calling it again goes on with what is left. What was deleted before, and what moving leaves behind,
+        still lies on the drive until it is sanitized.
+
+        Parameters
+        ----------
+        reason : str
+        progress : callable, optional
+            Is told how far it is.
+
+        Raises
+        ------
+        OutOfSpaceError
+            If the other drives have no room; ``needed`` and ``available`` are in blocks. Nothing has moved.
+        DriveStateError
+            If its state does not allow it.
+        MediumError
+            If a medium fails, or it is the only drive in use.
+        CorruptionError
+            If a block is damaged that has no copy; it stays, and the drive with it.
+        AccessError, ClosedError
+            If the store was opened for reading alone, or closed.
+        """
+        self._store._drive_keeper.decommission(self, reason, progress)
+
+    def call_off(self, reason: str = "") -> None:
+        """Take a decommissioning back: the drive takes volumes again. What has moved stays where it is.
+
+        Raises
+        ------
+        DriveStateError
+            If it is not being decommissioned.
+        """
+        self._store._drive_keeper.call_off(self, reason)
+
+    def require_idle(self) -> NativeMedium | None:
+        """Return the medium of a drive that is out of service, which may then be written over.
+
+        None if the store does not hold it: the drive was missing, or the store was opened anew since.
+
+        Raises
+        ------
+        DriveStateError
+            If the drive is in use.
+        """
+        return self._store._drive_keeper.idle_medium(self)
 
     @property
     def head(self) -> int:
@@ -85,7 +248,7 @@ class Drive:
         ClosedError
             If the store was closed.
         """
-        return self._engine.raw(*self.medium.check_range(mba, count))
+        return self._engine.raw(*self._used.medium.check_range(mba, count))
 
     def ledger(self, mba: SupportsIndex = 0, count: SupportsIndex | None = None) -> NDArray[np.void]:
         """Say for media blocks what they are, whose, and since when dead.
@@ -110,9 +273,9 @@ class Drive:
         ClosedError
             If the store was closed.
         """
-        first, _ = self.medium.check_range(mba, 0)
+        first, _ = self._used.medium.check_range(mba, 0)
         number = self.blocks - first if count is None else count
-        return self._engine.ledger(*self.medium.check_range(first, number))
+        return self._engine.ledger(*self._used.medium.check_range(first, number))
 
     def segments(self) -> NDArray[np.void]:
         """List the segments of the log.
@@ -129,3 +292,8 @@ class Drive:
             If the store was closed.
         """
         return self._engine.segments()
+
+
+def drive_number(drive: Drive | SupportsIndex) -> int:
+    """Return the number of a drive, or the number."""
+    return drive.number if isinstance(drive, Drive) else unsigned(drive, "drive")

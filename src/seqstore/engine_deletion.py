@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from seqstore._native.records import (
     Scope,
     field_values,
 )
-from seqstore.errors import BoundError, CorruptionError
+from seqstore.errors import BoundError, CorruptionError, NotFoundError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -223,3 +225,106 @@ class EngineDeletion:
             complete &= not lossy[0]
             parts.append(runs[: count[0]])
         return np.concatenate(parts), complete
+
+
+class DriveDeletion(EngineDeletion):
+    """The same for one of several drives, whose volumes have numbers of their own there.
+
+    Parameters
+    ----------
+    engine : Engine
+    numbers_of : callable
+        All numbers that a volume has or had on the drive.
+    volume_of : callable
+        The volume that such a number stands for.
+    """
+
+    def __init__(
+        self, engine: Engine, numbers_of: Callable[[int], list[int]], volume_of: Callable[[int], int]
+    ) -> None:
+        super().__init__(engine)
+        self._numbers_of = numbers_of
+        self._volume_of = volume_of
+
+    def _on_drive(self, scope: Scope, number: int) -> list[int]:
+        return self._numbers_of(number) if scope is Scope.VOLUME else [number]
+
+    def bind(self, scope: Scope, number: int, blocks: int | None, *, kept: bool = False) -> None:
+        """Bound the time that residue of a scope lies; see `EngineDeletion.bind`."""
+        for own in self._on_drive(scope, number):
+            with suppress(NotFoundError):  # it is not there any more
+                super().bind(scope, own, blocks, kept=kept)
+
+    def purge(self, scope: Scope, number: int, died_before: int | None = None) -> dict[str, int]:
+        """Write over all residue of a scope, now; see `EngineDeletion.purge`."""
+        done = [
+            super(DriveDeletion, self).purge(scope, own, died_before) for own in self._on_drive(scope, number)
+        ]
+        if not done:
+            return {
+                **dict.fromkeys(field_values("struct sq_purge", ffi.new("struct sq_purge *")), 0),
+                "position": self._engine.counters()["position"],
+            }
+        whole = {name: sum(part[name] for part in done) for name in done[0]}
+        return {**whole, "position": done[-1]["position"]}
+
+    def remanence(self, scope: Scope, number: int) -> Residue:
+        """Count the residue of a scope."""
+        parts = [super(DriveDeletion, self).remanence(scope, own) for own in self._on_drive(scope, number)]
+        return add_residue(parts) if parts else no_residue(self._engine.counters()["position"])
+
+    def residue(self, scope: Scope, number: int) -> NDArray[np.void]:
+        """Return the residue of a scope, as RESIDUE_DTYPE[n] in the order of the medium."""
+        parts = [super(DriveDeletion, self).residue(scope, own) for own in self._on_drive(scope, number)]
+        runs = np.concatenate([np.empty(0, RESIDUE_DTYPE), *parts])
+        return runs[np.argsort(runs["mba"], kind="stable")]
+
+    def watch(self, scope: Scope, number: int, *, watched: bool = True) -> None:
+        """Let it be noted what of a scope's volumes, as they are now, is written over."""
+        for own in self._on_drive(scope, number):
+            super().watch(scope, own, watched=watched)
+
+    def overwritten(self) -> tuple[NDArray[np.void], bool]:
+        """Return what was written over of what is watched, since the last call."""
+        runs, is_all = super().overwritten()
+        for number in np.unique(runs["volume"]).tolist():
+            runs["volume"][runs["volume"] == number] = self._volume_of(number)
+        return runs, is_all
+
+
+def no_residue(position: int) -> Residue:
+    """Return what is counted where there is nothing."""
+    return Residue(
+        residue_blocks=0,
+        moved_blocks=0,
+        unbounded_blocks=0,
+        segments=0,
+        oldest=None,
+        oldest_moved=None,
+        due=None,
+        last_due=None,
+        position=position,
+        ages=np.zeros(AGE_BINS, np.uint64),
+    )
+
+
+def add_residue(parts: Sequence[Residue]) -> Residue:
+    """Add up what was counted of several numbers on one drive; segments that they share count twice."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def first(name: str) -> int | None:
+        return min((getattr(part, name) for part in parts if getattr(part, name) is not None), default=None)
+
+    return Residue(
+        residue_blocks=sum(part.residue_blocks for part in parts),
+        moved_blocks=sum(part.moved_blocks for part in parts),
+        unbounded_blocks=sum(part.unbounded_blocks for part in parts),
+        segments=sum(part.segments for part in parts),
+        oldest=first("oldest"),
+        oldest_moved=first("oldest_moved"),
+        due=first("due"),
+        last_due=max((part.last_due for part in parts if part.last_due is not None), default=None),
+        position=max(part.position for part in parts),
+        ages=np.sum([part.ages for part in parts], axis=0, dtype=np.uint64),
+    )

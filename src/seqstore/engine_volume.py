@@ -166,6 +166,11 @@ class EngineView:
 
     # ---- what volume.py builds on -------------------------------------------------------------
 
+    @staticmethod
+    def _changes(first_fault: Any) -> bool:
+        """Tell a call that changes from one that reads: it brings a fault along."""
+        return bool(first_fault != _NULL)
+
     def _call(self, function: Any, *arguments: Any, doing: str) -> None:
         """Call a function of the core that takes a ``struct sq_fault``, and raise what it reports.
 
@@ -316,6 +321,10 @@ class EngineVolume(EngineView):
         """Freeze what the volume shows under a number, and return the handle of the snapshot."""
         doing = f"snapshot of volume {self.name!r}"
         return self._engine.make(doing, lib.sq_volume_snapshot, self._handle, number)
+
+    def _hold(self, is_held: bool) -> None:
+        """Refuse changes for now, or take them again."""
+        self._engine.require(lib.sq_volume_hold(self._log, self._handle, is_held), "holding a volume")
 
     def _seal(self, key: int, *, by_leaf: bool) -> None:
         """Seal what is written from now on under this secret of the log's key ring, or leaves of its tree."""

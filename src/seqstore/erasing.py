@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from seqstore._native.records import Scope
@@ -17,9 +18,9 @@ from seqstore.deletion import (
     check_strategy,
     epoch_ns,
 )
-from seqstore.engine_deletion import EngineDeletion, Residue
+from seqstore.engine_deletion import EngineDeletion, Residue, add_residue
 from seqstore.errors import BoundError, SeqstoreError
-from seqstore.stats import Remanence
+from seqstore.stats import Remanence, add_remanence
 from seqstore.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -34,26 +35,32 @@ _LOOKS_A_BOUND = 16  # in time: so much of it is given away
 _LEAST_LOOK_NS = 1_000_000
 
 
+@dataclass(slots=True)
+class _Log:
+    """A drive's log, as far as deletion goes."""
+
+    engine: Engine
+    core: EngineDeletion
+    timeline: Timeline = field(default_factory=Timeline)
+
+
 class Eraser:
-    """Keeps the promises of deletion of one store.
+    """Keeps the promises of deletion of one store. Each drive has a time of its own, its log's.
 
     Parameters
     ----------
-    engine : Engine
     clock : Clock
         What bounds in seconds are measured with.
     owner_of : callable
         The number of a volume's tenant.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, owner_of: Callable[[int], int | None]) -> None:
-        self._engine = engine
+    def __init__(self, clock: Clock, owner_of: Callable[[int], int | None]) -> None:
         self._clock = clock
         self._owner_of = owner_of
-        self.core = EngineDeletion(engine)
+        self._logs: dict[int, _Log] = {}
         self._lock = threading.RLock()
         self._strategies: dict[Key, Strategy] = {}
-        self._timeline = Timeline()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._ending = False
@@ -61,10 +68,46 @@ class Eraser:
         self._notebook: Notebook | None = None
         self.epochs: Epochs | None = None  # where blocks are encrypted
 
+    @property
+    def core(self) -> EngineDeletion:
+        """What the first drive's log does about deleted data."""
+        return next(iter(self._logs.values())).core
+
+    # ---- drives -----------------------------------------------------------------------------------
+
+    def add(self, drive: int, engine: Engine, core: EngineDeletion) -> None:
+        """Keep the promises on one more drive.
+
+        Raises
+        ------
+        BoundError
+            If they cannot be kept there.
+        """
+        with self._lock:
+            log = _Log(engine, core)
+            for (scope, number), strategy in self._strategies.items():
+                asked = self._asked(strategy, log)
+                self._bind(log, scope, number, strategy, asked.blocks, kept=False)
+            self._logs[drive] = log
+            self._note()
+
+    def remove(self, drive: int) -> None:
+        """Leave a drive alone that is out of use."""
+        with self._lock:
+            self._logs.pop(drive, None)
+
+    def placed(self, drive: int, volume: int) -> None:
+        """Bound what a volume leaves behind on a drive to which it just came."""
+        with self._lock:
+            strategy, log = self._strategies.get((Scope.VOLUME, volume)), self._logs.get(drive)
+            if strategy is not None and log is not None:
+                log.core.bind(Scope.VOLUME, volume, self._asked(strategy, log).blocks, kept=False)
+
     def load(self, notebook: Notebook) -> None:
         """Go on with what was promised before the store was opened, and write down what comes."""
         with self._lock:
-            self._timeline = Timeline(notebook.table.moments())
+            for drive, log in self._logs.items():
+                log.timeline = Timeline(notebook.table.moments(drive))
             for (scope, number), strategy in notebook.table.strategies().items():
                 if self._is_over(scope, number):
                     notebook.table.forget_strategy((scope, number))
@@ -100,27 +143,30 @@ class Eraser:
     @property
     def acts_at_once(self) -> bool:
         """Whether anything is set that asks for something in the call of a deletion."""
-        return any(self._asked(strategy).now for strategy in self._strategies.values())
+        return any(self._asked_of_all(strategy).now for strategy in self._strategies.values())
 
     @property
     def is_bound_by_lap(self) -> bool:
         """Whether nothing that is set asks for more than that the head comes round."""
-        return all(self._asked(strategy) == Bounds() for strategy in self._strategies.values())
+        return all(self._asked_of_all(strategy) == Bounds() for strategy in self._strategies.values())
 
-    def bounds(self, scope: Scope, number: int, owner: int | None = None) -> Bounds:
+    def bounds(
+        self, scope: Scope, number: int, owner: int | None = None, *, drive: int | None = None
+    ) -> Bounds:
         """Return what holds for a scope: the strictest of what is set for it and for what it belongs to.
 
-        `owner` is the number of a deleted volume's tenant.
+        `owner` is the number of a deleted volume's tenant; of a drive that is in use the bounds are told,
+        or of the one where they are largest.
         """
         keys: list[Key] = [(Scope.ALL, 0)]
         if scope is Scope.TENANT:
             keys.append((scope, number))
         if scope is Scope.VOLUME:
             keys += [(Scope.TENANT, owner or self._owner_of(number) or 0), (scope, number)]
-        found = Bounds()
-        for key in keys:
-            if key in self._strategies:
-                found |= self._asked(self._strategies[key])
+        strategies = [self._strategies[key] for key in keys if key in self._strategies]
+        found, log = Bounds(), None if drive is None else self._logs.get(drive)
+        for strategy in strategies:
+            found |= self._asked_of_all(strategy) if log is None else self._asked(strategy, log)
         return found
 
     def set(self, scope: Scope, number: int, strategy: Strategy, *, kept: bool = False) -> None:
@@ -142,19 +188,21 @@ class Eraser:
             If its bound cannot be kept.
         """
         strategy = check_strategy(strategy)
-        self._set_epoch(scope, number, self._asked(strategy).epoch)
+        self._set_epoch(scope, number, self._asked_of_all(strategy).epoch)
         with self._lock:
-            asked = self._asked(strategy)
+            asked = self._asked_of_all(strategy)
+            bound: list[_Log] = []
             try:
-                self.core.bind(scope, number, asked.blocks, kept=kept)
-            except BoundError as error:
-                laps = error.smallest / self._engine.medium.blocks
-                raise BoundError(
-                    f"{strategy} cannot be kept: the smallest bound of this drive is {error.smallest} blocks,"
-                    f" {laps:.3f} laps; give at least that, more and smaller segments, or Now()",
-                    smallest=error.smallest,
-                ) from None
-            before = self._asked(self._strategies.get((scope, number), strategy)).nanoseconds
+                for log in self._logs.values():
+                    self._bind(log, scope, number, strategy, self._asked(strategy, log).blocks, kept=kept)
+                    bound.append(log)
+            except BoundError:
+                earlier = self._strategies.get((scope, number))
+                for log in bound:
+                    blocks = None if earlier is None else self._asked(earlier, log).blocks
+                    log.core.bind(scope, number, blocks, kept=True)
+                raise
+            before = self._asked_of_all(self._strategies.get((scope, number), strategy)).nanoseconds
             if before is not None and (asked.nanoseconds is None or asked.nanoseconds > before):
                 # Nobody would remember what was promised in time: it is kept at once.
                 self.purge(scope, number)
@@ -171,7 +219,7 @@ class Eraser:
         if self.epochs is None:
             return
         before = self._strategies.get((scope, number))
-        promised = None if before is None else self._asked(before).epoch
+        promised = None if before is None else self._asked_of_all(before).epoch
         if promised is not None and (epoch is None or epoch > promised):
             self.epochs.end(scope, number)
         if epoch is not None:
@@ -184,33 +232,57 @@ class Eraser:
         epochs = (epoch_ns(each) for each in chosen if isinstance(each, CryptographicErase))
         return min((epoch for epoch in epochs if epoch is not None), default=None)
 
-    def _asked(self, strategy: Strategy) -> Bounds:
-        return bounds_of(
-            strategy, drive_blocks=self._engine.medium.blocks, smallest=self.core.smallest_bound()
-        )
+    def _bind(
+        self, log: _Log, scope: Scope, number: int, strategy: Strategy, blocks: int | None, *, kept: bool
+    ) -> None:
+        try:
+            log.core.bind(scope, number, blocks, kept=kept)
+        except BoundError as error:
+            laps = error.smallest / log.engine.medium.blocks
+            raise BoundError(
+                f"{strategy} cannot be kept: the smallest bound of this drive is {error.smallest} blocks,"
+                f" {laps:.3f} laps; give at least that, more and smaller segments, or Now()",
+                smallest=error.smallest,
+            ) from None
+
+    def _asked(self, strategy: Strategy, log: _Log) -> Bounds:
+        return bounds_of(strategy, drive_blocks=log.engine.medium.blocks, smallest=log.core.smallest_bound())
+
+    def _asked_of_all(self, strategy: Strategy) -> Bounds:
+        """Return what a strategy asks for on any drive, at most; blocks are those written to it."""
+        asked = [self._asked(strategy, log) for log in self._logs.values()]
+        blocks = [bounds.blocks for bounds in asked if bounds.blocks is not None]
+        return replace(asked[0], blocks=max(blocks, default=None)) if asked else Bounds()
 
     # ---- what is there, and what will be done -----------------------------------------------------
 
     def residue(self, scope: Scope, number: int) -> Residue:
-        """Count the residue of a scope."""
-        return self.core.remanence(scope, number)
+        """Count the residue of a scope; positions are those of the drives, which may differ."""
+        return add_residue([log.core.remanence(scope, number) for log in self._logs.values()])
 
     def report(self, scope: Scope, number: int) -> Remanence:
         """Say what there is of a scope, how old it is, and until when."""
-        found, lap = self.residue(scope, number), self._engine.medium.blocks
+        now_ns = self._clock.now_ns()
+        logs = list(self._logs.items())
+        return add_remanence([self._report(drive, log, scope, number, now_ns) for drive, log in logs])
+
+    def _report(self, drive: int, log: _Log, scope: Scope, number: int, now_ns: int) -> Remanence:
+        found, lap = log.core.remanence(scope, number), log.engine.medium.blocks
         oldest = None if found.oldest is None else found.position - found.oldest
-        since = None if found.oldest is None else self._timeline.time_of(found.oldest)
+        since = None if found.oldest is None else log.timeline.time_of(found.oldest)
         return Remanence(
             blocks=found.residue_blocks,
-            bytes=found.residue_blocks * self._engine.medium.block_size,
+            bytes=found.residue_blocks * log.engine.medium.block_size,
             moved_blocks=found.moved_blocks,
             segments=found.segments,
             unbounded_blocks=found.unbounded_blocks,
-            unreadable_blocks=0 if self.epochs is None else self.epochs.count_unreadable(scope, number),
+            unreadable_blocks=(
+                0 if self.epochs is None else self.epochs.count_unreadable(drive, scope, number)
+            ),
             oldest_writes=oldest,
             oldest_laps=None if oldest is None else oldest / lap,
             oldest_moved_writes=None if found.oldest_moved is None else found.position - found.oldest_moved,
-            oldest_seconds=None if since is None else (self._clock.now_ns() - since) / 1e9,
+            oldest_seconds=None if since is None else (now_ns - since) / 1e9,
             due_writes=None if found.due is None else max(found.due - found.position, 0),
             done_writes=None if found.last_due is None else max(found.last_due - found.position, 0),
             histogram=tuple(found.ages.tolist()),
@@ -218,42 +290,66 @@ class Eraser:
 
     def plan(self, scope: Scope, number: int, strategy: Strategy) -> Plan:
         """Say what a strategy will do about the residue that there is."""
-        residue, asked = self.residue(scope, number), self._asked(check_strategy(strategy))
-        blocks = residue.segments * self._engine.medium.zone_blocks
-        live = self._live_beside(scope, number) if residue.segments else 0
+        asked = self._asked_of_all(check_strategy(strategy))
         by_key = self.epochs.plan(scope, number) if self.epochs is not None and asked.epoch else None
         stays = asked == Bounds() or (by_key is not None and not by_key.overwrites)
         within_ns = asked.epoch if asked.nanoseconds is None else asked.nanoseconds
+        residue_blocks = segments = relocated = written = 0
+        for log in self._logs.values():
+            residue = log.core.remanence(scope, number)
+            live = self._live_beside(log, scope, number) if residue.segments else 0
+            residue_blocks += residue.residue_blocks
+            segments += residue.segments
+            relocated += live
+            written += max(residue.segments * log.engine.medium.zone_blocks, live)
         return Plan(
             strategy=strategy,
-            residue_blocks=residue.residue_blocks,
-            segments=residue.segments,
-            relocated_blocks=0 if stays else live,
-            device_blocks=0 if stays else max(blocks, live),
+            residue_blocks=residue_blocks,
+            segments=segments,
+            relocated_blocks=0 if stays else relocated,
+            device_blocks=0 if stays else written,
             within_blocks=0 if asked.now else asked.blocks,
             within_seconds=None if within_ns is None else within_ns / 1e9,
             key_bytes=0 if by_key is None else by_key.node_bytes,
         )
 
-    def _live_beside(self, scope: Scope, number: int) -> int:
+    @staticmethod
+    def _live_beside(log: _Log, scope: Scope, number: int) -> int:
         """Count live blocks in segments that hold residue of a scope."""
-        runs = self.core.residue(scope, number)
-        held = set((runs["mba"] // self._engine.medium.zone_blocks).tolist())
-        held |= set(((runs["mba"] + runs["count"] - 1) // self._engine.medium.zone_blocks).tolist())
-        live = self._engine.segments()["live"]
+        runs, zone_blocks = log.core.residue(scope, number), log.engine.medium.zone_blocks
+        held = set((runs["mba"] // zone_blocks).tolist())
+        held |= set(((runs["mba"] + runs["count"] - 1) // zone_blocks).tolist())
+        live = log.engine.segments()["live"]
         return int(live[sorted(held)].sum())
 
     # ---- now ------------------------------------------------------------------------------------
 
-    def purge(self, scope: Scope, number: int, died_before: int | None = None) -> Purge:
-        """Write over all residue of a scope."""
+    def purge(self, scope: Scope, number: int) -> Purge:
+        """Write over all residue of a scope, on all drives that are in use."""
+        return self._purge(scope, number, self._logs, None)
+
+    def purge_drive(self, drive: int, scope: Scope, number: int) -> None:
+        """Write over all residue of a scope on one drive."""
+        if drive in self._logs:
+            self._purge(scope, number, {drive: self._logs[drive]}, None)
+
+    def _purge(self, scope: Scope, number: int, logs: dict[int, _Log], died_before: int | None) -> Purge:
         started_ns = self._clock.now_ns()
         if self._notebook is not None:
             self._notebook.begun((scope, number), started_ns)
-        before = self.residue(scope, number)
-        done = self.core.purge(scope, number, died_before)
+        before, done = 0, dict[str, int]()
+        for log in list(logs.values()):
+            residue_blocks = log.core.remanence(scope, number).residue_blocks
+            if residue_blocks or len(logs) == 1:
+                part = log.core.purge(scope, number, died_before)
+                done = {name: value + done.get(name, 0) for name, value in part.items()}
+                done["position"] = part["position"]
+                before += residue_blocks
+        if not done:  # on none of several drives
+            done = dict.fromkeys(("segments", "relocated_blocks", "overwritten_blocks", "verified_blocks"), 0)
+            done["position"] = next(iter(logs.values())).engine.counters()["position"]
         purge = Purge(
-            residue_blocks=before.residue_blocks,
+            residue_blocks=before,
             **done,
             started_ns=started_ns,
             finished_ns=self._clock.now_ns(),
@@ -301,32 +397,37 @@ class Eraser:
             self._note()
             affected = 0
             for (scope, number), strategy in list(self._strategies.items()):
-                asked = self._asked(strategy)
-                if asked.nanoseconds is None:
+                nanoseconds = self._asked_of_all(strategy).nanoseconds
+                if nanoseconds is None:
                     continue
-                position = self._timeline.died_by(now + min(2 * step - asked.nanoseconds, 0))
-                residue = self.residue(scope, number)
-                if residue.oldest is not None and position is not None and residue.oldest <= position:
-                    affected += self.purge(scope, number, position).segments
-            self._timeline.forget_before(now - max(bounds))
+                for drive, log in list(self._logs.items()):
+                    position = log.timeline.died_by(now + min(2 * step - nanoseconds, 0))
+                    residue = log.core.remanence(scope, number)
+                    if residue.oldest is not None and position is not None and residue.oldest <= position:
+                        affected += self._purge(scope, number, {drive: log}, position).segments
+            for log in self._logs.values():
+                log.timeline.forget_before(now - max(bounds))
             return affected
 
     def _in_time(self) -> list[int]:
-        bounds = (self._asked(strategy).nanoseconds for strategy in list(self._strategies.values()))
+        strategies = list(self._strategies.values())
+        bounds = (self._asked_of_all(strategy).nanoseconds for strategy in strategies)
         return [value for value in bounds if value is not None]
 
     def _step_ns(self) -> int | None:
         """Return the time between two looks; None if nothing is bound in time."""
-        epochs = (self._asked(strategy).epoch for strategy in list(self._strategies.values()))
+        epochs = (self._asked_of_all(strategy).epoch for strategy in list(self._strategies.values()))
         bounds = [*self._in_time(), *(epoch for epoch in epochs if epoch is not None)]
         return max(min(bounds) // _LOOKS_A_BOUND, _LEAST_LOOK_NS) if bounds else None
 
     def _note(self) -> None:
         """Look at the clock."""
         with self._lock:
-            now, position = self._clock.now_ns(), self._engine.counters()["position"]
-            if self._timeline.note(now, position) and self._notebook is not None:
-                self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time(), default=0))
+            now, longest = self._clock.now_ns(), max(self._in_time(), default=0)
+            for drive, log in self._logs.items():
+                position = log.engine.counters()["position"]
+                if log.timeline.note(now, position) and self._notebook is not None:
+                    self._notebook.table.note_moment(now, position, now - 2 * longest, drive)
 
     def leave(self) -> None:
         """Before the store is closed: write down where the log is now, so that ages are known later.
@@ -336,8 +437,10 @@ class Eraser:
         with self._lock:
             if self._notebook is not None and self._in_time():
                 self._note()
-                now, position = self._clock.now_ns(), self._engine.counters()["position"]
-                self._notebook.table.note_moment(now, position, now - 2 * max(self._in_time()))
+                now, longest = self._clock.now_ns(), max(self._in_time())
+                for drive, log in self._logs.items():
+                    position = log.engine.counters()["position"]
+                    self._notebook.table.note_moment(now, position, now - 2 * longest, drive)
 
     # ---- the thread -----------------------------------------------------------------------------
 
@@ -352,7 +455,7 @@ class Eraser:
         while True:
             step = self._step_ns()
             self._wake.wait(None if step is None else step / 1e9)
-            if self._ending or self._engine.closed:
+            if self._ending or all(log.engine.closed for log in list(self._logs.values())):
                 return
             try:
                 self.look()

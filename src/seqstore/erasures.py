@@ -41,6 +41,9 @@ class Erasures:
         Gets a record of each step.
     now_ns : callable
         Tells the time.
+    drive : int
+        The one whose copies are followed: positions are those of its log, so each drive has erasures of its
+        own.
 
     Attributes
     ----------
@@ -48,11 +51,12 @@ class Erasures:
         Blocks of what was deleted that others showed then.
     """
 
-    def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int]) -> None:
+    def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int], drive: int = 0) -> None:
         self._database = catalog.database
         self._audit = audit
-        self._table = CopyTable(self._database, now_ns)
-        self.kept = KeptTable(self._database, audit)
+        self._drive = drive
+        self._table = CopyTable(self._database, now_ns, drive)
+        self.kept = KeptTable(self._database, audit, drive)
         self._lock = threading.RLock()
         self._looked: dict[int, int] = {}  # positions at which the ledger was asked for the copies
         self._followed: dict[int, list[Erasure]] | None = None  # erasures of whole volumes, by volume
@@ -142,6 +146,8 @@ class Erasures:
             )
             if kept is not None and is_kept:
                 self.kept.enter(number, kept)
+            if self._drive:
+                self._database.run("INSERT INTO erasure_drives VALUES (?, ?)", number, self._drive)
         return self.get(number)
 
     def abandon(self, erasure: int) -> None:
@@ -349,7 +355,8 @@ class Erasures:
     def _erasures(self, condition: str, *values: object) -> list[Erasure]:
         rows = self._database.run(
             "SELECT id, state, record, requested_position, listed_position FROM erasures"
-            f" WHERE {condition} ORDER BY id",
+            " LEFT JOIN erasure_drives ON erasure = id"
+            f" WHERE COALESCE(drive, 0) = {self._drive} AND {condition} ORDER BY id",
             *values,
         )
         return [
@@ -374,6 +381,7 @@ class Erasures:
         kept_ended: bool = False,
     ) -> int:
         """Add copies to an erasure, with a record that holds their digest; return its position."""
+        copies["drive"] = self._drive
         # Blocks may have died since the position was asked for, and been in the residue all the same.
         position = max(position, int(copies["died"].max(initial=0)))
         content: dict[str, Any] = {

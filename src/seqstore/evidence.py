@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqstore._native.records import BlockState, Scope
-from seqstore.account import Account, is_part
+from seqstore.account import Account, DriveLog, is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
     from seqstore.copies import How
-    from seqstore.engine import Engine
     from seqstore.signing import SigningKey
 
 _MADE = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
@@ -57,7 +57,8 @@ class Evidence:
 
     Parameters
     ----------
-    engine : Engine
+    log : DriveLog
+        The drive whose copies are followed.
     deletion : Deletion
         Knows what is left of what was deleted: an `EngineDeletion`.
     catalog : Catalog
@@ -74,7 +75,7 @@ class Evidence:
 
     def __init__(
         self,
-        engine: Engine,
+        log: DriveLog,
         deletion: Deletion,
         catalog: Catalog,
         audit: AuditLog,
@@ -82,13 +83,13 @@ class Evidence:
         now_ns: Callable[[], int],
         promise: Callable[[Subject], Promise],
     ) -> None:
-        self._engine = engine
+        self._log = log
         self._deletion = deletion
         self._catalog = catalog
         self._audit = audit
         self._now_ns = now_ns
         self._promise = promise
-        self.erasures = Erasures(catalog, audit, now_ns)
+        self.erasures = Erasures(catalog, audit, now_ns, log.number)
         self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
         self._reading = threading.Lock()
         self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
@@ -96,12 +97,16 @@ class Evidence:
 
     @property
     def _position(self) -> int:
-        return self._engine.counters()["position"]
+        return self._log.engine.counters()["position"]
 
     # ---- following a deletion -------------------------------------------------------------------
 
     def request(
-        self, subject: Subject, promise: Promise | None = None, shared: Shared | None = None
+        self,
+        subject: Subject,
+        promise: Promise | None = None,
+        shared: Shared | None = None,
+        left: AbstractSet[int] = frozenset(),
     ) -> Erasure:
         """Note that something is to be deleted, durably, before any of it is done.
 
@@ -112,15 +117,18 @@ class Evidence:
             By default what the strategies say.
         shared : Shared, optional
             What it shares with others; by default that is looked up.
+        left : set of int
+            Volumes through which blocks of it were written that were left on this drive when they moved.
         """
-        shared = find_shared(self._engine, subject) if shared is None else shared
+        shared = find_shared(self._log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
-        volumes = sorted(self._volumes_of(subject))
+        volumes = sorted(self.volumes_of(subject))
         own = _own_volumes(subject, volumes)
         others = sorted({volume for _, volume in shared.owners()} - own)
-        for volume in others:
+        behind = sorted(left - own)
+        for volume in {*others, *behind}:
             self._deletion.watch(Scope.VOLUME, volume)
-        details = {"volumes": volumes, "others": others}
+        details = {"volumes": volumes, "others": others, **({"left": behind} if behind else {})}
         promise = promise or self._promise(subject)
         erasure = self.erasures.request(subject, promise, self._position, details, shared.kept)
         self._shared[erasure.id] = shared
@@ -133,7 +141,7 @@ class Evidence:
         if both.kept.tolist() == before.kept.tolist():
             return erasure
         self.erasures.abandon(erasure.id)
-        return self.request(erasure.subject, erasure.promise, both)
+        return self.request(erasure.subject, erasure.promise, both, {*_named(erasure, "left")})
 
     def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
         """List the copies, when the deletion has been done durably."""
@@ -178,7 +186,7 @@ class Evidence:
         # Whoever shows it is asked before the residue is: what dies in between is in the residue.
         followed = self.erasures.kept.open
         mine = followed[followed["erasure"] == erasure.id]
-        keepers = find_keepers(self._engine, mine)
+        keepers = find_keepers(self._log.layers(), mine)
         self._compare(erasure, kept_ended=bool(len(mine)) and not keepers)
         return keepers
 
@@ -296,7 +304,7 @@ class Evidence:
         self._audit.verify_end()
         self.erasures.kept.of(erasure)
         keepers, copies = self.look(erasure), self.erasures.copies(erasure.id)
-        account = Account(self._engine, self._catalog, self._audit, erasure, copies, keepers=keepers)
+        account = Account(self._log, self._catalog, self._audit, erasure, copies, keepers=keepers)
         statement = Statement.make(account.document(self._now_ns()), key)
         details = {
             "erasure": erasure.id,
@@ -323,6 +331,7 @@ class Evidence:
             # What was dead before was no part of it; what was left behind by moves may be a copy.
             is_copy = theirs["state"] == BlockState.MOVED
             is_copy |= theirs["died"] >= erasure.requested_position
+            is_copy |= volume in _named(erasure, "left")
             if erasure.subject.kind == "tenant":
                 is_copy &= theirs["tenant"] != erasure.subject.number  # among its own already
             theirs = theirs[is_copy]
@@ -332,12 +341,12 @@ class Evidence:
     def _others_of(self, erasure: Erasure, *, kept_ended: bool) -> list[int]:
         """List the volumes beside its own ones that copies of an erasure were written through."""
         details = erasure.request.details
-        others = set(details.get("others", ()))
+        others = {*_named(erasure, "others"), *_named(erasure, "left")}
         if kept_ended and details.get("kept"):
             others |= set(details["kept"]["volumes"])
         return sorted(others - _own_volumes(erasure.subject, details["volumes"]))
 
-    def _volumes_of(self, subject: Subject) -> set[int]:
+    def volumes_of(self, subject: Subject) -> set[int]:
         """List the volumes that blocks of something were written through, those of earlier times included."""
         if subject.kind != "tenant":
             return {subject.number} if subject.kind in {"volume", "range"} else set()
@@ -352,6 +361,12 @@ class Evidence:
                 if record.act in _MADE:
                     self._made.setdefault(record.subject.get("tenant"), set()).add(record.subject["number"])
         return volumes | self._made.get(subject.number, set())
+
+
+def _named(erasure: Erasure, what: str) -> list[int]:
+    """Return the volumes that a request names beside its own ones."""
+    volumes: list[int] = erasure.request.details.get(what, [])
+    return volumes
 
 
 def _own_volumes(subject: Subject, volumes: list[int]) -> set[int]:

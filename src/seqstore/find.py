@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from seqstore.drive import Drive
+    from seqstore.placements import Placements
 
 FIND_DTYPE = np.dtype(
     [("drive", "u4"), ("mba", "u8"), ("count", "u8"), ("volume", "u8"), ("state", "u1"), ("died", "u8")]
@@ -29,7 +30,13 @@ __all__ = ["FIND_DTYPE", "Scope", "find"]
 _BLOCKS_AT_ONCE = 2**18  # of the ledger: 10 MiB
 
 
-def find(drives: Sequence[Drive], scope: Scope, number: SupportsIndex = 0) -> NDArray[np.void]:
+def find(
+    drives: Sequence[Drive],
+    scope: Scope,
+    number: SupportsIndex = 0,
+    *,
+    placements: Placements | None = None,
+) -> NDArray[np.void]:
     """List where bytes of an owner lie, live and dead, in order of address.
 
     Parameters
@@ -41,6 +48,8 @@ def find(drives: Sequence[Drive], scope: Scope, number: SupportsIndex = 0) -> ND
     number : int
         Of a tenant or volume, which may have been deleted. What a snapshot shows was written through a
         volume, and is found under that one's number.
+    placements : Placements, optional
+        Which numbers volumes have on drives; by default their own.
 
     Returns
     -------
@@ -58,19 +67,27 @@ def find(drives: Sequence[Drive], scope: Scope, number: SupportsIndex = 0) -> ND
     """
     wanted = unsigned(number, "number")
     pieces = [np.empty(0, FIND_DTYPE)]
-    for index, drive in enumerate(drives):
+    for drive in drives:
+        known = [] if placements is None else placements.on(drive.number)
+        own = [place.number for place in known if place.volume == wanted] or [wanted]
         for first in range(0, drive.blocks, _BLOCKS_AT_ONCE):
             ledger = drive.ledger(first, min(_BLOCKS_AT_ONCE, drive.blocks - first))
-            pieces.append(_runs(ledger, index, first, scope, wanted))
+            runs = _runs(ledger, drive.number, first, scope, own if scope is Scope.VOLUME else [wanted])
+            for place in known:
+                if place.number != place.volume:
+                    runs["volume"][runs["volume"] == place.number] = place.volume
+            pieces.append(runs)
     return _merge(np.concatenate(pieces))
 
 
-def _runs(ledger: NDArray[np.void], drive: int, first: int, scope: Scope, number: int) -> NDArray[np.void]:
+def _runs(
+    ledger: NDArray[np.void], drive: int, first: int, scope: Scope, numbers: list[int]
+) -> NDArray[np.void]:
     """Pick the owner's blocks out of a piece of the ledger that begins with the media block `first`."""
     if scope is Scope.ALL:
         at = np.flatnonzero(ledger["volume"])
     else:
-        at = np.flatnonzero(ledger["tenant" if scope is Scope.TENANT else "volume"] == number)
+        at = np.flatnonzero(np.isin(ledger["tenant" if scope is Scope.TENANT else "volume"], numbers))
         at = at[ledger["volume"][at] != 0]
     blocks = np.empty(len(at), FIND_DTYPE)
     blocks["drive"], blocks["mba"], blocks["count"] = drive, at + first, 1

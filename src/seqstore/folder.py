@@ -1,7 +1,7 @@
 """The directory of a store: ``catalog.db``, and the drives in ``drives/``.
 
-A drive is the file ``drives/0.img``, or a symbolic link of that name to a block device or a file elsewhere.
-Paths are taken as they are: ``~`` is a name like any other.
+A drive is the file ``drives/0.img``, ``drives/1.img`` and so on, or a symbolic link of that name to a block
+device or a file elsewhere. Paths are taken as they are: ``~`` is a name like any other.
 """
 
 from __future__ import annotations
@@ -39,6 +39,16 @@ class Folder:
         self.drive = self.path / "drives" / "0.img"
         self.keys = self.path / "keys"
         self._made: list[Path] = []
+
+    def drive_path(self, number: int) -> Path:
+        """Return the file of a drive, or the link to it."""
+        return self.drive.with_name(f"{number}.img")
+
+    def drive_numbers(self) -> list[int]:
+        """Return the numbers of the drives whose files are there."""
+        with os_errors(f"looking for drives in {str(self.path)!r}"):
+            names = [path.stem for path in self.drive.parent.glob("*.img") if path.exists()]
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
     def make(self, target: Path | None) -> None:
         """Make the directory, which must be empty or not there yet, and the link to a device.

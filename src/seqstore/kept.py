@@ -44,11 +44,14 @@ class KeptTable:
     database : Database
     audit : AuditLog
         Knows of which erasures the keepers are gone.
+    drive : int
+        The one on which the blocks lie: layers have the numbers of its log.
     """
 
-    def __init__(self, database: Database, audit: AuditLog) -> None:
+    def __init__(self, database: Database, audit: AuditLog, drive: int = 0) -> None:
         self._database = database
         self._audit = audit
+        self._drive = drive
         self._open: NDArray[np.void] | None = None
         self._let_go: dict[int, int] = {}  # positions at which the last of the keepers was gone
 
@@ -67,7 +70,11 @@ class KeptTable:
     def open(self) -> NDArray[np.void]:
         """What is followed, as KEPT_DTYPE[n]: of erasures that happened or may happen."""
         if self._open is None:
-            rows = self._load("erasure IN (SELECT id FROM erasures WHERE state <> 'abandoned')")
+            rows = self._load(
+                "erasure IN (SELECT id FROM erasures LEFT JOIN erasure_drives ON erasure = id"
+                " WHERE state <> 'abandoned' AND COALESCE(drive, 0) = ?)",
+                self._drive,
+            )
             if len(rows):
                 self._find_ends(int(rows["erasure"].min()))
             self._open = rows[~np.isin(rows["erasure"], list(self._let_go))]

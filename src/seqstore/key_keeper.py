@@ -6,39 +6,40 @@ next opening asks for one, so that it makes no difference.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from seqstore._native.records import VOLUME_IS_SNAPSHOT
 from seqstore.audit_records import Subject
+from seqstore.engine_volume import EngineVolume
 from seqstore.promise import volumes_of
 
 if TYPE_CHECKING:
     from seqstore.catalog import Catalog
     from seqstore.encryption import Encryption
-    from seqstore.engine import Engine
-    from seqstore.evidence import Evidence
-    from seqstore.volume import Volume
-
-_MOST_BLOCKS = 1 << 38  # of a volume
+    from seqstore.engine_mirror import Leg
+    from seqstore.evidence_book import EvidenceBook
+    from seqstore.fleet import Fleet
+    from seqstore.placements import Placement
 
 
 class KeyKeeper:
-    """Keeps keys, log, catalog and evidence of a store in step. The caller holds the registry's lock.
+    """Keeps keys, logs, catalog and evidence of a store in step. The caller holds the registry's lock.
 
     Parameters
     ----------
     encryption : Encryption
-    engine : Engine
+    fleet : Fleet
     catalog : Catalog
-    evidence : Evidence or None
+    evidence : EvidenceBook or None
         Follows what is deleted; None follows nothing.
     """
 
     def __init__(
-        self, encryption: Encryption, engine: Engine, catalog: Catalog, evidence: Evidence | None
+        self, encryption: Encryption, fleet: Fleet, catalog: Catalog, evidence: EvidenceBook | None
     ) -> None:
         self._encryption = encryption
-        self._engine = engine
+        self._fleet = fleet
         self._catalog = catalog
         self._evidence = evidence
 
@@ -46,8 +47,8 @@ class KeyKeeper:
         """Make the key of a volume, durably, before the log knows the volume; by_leaf: one a block."""
         self._encryption.make(tenant, volume, by_leaf=by_leaf)
 
-    def hand_over(self, volume: Volume) -> None:
-        """Let the log seal what is written to a volume under its key.
+    def hand_over(self, volume: int, legs: Iterable[Leg]) -> None:
+        """Let the logs seal what is written to a volume under its key.
 
         Raises
         ------
@@ -55,47 +56,60 @@ class KeyKeeper:
             If the key area knows nothing of the volume.
         """
         # One that has died cannot be written, and reading it says why.
-        if not self._encryption.has_died(volume.number):
-            key, by_leaf = self._encryption.sealing_key(volume.number)
-            volume._seal(key, by_leaf=by_leaf)
+        if not self._encryption.has_died(volume):
+            key, by_leaf = self._encryption.sealing_key(volume)
+            for leg in legs:
+                if isinstance(leg.view, EngineVolume):
+                    leg.view._seal(key, by_leaf=by_leaf)
 
     def bury(self) -> None:
         """Let the keys die that nobody needs, and note which copies are unreadable since.
+
+        What lies on drives that are not there is needed as long as the catalog knows it.
 
         Raises
         ------
         MediumError
             If the key area fails.
         """
-        living = {int(entry["number"]) for entry in self._engine.volumes()}
+        living = self._fleet.volumes() | {
+            row.number
+            for row in self._catalog.volumes()
+            if any(place.is_there and place.drive not in self._fleet for place in self._places(row.number))
+        }
         tenants = {row.number for row in self._catalog.tenants()}
         self._encryption.bury(
             lambda volume: volume in living or self._is_read(volume), lambda tenant: tenant in tenants
         )
         self._note_unreadable()
 
+    def _places(self, volume: int) -> list[Placement]:
+        return self._catalog.placements.of(volume)
+
     def delete_revived(self) -> None:
         """Delete volumes again whose keys have died: a drive that lied has forgotten that they were."""
-        revived = [
-            int(entry["handle"])
-            for entry in self._engine.volumes()
-            if not entry["flags"] & VOLUME_IS_SNAPSHOT and self._encryption.has_died(int(entry["number"]))
-        ]
-        for handle in revived:
-            self._engine.delete(handle, "deleting what has no key any more")
-        if revived:
-            self._engine.commit()
+        for member in self._fleet:
+            volume_of = member.placements.volume_of
+            revived = [
+                int(entry["handle"])
+                for entry in member.engine.volumes()
+                if not entry["flags"] & VOLUME_IS_SNAPSHOT
+                and self._encryption.has_died(volume_of(int(entry["number"])))
+            ]
+            for handle in revived:
+                member.engine.delete(handle, "deleting what has no key any more")
+            if revived:
+                member.engine.commit()
 
     def _is_read(self, volume: int) -> bool:
-        return bool(self._engine.reach(volume, 0, _MOST_BLOCKS)["blocks"].any())
+        return any(self._fleet.reach(volume).values())
 
     def _note_unreadable(self) -> None:
         if self._evidence is None:
             return
-        erasures = self._evidence.erasures
-        for number in sorted(set(erasures.pending()["erasure"].tolist())):
-            erasure = erasures.get(number)
+        for member, evidence, erasure in self._evidence.listed():
             volumes = volumes_of(erasure)
-            if erasure.state == "listed" and volumes and not any(map(self._encryption.has, volumes)):
+            is_pending = len(evidence.erasures.pending(erasure.id)) > 0
+            if is_pending and volumes and not any(map(self._encryption.has, volumes)):
                 key = Subject(kind="key", number=min(volumes), tenant=erasure.subject.tenant)
-                erasures.destroy_key(number, key, self._engine.counters()["position"])
+                evidence.erasures.destroy_key(erasure.id, key, member.engine.counters()["position"])

@@ -12,7 +12,7 @@ from seqstore.deletion import Purge, Strategy, to_words
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.deletion_table import DeletionTable, Key
-    from seqstore.evidence import Evidence
+    from seqstore.evidence_book import EvidenceBook
     from seqstore.promise import Erasure
 
 _KINDS: dict[Scope, Any] = {Scope.ALL: "store", Scope.TENANT: "tenant", Scope.VOLUME: "volume"}
@@ -25,7 +25,7 @@ class Notebook:
     ----------
     table : DeletionTable
     audit : AuditLog
-    evidence : Evidence or None
+    evidence : EvidenceBook or None
         None follows no copies.
     name_of : callable
         The name of a tenant or volume that lives, or nothing.
@@ -35,7 +35,7 @@ class Notebook:
         self,
         table: DeletionTable,
         audit: AuditLog,
-        evidence: Evidence | None,
+        evidence: EvidenceBook | None,
         name_of: Callable[[Scope, int], str],
     ) -> None:
         self.table = table
@@ -71,9 +71,9 @@ class Notebook:
         if self._evidence is not None and purge.residue_blocks:
             self._note_verified(self._evidence, key, purge)
 
-    def _note_verified(self, evidence: Evidence, key: Key, purge: Purge) -> None:
-        for erasure in evidence.erasures.all():
-            if erasure.state == "listed" and _is_within(erasure, key):
+    def _note_verified(self, book: EvidenceBook, key: Key, purge: Purge) -> None:
+        for _, evidence, erasure in book.listed():
+            if _is_within(erasure, key):
                 evidence.note_verified(
                     erasure,
                     "the segments that held the copies were read back after they had been written over",
@@ -93,7 +93,7 @@ def _is_within(erasure: Erasure, key: Key) -> bool:
     if scope is Scope.ALL:
         return True
     kept = details.get("kept") or {"volumes": []}
-    if not {*details.get("others", ()), *kept["volumes"]} <= {*details["volumes"]}:
+    if not {*details.get("others", ()), *details.get("left", ()), *kept["volumes"]} <= {*details["volumes"]}:
         return False
     if scope is Scope.TENANT:
         owner = subject.get("number") if subject.get("kind") == "tenant" else subject.get("tenant")

@@ -13,16 +13,22 @@ from seqstore.deleting_store import DeletingStore
 from seqstore.deletion import Strategy
 from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
+from seqstore.drive_facts import FactTable
+from seqstore.drive_keeper import DriveKeeper
+from seqstore.drives_store import DrivesStore
 from seqstore.epochs import Epochs
+from seqstore.equalizing import make_equal
 from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
-from seqstore.evidence import Evidence
+from seqstore.evidence_book import EvidenceBook
 from seqstore.key_keeper import KeyKeeper
+from seqstore.losses import Loss
 from seqstore.notebook import Notebook
 from seqstore.options import name_user
-from seqstore.recovery import Recovery, note_opening, settle
+from seqstore.recovery import Recovery, note_opening
 from seqstore.registry import Registry
 from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
+from seqstore.settling import settle
 from seqstore.stats import Stats, make_stats
 from seqstore.tenants import Tenant
 from seqstore.units import format_size
@@ -31,12 +37,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from seqstore.clock import Clock
+    from seqstore.folder import Folder
     from seqstore.keys import KeyProvider
-    from seqstore.opening import Parts
+    from seqstore.parts import Parts
     from seqstore.store import Store
 
 
-class OpenStore(DeletingStore):
+class OpenStore(DeletingStore, DrivesStore):
     """What a `Store` does, however it was made.
 
     Parameters
@@ -52,6 +59,8 @@ class OpenStore(DeletingStore):
         Who acts, for the audit log; by default the user of the operating system.
     evidence : bool
         Whether acts and the copies of what is deleted are written down.
+    folder : Folder, optional
+        The store's directory, if it has one.
     """
 
     def __init__(
@@ -64,38 +73,42 @@ class OpenStore(DeletingStore):
         deletion: Strategy | None = None,
         actor: str | None = None,
         evidence: bool = True,
+        folder: Folder | None = None,
     ) -> None:
         self._parts = parts
-        self._engine = parts.engine
+        self._folder = folder
+        self._fleet = parts.fleet
         self._clock = clock
         self._place = place
-        self._drive = Drive(parts.medium, parts.engine)
         self._closing = threading.RLock()
         self._totals = ScrubTotals()
         self._scrubs: set[Scrub] = set()
+        self._losses: dict[int, Loss] = {}
+        self._drive_keeper = DriveKeeper(self)
         try:
+            self._facts = FactTable(parts.catalog.database, parts.catalog.settings.created_ns)
             self._audit = AuditLog(
                 parts.catalog, clock.now_ns, name_user() if actor is None else actor, is_kept=evidence
             )
-            self._registry = Registry(parts.engine, parts.catalog, self._audit, read_only=read_only)
-            self._eraser = Eraser(parts.engine, clock, self._owner_of)
-            self._evidence = Evidence(
-                parts.engine,
-                self._eraser.core,
-                parts.catalog,
-                self._audit,
-                now_ns=clock.now_ns,
-                promise=self._promise,
+            self._registry = Registry(
+                parts.fleet, parts.catalog, self._audit, self._facts, read_only=read_only
             )
-            self._registry.evidence = self._evidence if evidence else None
+            self._eraser = Eraser(clock, self._owner_of)
+            self._book = EvidenceBook(parts.fleet, parts.catalog, self._audit, clock.now_ns, self._promise)
+            self._drives: dict[int, Drive] = {}
+            for member in parts.fleet:
+                self._join(member)
+            for row in parts.catalog.drives:
+                if row.number not in self._fleet:
+                    self._drives[row.number] = Drive(self, row, None)
+            self._registry.evidence = self._book if evidence else None
             if parts.encryption is not None:
                 self._registry.keeper = KeyKeeper(
-                    parts.encryption, parts.engine, parts.catalog, self._registry.evidence
+                    parts.encryption, parts.fleet, parts.catalog, self._registry.evidence
                 )
                 self._eraser.epochs = Epochs(
                     parts.encryption,
                     self._registry,
-                    self._eraser.core,
                     clock,
                     length_of=self._eraser.epoch_of,
                     purge=partial(self._eraser.purge, Scope.VOLUME),
@@ -112,7 +125,7 @@ class OpenStore(DeletingStore):
     @property
     def closed(self) -> bool:
         """Whether the store was closed."""
-        return self._engine.closed
+        return self._fleet.closed
 
     @property
     def read_only(self) -> bool:
@@ -134,7 +147,7 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.flush()
+        self._flush()
 
     def checkpoint(self) -> None:
         """Flush, and write a checkpoint: the next opening reads the log from here on.
@@ -145,7 +158,11 @@ class OpenStore(DeletingStore):
             As `flush`, and if the store was opened for reading alone.
         """
         self._registry.require_writable()
-        self._engine.checkpoint()
+        if self._registry.placer.mirrors:
+            # Nothing changes between the flush and the note that copies are the same: mirrors are held.
+            self._registry.placer.settle_copies(self._flush)
+        for member in self._fleet:
+            member.engine.checkpoint()
         self._parts.note_flushed()
 
     def close(self) -> None:
@@ -161,25 +178,28 @@ class OpenStore(DeletingStore):
         with self._closing:
             if self.closed:
                 return
-            self._engine.require_outside()
+            for member in self._fleet:
+                member.engine.require_outside()
             self._eraser.end()
             scrubs = list(self._scrubs)
             for scrub in scrubs:
                 scrub.cancel()
             for scrub in scrubs:
                 scrub.join()
-            if not self.read_only and not self._engine.disowned:
+            if not self.read_only and not self._fleet.disowned:
+                with suppress(SeqstoreError):  # then the next opening compares the copies
+                    self._registry.placer.settle_copies(self._flush)
                 with suppress(SeqstoreError):  # what is left of it is half made: the next opening sees to it
                     self._registry.undo_unfinished()
                 with suppress(SeqstoreError):  # the next opening knows less about ages
                     self._eraser.leave()
                 with suppress(SeqstoreError):  # the next opening looks where the copies are
                     if self._registry.evidence is not None:
-                        self._evidence.update()
+                        self._book.update()
             self._parts.close(finish=not self.read_only)
 
     def __enter__(self) -> Self:
-        self._engine.require_open()
+        self._fleet.require_open()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -187,7 +207,8 @@ class OpenStore(DeletingStore):
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else f", {len(self.tenants)} tenants"
-        return f"<Store, {self._place}, {format_size(self._drive.capacity)}{state}>"
+        capacity = sum(self._drives[member.number].capacity for member in self._fleet)
+        return f"<Store, {self._place}, {format_size(capacity)}{state}>"
 
     @property
     def encrypted(self) -> bool:
@@ -227,7 +248,7 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.require_open()
+        self._fleet.require_open()
         return self._registry.tenants.items()
 
     def tenant(self, name: str) -> Tenant:
@@ -240,7 +261,7 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.require_open()
+        self._fleet.require_open()
         return self._registry.tenants.find(name)
 
     def create_tenant(self, name: str) -> Tenant:
@@ -302,8 +323,8 @@ class OpenStore(DeletingStore):
 
     @property
     def drives(self) -> tuple[Drive, ...]:
-        """The drives: one."""
-        return (self._drive,)
+        """The drives by number, also those that are missing or out of service."""
+        return tuple(drive for _, drive in sorted(self._drives.items()))
 
     def stats(self) -> Stats:
         """Return the counters, which run from the store's making, and the gauges.
@@ -314,7 +335,7 @@ class OpenStore(DeletingStore):
             If the store was closed.
         """
         return make_stats(
-            self._engine.counters(),
+            self._fleet.counters(),
             scrubbed_blocks=self._totals.scrubbed_blocks,
             damaged_blocks=self._totals.damaged_blocks,
         )
@@ -355,8 +376,8 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        scrub = Scrub(self._engine, self._clock, self._totals, rate)
-        self._engine.require_open()
+        scrub = Scrub(self._fleet, self._clock, self._totals, rate, self._note_findings)
+        self._fleet.require_open()
         if not self._drive.medium.keeps_bytes:
             raise MediumError("scrub: a simulated store keeps no bytes; a memory store does")
         if not background:
@@ -375,7 +396,7 @@ class OpenStore(DeletingStore):
         ClosedError
             If the store was closed.
         """
-        self._engine.check()
+        self._fleet.check()
 
     def _load(self) -> None:
         """Take in the tenants, volumes and snapshots that there are."""
@@ -383,15 +404,17 @@ class OpenStore(DeletingStore):
         keeper = self._registry.keeper
         if keeper is not None and not self.read_only:
             keeper.delete_revived()
-        views = settle(catalog, self._engine, self._audit, read_only=self.read_only)
+        settled = settle(catalog, self._fleet, self._audit, read_only=self.read_only)
+        self._lost = settled.lost
         living = [row for row in catalog.tenants() if not row.deleting]
         tenants = {
             row.number: self._registry.tenants.add(row.name, partial(self._adopt, row.name, row.number))
             for row in living
         }
-        for row, handle in views:
-            self._registry.load(row, handle, tenants[row.tenant])
+        for row, handles in settled.views:
+            self._registry.load(row, handles, tenants[row.tenant])
         if not self.read_only:
+            make_equal(self._registry)
             evidence = self._registry.evidence
             if evidence is not None:
                 note_opening(self._audit, self._parts, is_new=is_new)

@@ -2,175 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from seqstore import probe
 from seqstore._native.status import SEALED_VERSION
 from seqstore.catalog import Catalog, DriveRow, Settings
-from seqstore.cleaning import CUSTOM, PlacementFunction, Policy, SelectionFunction
+from seqstore.drive_facts import FactTable
 from seqstore.engine import Engine
-from seqstore.errors import ConfigError, FormatError, LostWritesError, VersionError
+from seqstore.errors import ConfigError, FormatError, LostWritesError, MediumError, VersionError
+from seqstore.fleet import Fleet, Member
 from seqstore.media import MemoryMedium, TagsMedium
-from seqstore.recovery import Recovery, make_recovery, rebuild
+from seqstore.parts import Options, Parts
+from seqstore.recovery import rebuild
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from seqstore.encryption import Encryption
     from seqstore.key_source import KeySource
     from seqstore.media.native import NativeMedium
 
 _DRIVE = 0
-_left_by_forks: list[Parts] = []  # kept, so that their ends are not called in the wrong process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What is asked of a log, new or old.
-
-    Attributes
-    ----------
-    verify : bool
-        Whether reads check the checksum.
-    checkpoint_bytes : int
-        A checkpoint after so much of the log; 0 leaves it to the core.
-    read_only, accept_loss, check_flushed : bool
-        For a log that is there already.
-    opening : int
-        Random number that names this opening on the drive.
-    sealing : int
-        Another one, never used again: blocks are encrypted under keys that are derived with it.
-    encryption : Encryption, optional
-        The keys of a store whose blocks are encrypted.
-    policy : Policy, optional
-        Of a new log.
-    selection, placement : callable, optional
-        Those of an old log, if it was made with functions.
-    """
-
-    verify: bool
-    checkpoint_bytes: int = 0
-    read_only: bool = False
-    accept_loss: bool = False
-    check_flushed: bool = False
-    opening: int = 0
-    sealing: int = 0
-    encryption: Encryption | None = None
-    policy: Policy | None = None
-    selection: SelectionFunction | None = None
-    placement: PlacementFunction | None = None
-
-    def choose_policy(self, settings: Settings) -> Policy:
-        """Return the cleaning policy of this opening.
-
-        Raises
-        ------
-        ConfigError
-            If the store was made with a function and none is given now, or the other way round, or the
-            catalog names a policy that does not exist.
-        """
-        if self.policy is not None:
-            return self.policy
-        given = {"selection": self.selection, "placement": self.placement}
-        kept = {"selection": settings.selection, "placement": settings.placement}
-        for name, value in given.items():
-            if (value is None) != (kept[name] != CUSTOM):
-                # Recovery relies on the order in which a named policy frees segments.
-                wanted = f"open it with {name}=..." if value is None else "it keeps that"
-                raise ConfigError(f"the store was made with {name}={kept[name]!r}; {wanted}")
-        return Policy(
-            selection=self.selection or settings.selection,
-            placement=self.placement or settings.placement,
-            classes=settings.classes,
-            seed=settings.seed,
-        )
-
-    def for_log(self, drive: DriveRow, settings: Settings) -> dict[str, Any]:
-        """Return the fields of ``struct sq_log_options``."""
-        return {
-            "drive": drive.identity,
-            "reserve_ppm": settings.reserve_ppm,
-            "verify": self.verify,
-            "read_only": self.read_only,
-            "accept_loss": self.accept_loss,
-            "check_flushed": self.check_flushed,
-            "checkpoint_blocks": -(-self.checkpoint_bytes // drive.block_size),
-            "expect_sequence": drive.flushed_sequence,
-            "opening": self.opening,
-            "expect_openings": list(drive.openings),
-            "sealed": self.encryption is not None,
-            "sealing": self.sealing,
-        }
-
-    def open_engine(
-        self, medium: NativeMedium, drive: DriveRow, settings: Settings, *, recover: bool
-    ) -> Engine:
-        """Make a log on a medium, or open the one that is there."""
-        policy = self.choose_policy(settings)
-        ring = None if self.encryption is None else self.encryption.ring
-        numbers = {**self.for_log(drive, settings), **policy.for_log()}
-        return Engine(medium, recover=recover, policy=policy.calls(), ring=ring, **numbers)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What a store is put together from.
-
-    Attributes
-    ----------
-    medium : NativeMedium
-    is_own_medium : bool
-        Whether the store closes it.
-    engine : Engine
-    catalog : Catalog
-    encryption : Encryption or None
-        The keys, where blocks are encrypted.
-    recovery : Recovery or None
-        None for a new store.
-    rebuilt : bool
-        Whether the catalog was made anew from the log.
-    """
-
-    medium: NativeMedium
-    is_own_medium: bool
-    engine: Engine
-    catalog: Catalog
-    encryption: Encryption | None = None
-    recovery: Recovery | None = None
-    rebuilt: bool = False
-
-    def note_flushed(self) -> None:
-        """Let the catalog remember how much is known to be on the medium."""
-        self.catalog.note_flushed(_DRIVE, self.engine.counters()["flushed_sequence"])
-
-    def close(self, *, finish: bool) -> None:
-        """Give everything back, whatever fails; with `finish` as a clean end.
-
-        In a process that was forked from the one that opened the store nothing is given back: all is its
-        parent's.
-        """
-        if self.engine.disowned:
-            _left_by_forks.append(self)
-            self.engine.close()
-            return
-        with ExitStack() as ending:
-            if self.is_own_medium:
-                ending.callback(self.medium.close)
-            ending.callback(self.catalog.close)
-            if self.encryption is not None:
-                ending.callback(self.encryption.close)
-            ending.callback(self.engine.close)
-            if finish and self.engine.durable:
-                self.engine.finish()
-                self.note_flushed()
-
-
-def describe(medium: NativeMedium, identity: int, opening: int) -> DriveRow:
-    """Describe a drive to the catalog of a new store."""
+def describe(medium: NativeMedium, identity: int, opening: int, number: int = _DRIVE) -> DriveRow:
+    """Describe a new drive to the catalog."""
     return DriveRow(
-        number=_DRIVE,
+        number=number,
         identity=identity,
         block_size=medium.block_size,
         zone_blocks=medium.zone_blocks,
@@ -197,12 +57,13 @@ def make_parts(
     except BaseException:
         engine.close()
         raise
+    member = Member(_DRIVE, medium, engine, is_own_medium, tables.placements)
     return Parts(
-        medium=medium,
-        is_own_medium=is_own_medium,
-        engine=engine,
+        fleet=Fleet([member]),
         catalog=tables,
+        options=options,
         encryption=options.encryption,
+        is_new=True,
     )
 
 
@@ -232,13 +93,78 @@ def make_on(
 
 
 def open_parts(
-    medium: NativeMedium, catalog: Catalog, *, options: Options, is_own_medium: bool, rebuilt: bool
+    media: Mapping[int, NativeMedium],
+    catalog: Catalog,
+    *,
+    options: Options,
+    is_own_medium: bool,
+    rebuilt: bool,
+    missing: dict[int, str] | None = None,
+    go_on: bool = False,
 ) -> Parts:
-    """Open the log on a medium that the catalog knows."""
-    drive = catalog.drive
+    """Open the logs on the media of the drives that the catalog knows.
+
+    Parameters
+    ----------
+    media : mapping of int to NativeMedium
+        By number of the drive.
+    catalog : Catalog
+    options : Options
+    is_own_medium : bool
+        Whether the store closes the media.
+    rebuilt : bool
+        Whether the catalog was made anew.
+    missing : dict of int to str, optional
+        Drives that are not there, and why; it is kept.
+    go_on : bool
+        Whether to go on without drives that cannot be opened, as long as there is one.
+    """
+    missing = {} if missing is None else missing
+    members: list[Member] = []
+    settings = catalog.settings
+    with ExitStack() as undo:
+        for drive in catalog.drives:
+            medium = media.get(drive.number)
+            if medium is None:
+                continue
+            try:
+                own = options if not members else options.for_another()
+                member = _open_member(medium, drive, catalog, settings, own, is_own_medium=is_own_medium)
+            except (FormatError, MediumError) as error:
+                if not go_on or isinstance(error, VersionError):
+                    raise
+                missing[drive.number] = str(error)
+                if is_own_medium:
+                    medium.close()
+                continue
+            undo.callback(member.engine.close)
+            members.append(member)
+        if not members:
+            reasons = "; ".join(f"drive {number}: {reason}" for number, reason in missing.items())
+            raise MediumError(f"no drive of the store can be used: {reasons}")
+        undo.pop_all()
+    return Parts(
+        fleet=Fleet(members),
+        catalog=catalog,
+        options=options,
+        encryption=options.encryption,
+        rebuilt=rebuilt,
+        missing=missing,
+    )
+
+
+def _open_member(
+    medium: NativeMedium,
+    drive: DriveRow,
+    catalog: Catalog,
+    settings: Settings,
+    options: Options,
+    *,
+    is_own_medium: bool,
+) -> Member:
     if not options.read_only:
         options = _note_attempt(catalog, drive, options)
-    engine = open_log(medium, drive, catalog.settings, options)
+    engine = open_log(medium, drive, settings, options)
     try:
         recovery = engine.recovery or {}
         if not options.read_only:
@@ -250,15 +176,7 @@ def open_parts(
     except BaseException:
         engine.close()
         raise
-    return Parts(
-        medium=medium,
-        is_own_medium=is_own_medium,
-        engine=engine,
-        catalog=catalog,
-        encryption=options.encryption,
-        recovery=make_recovery(recovery),
-        rebuilt=rebuilt,
-    )
+    return Member(drive.number, medium, engine, is_own_medium, catalog.placements, recovery)
 
 
 def _note_attempt(catalog: Catalog, drive: DriveRow, options: Options) -> Options:
@@ -300,7 +218,7 @@ def label_of(medium: NativeMedium) -> probe.Label | None:
     return None
 
 
-def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
+def row_of_label(label: probe.Label | None, where: str, number: int = _DRIVE) -> DriveRow:
     """Describe a drive of which the catalog says nothing.
 
     Raises
@@ -318,7 +236,7 @@ def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
             expected=SEALED_VERSION,
         )
     return DriveRow(
-        number=_DRIVE,
+        number=number,
         identity=label.identity,
         block_size=label.block_size,
         zone_blocks=label.zone_blocks,
@@ -328,48 +246,118 @@ def row_of_label(label: probe.Label | None, where: str) -> DriveRow:
 
 
 def open_medium(
-    medium: NativeMedium,
+    media: Mapping[int, NativeMedium],
     path: Path | None,
     *,
     options: Options,
     settings: Settings,
     keys: tuple[KeySource, Path | None],
+    go_on: bool = False,
 ) -> Parts:
-    """Open the store on a medium of the caller's.
+    """Open the store on media of the caller's.
 
     Parameters
     ----------
-    medium : NativeMedium
+    media : mapping of int to NativeMedium
+        By number of the drive.
     path : Path or None
-        The catalog's file; None makes one in memory from the log.
+        The catalog's file; None makes one in memory from the logs.
     options : Options
     settings : Settings
         Stand in where there is no catalog to say it.
     keys : tuple
         Where the root key comes from, and the file of the key area.
+    go_on : bool
+        Whether to go on without drives that are missing.
     """
     encryption = keys[0].open(keys[1], read_only=options.read_only)
     options = replace(options, encryption=encryption)
     try:
-        return _open_medium(medium, path, options, settings)
+        return _open_medium(media, path, options, settings, go_on=go_on)
     except BaseException:
         if encryption is not None:
             encryption.close()
         raise
 
 
-def _open_medium(medium: NativeMedium, path: Path | None, options: Options, settings: Settings) -> Parts:
+def _open_medium(
+    media: Mapping[int, NativeMedium],
+    path: Path | None,
+    options: Options,
+    settings: Settings,
+    *,
+    go_on: bool,
+) -> Parts:
     if path is not None:
         catalog = Catalog.open(path, read_only=options.read_only)
     else:
-        drive = row_of_label(label_of(medium), repr(medium))
-        engine = open_log(medium, drive, settings, replace(options, read_only=True))
-        try:
-            catalog = rebuild(None, None, engine, drive, settings)
-        finally:
-            engine.close()
+        rows = {
+            number: row_of_label(label_of(medium), repr(medium), number) for number, medium in media.items()
+        }
+        catalog = rebuild_from(
+            None, None, media, list(rows.values()), settings, options=replace(options, read_only=True)
+        )
     try:
-        return open_parts(medium, catalog, options=options, is_own_medium=False, rebuilt=path is None)
+        missing = missing_drives(catalog, media, go_on=go_on)
+        return open_parts(
+            {number: media[number] for number in media if number not in out_of_use(catalog)},
+            catalog,
+            options=options,
+            is_own_medium=False,
+            rebuilt=path is None,
+            missing=missing,
+            go_on=go_on,
+        )
     except BaseException:
         catalog.close()
         raise
+
+
+def rebuild_from(
+    path: Path | None,
+    old: Catalog | None,
+    media: Mapping[int, NativeMedium],
+    drives: list[DriveRow],
+    settings: Settings,
+    *,
+    options: Options,
+) -> Catalog:
+    """Make a catalog anew from the logs on media; see `seqstore.recovery.rebuild`."""
+    with ExitStack() as ending:
+        logs: list[tuple[DriveRow, Engine | None]] = []
+        for drive in drives:
+            engine = None
+            if drive.number in media:
+                own = options if not logs else options.for_another()
+                engine = open_log(media[drive.number], drive, settings, own)
+                ending.callback(engine.close)
+            logs.append((drive, engine))
+        return rebuild(path, old, logs, settings)
+
+
+def out_of_use(catalog: Catalog) -> set[int]:
+    """Return the drives that the store has put out of service."""
+    facts = FactTable(catalog.database, catalog.settings.created_ns)
+    return {drive.number for drive in catalog.drives if not facts.get(drive.number).is_in_use}
+
+
+def missing_drives(catalog: Catalog, media: Mapping[int, object], *, go_on: bool) -> dict[int, str]:
+    """Return the drives that are to be in use and are not there.
+
+    Raises
+    ------
+    MediumError
+        If there are any, unless `go_on`.
+    """
+    retired = out_of_use(catalog)
+    missing = {
+        drive.number: "it is not there"
+        for drive in catalog.drives
+        if drive.number not in media and drive.number not in retired
+    }
+    if missing and not go_on:
+        raise MediumError(
+            f"drives {sorted(missing)} of the store are missing; bring them back, or open the store with"
+            " missing='go on': what has a copy elsewhere is there then, and Store.losses() lists the rest"
+        )
+    return missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ from seqstore.catalog import Catalog, DriveRow, Settings
 from seqstore.errors import FormatError, MediumError, NotFoundError, VersionError
 from seqstore.folder import os_errors
 from seqstore.media import FileMedium
-from seqstore.opening import Options, Parts, open_log, open_parts, row_of_label
-from seqstore.recovery import rebuild
+from seqstore.opening import missing_drives, open_parts, out_of_use, rebuild_from, row_of_label
+from seqstore.parts import Options, Parts
 
 if TYPE_CHECKING:
     from seqstore.folder import Folder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from seqstore.media.native import NativeMedium
 
 
-def require_store(folder: Folder, *, rebuild_catalog: bool) -> None:
+def require_store(folder: Folder, *, rebuild_catalog: bool, go_on: bool = False) -> None:
     """Check that a directory is one of a store, and has its drive.
 
     Raises
@@ -42,7 +43,7 @@ def require_store(folder: Folder, *, rebuild_catalog: bool) -> None:
         is_linked = folder.drive.is_symlink()
     if not has_catalog and not has_drive and not is_linked:
         raise FormatError(f"{name} is no store: it has no catalog.db; Store.create makes a store")
-    if not has_drive:
+    if not has_drive and not (has_catalog and _has_others(folder, go_on=go_on)):
         fate = "a link to nothing" if is_linked else "gone"
         raise MediumError(
             f"the drive of the store {name} is missing: {str(folder.drive)!r} is {fate}; put it back, or link"
@@ -56,6 +57,12 @@ def require_store(folder: Folder, *, rebuild_catalog: bool) -> None:
         )
 
 
+def _has_others(folder: Folder, *, go_on: bool) -> bool:
+    """Tell whether the store can do without its first drive: it is out of service, or others are there."""
+    with Catalog.open(folder.catalog, read_only=True) as catalog:
+        return len(catalog.drives) > 1 and (go_on or 0 in out_of_use(catalog))
+
+
 def open_folder(
     folder: Folder,
     *,
@@ -64,6 +71,7 @@ def open_folder(
     rebuild_catalog: bool,
     settings: Settings,
     keys: KeySource,
+    go_on: bool = False,
 ) -> Parts:
     """Open the store in a directory.
 
@@ -79,8 +87,10 @@ def open_folder(
         Stand in for those of a catalog that is gone.
     keys : KeySource
         Where the root key comes from.
+    go_on : bool
+        Whether to go on without drives that are missing.
     """
-    require_store(folder, rebuild_catalog=rebuild_catalog)
+    require_store(folder, rebuild_catalog=rebuild_catalog, go_on=go_on)
     with ExitStack() as undo:
         encryption = keys.open(folder.keys, read_only=options.read_only)
         if encryption is not None:
@@ -89,21 +99,35 @@ def open_folder(
         catalog = _open_catalog(folder, options, lenient=rebuild_catalog)
         if catalog is not None:
             undo.callback(catalog.close)
-            drive, settings = catalog.drive, catalog.settings
+            drives, settings, retired = catalog.drives, catalog.settings, out_of_use(catalog)
         else:
-            drive = row_of_label(probe.find_label(folder.drive), f"the drive {str(folder.drive)!r}")
-        if rebuild_catalog:
-            drive = replace(drive, openings=())  # the drive is believed, whatever the catalog says
-        medium = _open_medium(folder, drive, options, access or settings.access)
-        undo.callback(medium.close)
+            drives, retired = [_row_of_file(folder, number) for number in folder.drive_numbers()], set[int]()
+        if rebuild_catalog:  # the drives are believed, whatever the catalog says
+            drives = [replace(drive, openings=()) for drive in drives]
+        wanted = [drive for drive in drives if drive.number not in retired]
+        there = [drive for drive in wanted if folder.drive_path(drive.number).exists()]
+        if catalog is not None:
+            missing_drives(catalog, {drive.number: drive for drive in there}, go_on=go_on)
+        media, missing = _open_media(folder, wanted, options, access or settings.access, go_on=go_on)
+        for medium in media.values():
+            undo.callback(medium.close)
         try:
             if rebuild_catalog:
-                catalog = _rebuild_in_place(folder, catalog, medium, drive, settings, options=options)
+                catalog = _rebuild_in_place(folder, catalog, media, drives, settings, options=options)
                 undo.callback(catalog.close)
             assert catalog is not None
-            parts = open_parts(medium, catalog, options=options, is_own_medium=True, rebuilt=rebuild_catalog)
+            parts = open_parts(
+                media,
+                catalog,
+                options=options,
+                is_own_medium=True,
+                rebuilt=rebuild_catalog,
+                missing=missing,
+                go_on=go_on,
+            )
         except FormatError as error:
-            _explain(folder, drive, error)
+            for drive in there:
+                _explain(folder, drive, error)
             raise
         undo.pop_all()
     return parts
@@ -123,7 +147,7 @@ def _open_catalog(folder: Folder, options: Options, *, lenient: bool) -> Catalog
         raise
     try:
         # All of it is read once, so that damage shows here.
-        _ = catalog.drive, catalog.settings, catalog.tenants(), catalog.volumes()
+        _ = catalog.drives, catalog.settings, catalog.tenants(), catalog.volumes()
     except FormatError:
         catalog.close()
         if lenient:
@@ -132,9 +156,29 @@ def _open_catalog(folder: Folder, options: Options, *, lenient: bool) -> Catalog
     return catalog
 
 
+def _open_media(
+    folder: Folder, drives: list[DriveRow], options: Options, access: Access, *, go_on: bool
+) -> tuple[dict[int, NativeMedium], dict[int, str]]:
+    """Open the media of drives; return them, and why others cannot be opened where the store does without."""
+    media: dict[int, NativeMedium] = {}
+    missing: dict[int, str] = {}
+    with ExitStack() as undo:
+        for drive in drives:
+            try:
+                medium = media[drive.number] = _open_medium(folder, drive, options, access)
+            except MediumError as error:  # noqa: PERF203 (a few drives)
+                if not go_on:
+                    raise
+                missing[drive.number] = str(error)
+            else:
+                undo.callback(medium.close)
+        undo.pop_all()
+    return media, missing
+
+
 def _open_medium(folder: Folder, drive: DriveRow, options: Options, access: Access) -> FileMedium:
     return FileMedium(
-        folder.drive.resolve(),
+        folder.drive_path(drive.number).resolve(),
         drive.blocks * drive.block_size,
         block_size=drive.block_size,
         zone_size=drive.zone_blocks * drive.block_size,
@@ -144,11 +188,16 @@ def _open_medium(folder: Folder, drive: DriveRow, options: Options, access: Acce
     )
 
 
+def _row_of_file(folder: Folder, number: int) -> DriveRow:
+    path = folder.drive_path(number)
+    return row_of_label(probe.find_label(path), f"the drive {str(path)!r}", number)
+
+
 def _rebuild_in_place(
     folder: Folder,
     old: Catalog | None,
-    medium: NativeMedium,
-    drive: DriveRow,
+    media: Mapping[int, NativeMedium],
+    drives: list[DriveRow],
     settings: Settings,
     *,
     options: Options,
@@ -156,11 +205,9 @@ def _rebuild_in_place(
     """Make a new catalog from the log, put it in the place of the old one, and open it."""
     fresh = folder.catalog.with_name("catalog.db.new")
     folder.discard(fresh)
-    engine = open_log(medium, drive, settings, options)
     try:
-        rebuild(fresh, old, engine, drive, settings).close()
+        rebuild_from(fresh, old, media, drives, settings, options=options).close()
     finally:
-        engine.close()
         if old is not None:
             old.close()
     folder.put_catalog(fresh)
@@ -169,9 +216,10 @@ def _rebuild_in_place(
 
 def _explain(folder: Folder, drive: DriveRow, error: FormatError) -> None:
     """Say so if the drive is another store's."""
-    label = probe.find_label(folder.drive)
+    path = folder.drive_path(drive.number)
+    label = probe.find_label(path)
     if label is not None and label.identity != drive.identity:
         raise FormatError(
-            f"the drive {str(folder.drive)!r} is of another store: its identity is {label.identity:016x},"
+            f"the drive {str(path)!r} is of another store: its identity is {label.identity:016x},"
             f" {drive.identity:016x} is expected; put the right one in its place"
         ) from error

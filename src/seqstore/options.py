@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 from seqstore.catalog import Settings
 from seqstore.cleaning import CUSTOM, Placement, PlacementFunction, Policy, Selection, SelectionFunction
 from seqstore.errors import ConfigError
 from seqstore.media.native import NativeMedium
-from seqstore.opening import Options
+from seqstore.parts import Options
 from seqstore.units import parse_size
 
 if TYPE_CHECKING:
     from seqstore.clock import Clock
     from seqstore.media.file import Access
+
+Missing = Literal["refuse", "go on"]
 
 _PPM = 1_000_000
 
@@ -93,6 +95,7 @@ def make_options(
         checkpoint_bytes=checkpoint_bytes,
         opening=draw_identity(),
         sealing=draw_identity(),
+        draw=draw_identity,
         policy=policy,
         selection=selection,
         placement=placement,
@@ -105,6 +108,13 @@ def check_flag(flag: object, name: str) -> bool:
     if not isinstance(flag, bool):
         raise ConfigError(f"{name} is {flag!r}; True or False is expected")
     return flag
+
+
+def parse_missing(missing: object) -> bool:
+    """Tell whether a store is to be opened without drives that are missing."""
+    if missing not in ("refuse", "go on"):
+        raise ConfigError(f"missing is {missing!r}; 'refuse' or 'go on' is expected")
+    return missing == "go on"
 
 
 def parse_reserve(reserve: object) -> int:

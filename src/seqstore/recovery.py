@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from seqstore._native.records import VOLUME_IS_SNAPSHOT, VOLUME_UNWRITTEN_ERROR
 from seqstore.audit_records import Act, Subject
-from seqstore.bookkeeping import adopt, drop_row, drop_tenant
-from seqstore.catalog import Catalog, DriveRow, Kind, Settings, TenantRow, VolumeRow
-from seqstore.errors import FormatError
+from seqstore.bookkeeping import adopt
+from seqstore.catalog import Catalog, DriveRow, Kind, Settings, VolumeRow
+from seqstore.placements import Placement
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from seqstore.audit import AuditLog
     from seqstore.engine import Engine
-    from seqstore.opening import Parts
+    from seqstore.parts import Parts
 
 _LEDGER_AT_ONCE = 1 << 16
 
@@ -103,50 +103,6 @@ def log_entries(engine: Engine) -> dict[int, LogEntry]:
     return entries
 
 
-def settle(
-    catalog: Catalog, engine: Engine, audit: AuditLog, *, read_only: bool
-) -> list[tuple[VolumeRow, int]]:
-    """Bring catalog and log to say the same.
-
-    Rows that the log does not know are dropped: their making was cut off, or they were deleted. Tenants whose
-    deletion was cut off are deleted. With `read_only` both are left out and nothing is changed.
-
-    Returns
-    -------
-    list of (VolumeRow, int)
-        The volumes and snapshots that there are, and their handles, in order of creation.
-
-    Raises
-    ------
-    FormatError
-        If the log knows volumes that the catalog does not, or knows them otherwise.
-    """
-    entries, rows = log_entries(engine), catalog.volumes()
-    by_number = {row.number: row for row in rows}
-    strange = [
-        number
-        for number, entry in entries.items()
-        if number not in by_number or not entry.agrees_with(by_number[number])
-    ]
-    if strange:
-        raise FormatError(
-            f"the catalog is older than the drive, or another store's: the drive holds {len(entries)} volumes"
-            f" and snapshots, and of number {strange[0]} the catalog says something else or nothing; put the"
-            " right catalog in place, or open the store with rebuild_catalog=True"
-        )
-    doomed = {tenant.number: tenant for tenant in catalog.tenants() if tenant.deleting}
-    if not read_only:
-        for row in rows:
-            if row.number not in entries:
-                drop_row(catalog, audit, row, is_doomed=row.tenant in doomed)
-        _finish_deletions(catalog, engine, audit, doomed, entries.values())
-    return [
-        (row, entries[row.number].handle)
-        for row in rows
-        if row.number in entries and row.tenant not in doomed
-    ]
-
-
 def note_opening(audit: AuditLog, parts: Parts, *, is_new: bool) -> None:
     """Note that the store was made, or was opened after something went wrong.
 
@@ -166,48 +122,63 @@ def note_opening(audit: AuditLog, parts: Parts, *, is_new: bool) -> None:
         audit.append(Act.STORE_RECOVERED, store, details)
 
 
-def _finish_deletions(
-    catalog: Catalog,
-    engine: Engine,
-    audit: AuditLog,
-    doomed: dict[int, TenantRow],
-    entries: Iterable[LogEntry],
-) -> None:
-    for entry in entries:
-        if entry.tenant in doomed:
-            engine.delete(entry.handle, "completing the deletion of a tenant")
-    engine.commit()
-    for tenant in doomed.values():
-        drop_tenant(catalog, audit, tenant)
-
-
 def rebuild(
-    path: Path | None, old: Catalog | None, engine: Engine, drive: DriveRow, settings: Settings
+    path: Path | None,
+    old: Catalog | None,
+    logs: list[tuple[DriveRow, Engine | None]],
+    settings: Settings,
 ) -> Catalog:
-    """Make a catalog anew from what the log knows.
+    """Make a catalog anew from what the logs know.
 
     Parameters
     ----------
     path : Path or None
         Of the new catalog, where nothing is yet; None for memory.
     old : Catalog, optional
-        Gives the names of what it knows, and the audit log with the erasures, if the log holds. Others get
-        names from their numbers, such as ``volume-7``.
-    engine : Engine
-    drive : DriveRow
+        Gives the names of what it knows, which numbers stand for copies, and the audit log with the erasures,
+        if the log holds. Others get names from their numbers, such as ``volume-7``; copies that it does not
+        know are volumes of their own then.
+    logs : list of (DriveRow, Engine or None)
+        The drives by number, and their logs; None for those that are not there.
     settings : Settings
     """
-    entries = log_entries(engine)
-    catalog = Catalog.create(path, settings, drive)
+    places = (
+        {}
+        if old is None
+        else {place.number: place for row, _ in logs for place in old.placements.on(row.number)}
+    )
+    entries: dict[int, LogEntry] = {}
+    where: list[Placement] = []
+    for drive, engine in logs:
+        for number, entry in log_entries(engine).items() if engine is not None else ():
+            place = places.get(number)
+            if place is not None and place.number != place.volume and place.is_there:
+                continue  # a copy of something that has another number
+            entries[number] = entry
+            if place is None:
+                where.append(Placement(number=number, volume=number, drive=drive.number, state="in_sync"))
+    catalog = Catalog.create(path, settings, logs[0][0])
     try:
         with catalog.atomic():
             _copy_tenants(catalog, old, {entry.tenant for entry in entries.values()})
             known = {row.number: row for row in old.volumes()} if old else {}
-            for row in _rows(entries.values(), known):
+            rows = list(_rows(entries.values(), known))
+            copied = {place.volume for place in places.values() if place.is_there} & known.keys()
+            rows += [known[number] for number in sorted(copied - entries.keys())]
+            for row in sorted(rows, key=lambda row: row.number):
                 catalog.add_volume(row)
+            for drive, _ in logs[1:]:
+                catalog.add_drive(drive)
+            for place in [*places.values(), *where] if len(logs) > 1 or places else ():
+                catalog.placements.forget(place.number)
+                catalog.placements.add(place)
             if old is not None:
                 adopt(catalog, old)
-            catalog.skip_numbers(tenants=_highest_tenant(engine), volumes=engine.counters()["last_number"])
+            engines = [engine for _, engine in logs if engine is not None]
+            catalog.skip_numbers(
+                tenants=max(_highest_tenant(engine) for engine in engines),
+                volumes=max(engine.counters()["last_number"] for engine in engines),
+            )
     except BaseException:
         catalog.close()
         raise

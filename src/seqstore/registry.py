@@ -14,16 +14,23 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from seqstore._native.records import Scope
 from seqstore.audit_records import Act, Subject
-from seqstore.bookkeeping import act_of_deletion, scope_of, subject_of, subject_of_row, undo_creation
+from seqstore.bookkeeping import subject_of, subject_of_row, undo_creation
 from seqstore.catalog import VolumeRow
-from seqstore.deletion import Bounds
+from seqstore.departures import Departures
 from seqstore.directory import Directory
-from seqstore.errors import AccessError, ClosedError, ConfigError, NotFoundError, SeqstoreError
-from seqstore.shared import MOST_BLOCKS, NOTHING, Shared, find_shared
+from seqstore.engine_volume import EngineVolume
+from seqstore.errors import (
+    AccessError,
+    ClosedError,
+    ConfigError,
+    MediumError,
+    SeqstoreError,
+)
+from seqstore.placing import Placer
+from seqstore.shared import MOST_BLOCKS
 from seqstore.snapshot import Snapshot
 from seqstore.tenants import Tenant
 from seqstore.volume import Volume
@@ -31,31 +38,34 @@ from seqstore.volume import Volume
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.catalog import Catalog
-    from seqstore.engine import Engine
+    from seqstore.drive_facts import FactTable
+    from seqstore.engine_mirror import Leg
     from seqstore.erasing import Eraser
-    from seqstore.evidence import Evidence
+    from seqstore.evidence_book import Asked, EvidenceBook
+    from seqstore.fleet import Fleet
     from seqstore.key_keeper import KeyKeeper
-    from seqstore.promise import Erasure
-    from seqstore.view import Unwritten
+    from seqstore.view import Unwritten, View
 
-Due = tuple[tuple[Scope, int], Bounds]  # what is asked for of the residue of a tenant or volume
+T = TypeVar("T")
 
 
-class Registry:
+class Registry(Departures):
     """The living tenants, volumes and snapshots of a store.
 
     Parameters
     ----------
-    engine : Engine
+    fleet : Fleet
     catalog : Catalog
     audit : AuditLog
         Gets a record of whatever comes or goes, in the transaction in which the catalog learns of it.
+    facts : FactTable
+        What is known of drives.
     read_only : bool
         Whether nothing may change.
 
     Attributes
     ----------
-    evidence : Evidence or None
+    evidence : EvidenceBook or None
         Follows the copies of what is deleted; None follows nothing.
     eraser : Eraser or None
         Does what strategies of deletion ask for; None does nothing.
@@ -63,30 +73,41 @@ class Registry:
         Keeps the keys of volumes; None where blocks are not encrypted.
     lock : RLock
         Held while anything comes or goes; directories of names share it.
+    placer : Placer
+        Knows the ways to volumes.
     tenants : Directory of Tenant
     """
 
-    def __init__(self, engine: Engine, catalog: Catalog, audit: AuditLog, *, read_only: bool = False) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        fleet: Fleet,
+        catalog: Catalog,
+        audit: AuditLog,
+        facts: FactTable,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.fleet = fleet
         self.catalog = catalog
         self.audit = audit
-        self.evidence: Evidence | None = None
+        self.evidence: EvidenceBook | None = None
         self.eraser: Eraser | None = None
         self.keeper: KeyKeeper | None = None
         self.read_only = read_only
         self.lock = threading.RLock()
+        self.placer = Placer(fleet, catalog, facts, self.lock, read_only=read_only)
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}
         self._unfinished: set[int] = set()  # numbers of what failed half-way
-        self._asked: dict[Subject, Erasure | None] = {}  # what is being deleted
+        self._asked: dict[Subject, Asked | None] = {}  # what is being deleted
         self._snapshots: defaultdict[int, Directory[Snapshot]] = defaultdict(
             lambda: Directory("snapshot", self.lock)
         )
 
     def require_writable(self) -> None:
         """Raise `ClosedError` or `AccessError` if nothing may change."""
-        self.engine.require_open()
-        if self.engine.disowned:
+        self.fleet.require_open()
+        if self.fleet.disowned:
             raise ClosedError(
                 "this process was forked from the one that opened the store, which alone may change it;"
                 " open it anew after that one has closed it"
@@ -98,18 +119,18 @@ class Registry:
 
     def find(self, number: int) -> Volume | Snapshot | None:
         """Return the living volume or snapshot of a number."""
-        self.engine.require_open()
+        self.fleet.require_open()
         return self._views.get(number)
 
     def snapshots(self) -> list[Snapshot]:
         """Return the living snapshots in order of creation."""
-        self.engine.require_open()
+        self.fleet.require_open()
         with self.lock:
             return [view for _, view in sorted(self._views.items()) if isinstance(view, Snapshot)]
 
     def find_snapshot(self, volume: Volume, name: str) -> Snapshot:
         """Return a volume's snapshot of a name, or raise `NotFoundError`."""
-        self.engine.require_open()
+        self.fleet.require_open()
         with self.lock:
             return self._snapshots[volume.number].find(name)
 
@@ -118,8 +139,8 @@ class Registry:
         first = min(start // volume.block_size, MOST_BLOCKS)
         behind = MOST_BLOCKS if end is None else min(-(-end // volume.block_size), MOST_BLOCKS)
         with self.lock:
-            rows = self.engine.reach(volume.number, first, max(behind - first, 0))
-            holders = [(self._views.get(int(row["number"])), int(row["blocks"])) for row in rows]
+            found = self.fleet.reach(volume.number, first, max(behind - first, 0))
+            holders = [(self._views.get(number), blocks) for number, blocks in sorted(found.items())]
         return [(holder, blocks) for holder, blocks in holders if holder is not None]
 
     def is_living(self, subject: Subject) -> bool:
@@ -129,29 +150,67 @@ class Registry:
                 return any(tenant.number == subject.number for tenant in self.tenants.items())
             return subject.number in self._views
 
+    def views(self) -> list[Volume | Snapshot]:
+        """Return the living volumes and snapshots in order of creation."""
+        with self.lock:
+            return [view for _, view in sorted(self._views.items())]
+
+    def has_uncopied(self, drive: int) -> bool:
+        """Tell whether something lies on a drive and nowhere else."""
+        return any([leg.drive for leg in view._route.legs] == [drive] for view in self.views())
+
+    def has_moved(self, view: View, moves: int) -> bool:
+        """Wait for a volume that is being moved, and tell whether a call that failed is to be repeated."""
+        return self.placer.has_moved(view, moves)
+
+    def volume_of(self, number: int) -> int:
+        """Return the volume or snapshot that a number on a drive stands for."""
+        return self.catalog.placements.volume_of(number)
+
     # ---- coming -------------------------------------------------------------------------------
 
-    def load(self, row: VolumeRow, handle: int, tenant: Tenant) -> None:
-        """Take in a volume or snapshot that the catalog and the log know already."""
+    def load(self, row: VolumeRow, handles: Mapping[int, int], tenant: Tenant) -> None:
+        """Take in a volume or snapshot that the catalog and the logs know already; handles: by drive."""
         if row.kind == "snapshot":
-            self._snapshots[row.origin].add(row.name, lambda: self._new_snapshot(row, handle, tenant))
+            self._snapshots[row.origin].add(row.name, lambda: self._new_snapshot(row, handles, tenant))
         else:
-            tenant._directory.add(row.name, lambda: self._new_volume(row, handle, tenant))
+            tenant._directory.add(row.name, lambda: self._new_volume(row, handles, tenant))
 
-    def create_volume(self, tenant: Tenant, name: str, size_bytes: int, unwritten: Unwritten) -> Volume:
+    def create_volume(
+        self,
+        tenant: Tenant,
+        name: str,
+        size_bytes: int,
+        unwritten: Unwritten,
+        *,
+        copies: int = 1,
+        region: str | None = None,
+        drive: int | None = None,
+    ) -> Volume:
         """Make a volume of a tenant, durably."""
         row = VolumeRow(
             number=0, tenant=tenant.number, kind="volume", name=name, unwritten=unwritten, origin=0
         )
 
-        details = {"size": size_bytes, "unwritten": unwritten}
+        details: dict[str, object] = {"size": size_bytes, "unwritten": unwritten}
+        if copies != 1:
+            details["copies"] = copies
 
-        def enter(number: int) -> int:
+        def enter(numbers: dict[int, int]) -> dict[int, int]:
             is_error = unwritten == "error"
-            return self.engine.create_volume(number, tenant.number, size_bytes, unwritten_error=is_error)
+            return {
+                number: self.fleet.member(number).engine.create_volume(
+                    own, tenant.number, size_bytes, unwritten_error=is_error
+                )
+                for number, own in numbers.items()
+            }
 
         def make() -> Volume:
-            return self._new_volume(*self._enter(row, tenant, enter, Act.VOLUME_CREATED, details), tenant)
+            self.require_writable()
+            drives = self.placer.choose(copies, region, drive)
+            wish = (copies, region)
+            entered = self._enter(row, tenant, enter, Act.VOLUME_CREATED, details, drives, wish)
+            return self._new_volume(*entered, tenant)
 
         return tenant._directory.add(name, make)
 
@@ -172,13 +231,19 @@ class Registry:
             origin=snapshot.number,
         )
 
-        def enter(number: int) -> int:
-            return snapshot._clone(number, tenant.number, unwritten_error=snapshot.unwritten == "error")
+        def enter(numbers: dict[int, int]) -> dict[int, int]:
+            is_error = snapshot.unwritten == "error"
+            return each_leg(
+                snapshot,
+                lambda leg: leg.view._clone(numbers[leg.drive], tenant.number, unwritten_error=is_error),
+            )
 
         details = {"owner": snapshot.tenant.number}  # who let the tenant read what is in the snapshot
 
         def make() -> Volume:
-            return self._new_volume(*self._enter(row, tenant, enter, Act.CLONE_CREATED, details), tenant)
+            self.placer.wait_for([snapshot.number])
+            entered = self._enter(row, tenant, enter, Act.CLONE_CREATED, details, *self._beside(snapshot))
+            return self._new_volume(*entered, tenant)
 
         return tenant._directory.add(name, make)
 
@@ -194,17 +259,27 @@ class Registry:
             origin=volume.number,
         )
 
+        def enter(numbers: dict[int, int]) -> dict[int, int]:
+            return each_leg(volume, lambda leg: as_volume(leg)._snapshot(numbers[leg.drive]))
+
         def make() -> Snapshot:
-            entered = self._enter(row, tenant, volume._snapshot, Act.SNAPSHOT_CREATED, {})
+            entered = self._enter(row, tenant, enter, Act.SNAPSHOT_CREATED, {}, *self._beside(volume))
             return self._new_snapshot(*entered, tenant)
 
         with self.lock:
+            self.placer.wait_for([volume.number])
             volume._require()
             return self._snapshots[volume.number].add(name, make)
+
+    def _beside(self, view: Volume | Snapshot) -> tuple[list[int], tuple[int, str | None]]:
+        """Say where what shares blocks with something goes, and how many copies it has."""
+        drives = [leg.drive for leg in view._route.legs]
+        return drives, (self.placer.copies_of(view.number), self.placer.region_of(view.number))
 
     def roll_back(self, volume: Volume, snapshot: Snapshot) -> None:
         """Let a volume show what a snapshot shows, durably."""
         with self.lock:
+            self.placer.wait_for([volume.number])
             self.require_writable()
             volume._require()
             snapshot._require()
@@ -213,12 +288,20 @@ class Registry:
                 number = self.catalog.draw_number()
                 subject = subject_of(volume)
                 self.audit.append(Act.VOLUME_ROLLED_BACK, subject, {"snapshot": snapshot.number})
-            volume._rollback(snapshot, number)
-            self.engine.commit()
+
+            def work(leg: Leg) -> None:
+                frozen = snapshot._route.leg_on(leg.drive)
+                if frozen is None:
+                    raise MediumError(f"drive {leg.drive} has no copy of {snapshot!r}; rebuild its copies")
+                as_volume(leg)._rollback(frozen.view, number)
+
+            each_leg(volume, work, is_content=True)
+            self.placer.commit([leg.drive for leg in volume._route.legs])
 
     def resize(self, volume: Volume, size_bytes: int) -> None:
         """Change the size of a volume; durable with the next flush."""
         with self.lock:
+            self.placer.wait_for([volume.number])
             self.require_writable()
             before = volume.size
             volume._resize(size_bytes)
@@ -232,20 +315,24 @@ class Registry:
             self.audit.append(Act.TENANT_CREATED, Subject(kind="tenant", number=number, name=name))
         return number
 
-    def _enter(
+    def _enter(  # noqa: PLR0917 (what its three callers have)
         self,
         row: VolumeRow,
         tenant: Tenant,
-        enter: Callable[[int], int],
+        enter: Callable[[dict[int, int]], dict[int, int]],
         act: Act,
         details: Mapping[str, object],
-    ) -> tuple[VolumeRow, int]:
-        """Give a row a number, and let `enter` tell the log of it, which returns a handle."""
+        drives: list[int],
+        wish: tuple[int, str | None],
+    ) -> tuple[VolumeRow, dict[int, int]]:
+        """Give a row a number on each drive, and let `enter` tell their logs of it, which return handles."""
         self.require_writable()
         tenant._require_living()
         self.undo_unfinished()
         with self.catalog.atomic():
             row = self.catalog.add_volume(row)
+            numbers = self.placer.enter(row.number, drives)
+            self.placer.wish(row.number, *wish)
             self.audit.append(act, subject_of_row(row), details)
         self._unfinished.add(row.number)
         try:
@@ -254,14 +341,16 @@ class Registry:
                     self.eraser is not None and self.eraser.epoch_of(tenant.number, row.number) is not None
                 )
                 self.keeper.make(tenant.number, row.number, by_leaf=by_leaf)
-            handle = enter(row.number)
-            self.engine.commit()
+            handles = enter(numbers)
+            for drive in numbers.keys() - handles.keys():  # which failed meanwhile
+                self.catalog.placements.put(numbers[drive], "left")
+            self.placer.commit(handles)
         except BaseException:
             with suppress(SeqstoreError):  # then before the next change, or when the store is closed
                 self.undo_unfinished()
             raise
         self._unfinished.discard(row.number)
-        return row, handle
+        return row, handles
 
     def undo_unfinished(self) -> None:
         """Take back what could not be made durable, and was reported as failed."""
@@ -270,177 +359,39 @@ class Registry:
             self._unfinished.discard(number)
 
     def _undo(self, number: int) -> None:
-        for entry in self.engine.volumes():
-            if entry["number"] == number:
-                self.engine.delete(int(entry["handle"]), "giving up what was not finished")
-                self.engine.commit()
+        for member in self.fleet:
+            own = self.catalog.placements.numbers_on(member.number, number)
+            for entry in member.engine.volumes() if own else ():
+                if entry["number"] in own:
+                    member.engine.delete(int(entry["handle"]), "giving up what was not finished")
+                    member.engine.commit()
         undo_creation(self.catalog, self.audit, number)
+        self.placer.forget(number)
         if self.keeper is not None:
             self.keeper.bury()
 
-    def _new_volume(self, row: VolumeRow, handle: int, tenant: Tenant) -> Volume:
-        volume = Volume(self, row, handle, tenant)
+    def _new_volume(self, row: VolumeRow, handles: Mapping[int, int], tenant: Tenant) -> Volume:
+        volume = Volume(self, row, self.placer.route(row, handles), tenant)
         if self.keeper is not None:
-            self.keeper.hand_over(volume)
+            self.keeper.hand_over(row.number, volume._route.legs)
         self._views[row.number] = volume
         return volume
 
-    def _new_snapshot(self, row: VolumeRow, handle: int, tenant: Tenant) -> Snapshot:
-        snapshot = Snapshot(self, row, handle, tenant)
+    def _new_snapshot(self, row: VolumeRow, handles: Mapping[int, int], tenant: Tenant) -> Snapshot:
+        snapshot = Snapshot(self, row, self.placer.route(row, handles), tenant)
         self._views[row.number] = snapshot
         return snapshot
 
-    # ---- going --------------------------------------------------------------------------------
 
-    def delete(self, view: Volume | Snapshot) -> None:
-        """End a volume or snapshot, durably."""
-        with self.lock:
-            self.require_writable()
-            if view.deleted:
-                view._require()
-            self.undo_unfinished()
-            subject = subject_of(view)
-            shared = self._find_shared(subject)
-            erasure, due = self._request(subject, shared), self._intend(subject, shared)
-            self._leave(view)
-            self.engine.commit()
-            with self.catalog.atomic():
-                self.catalog.remove_volume(view.number)
-                self.audit.append(act_of_deletion(subject), subject)
-            self._forget(view)
-            self._list(subject, erasure)
-            self._erase(subject, due)
+def as_volume(leg: Leg) -> EngineVolume:
+    """Return the handle on a copy of a volume."""
+    assert isinstance(leg.view, EngineVolume)
+    return leg.view
 
-    def delete_tenant(self, tenant: Tenant) -> None:
-        """End a tenant with all that it owns, durably."""
-        with self.lock:
-            self.require_writable()
-            self.undo_unfinished()
-            owned = [view for view in self._views.values() if view.tenant is tenant]
-            subject = Subject(kind="tenant", number=tenant.number, name=tenant.name)
-            shared = self._find_shared(subject)
-            due = self._intend(subject, shared)
-            # The catalog remembers at once: all that came before has to be safe by then.
-            self.engine.commit()
-            with self.catalog.atomic():
-                erasure = self._request(subject, shared)
-                self.catalog.mark_deleting(tenant.number)
-            tenant._deleting = True
-            # By what the log knows: a signal may have come between the log and this side.
-            for entry in self.engine.volumes():
-                if entry["tenant"] == tenant.number:
-                    self.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
-            self.engine.commit()
-            with self.catalog.atomic():
-                self.catalog.remove_tenant(tenant.number)
-                self.audit.append(Act.TENANT_DELETED, subject)
-            for view in owned:
-                self._forget(view)
-            self.tenants.forget(tenant)
-            tenant.deleted = True
-            self._list(subject, erasure)
-            self._erase(subject, due)
 
-    def trim(self, volume: Volume, offset: int, length: int) -> None:
-        """Give up a range, and do what the strategy of deletion asks for."""
-        if self.eraser is None or self.eraser.is_lap:
-            volume._trim(offset, length)
-            return
-        subject = Subject(
-            kind="range", number=volume.number, tenant=volume.tenant.number, offset=offset, length=length
-        )
-        if not self.eraser.acts_at_once:
-            due = self._intend(subject, NOTHING)
-            volume._trim(offset, length)
-            self._erase(subject, due)
-            return
-        with self.lock:
-            self.require_writable()
-            shared = self._find_shared(subject)
-            due = self._intend(subject, shared)
-            if not due[0][1].now or not length:
-                volume._trim(offset, length)
-                if any(bounds.now for _, bounds in due):
-                    self.engine.commit()
-                self._erase(subject, due)
-                return
-            erasure = self._request(subject, shared)
-            try:
-                volume._trim(offset, length)
-                self.engine.commit()
-            except BaseException:
-                # What was asked for stays noted, and the next opening finds that it did not happen.
-                del self._asked[subject]
-                raise
-            self._list(subject, erasure)
-            self._erase(subject, due)
-
-    def _find_shared(self, subject: Subject) -> Shared:
-        """Say what something that is to be deleted shares with others, if anybody needs to know."""
-        is_lap = self.eraser is None or self.eraser.is_lap
-        return NOTHING if is_lap and self.evidence is None else find_shared(self.engine, subject)
-
-    def _intend(self, subject: Subject, shared: Shared) -> list[Due]:
-        """Say what the strategies ask for that apply to something which is to be deleted, and prepare it.
-
-        First of all to itself, then to volumes of which blocks die with it that were written through them.
-        """
-        scope, number = scope_of(subject)
-        if self.eraser is None or self.eraser.is_lap:
-            return [((scope, number), Bounds())]
-        asked = self.eraser.bounds(scope, number)
-        due: list[Due] = [((scope, number), asked)]
-        for tenant, volume in sorted(shared.owners()):
-            bounds = asked | self.eraser.bounds(Scope.VOLUME, volume, tenant)
-            is_covered = number == (tenant if scope is Scope.TENANT else volume) and bounds == asked
-            if not is_covered:
-                due.append(((Scope.VOLUME, volume), bounds))
-        for key, bounds in due:
-            self.eraser.intend(*key, bounds)
-        return due
-
-    def _erase(self, subject: Subject, due: list[Due]) -> None:
-        try:
-            for key, bounds in due:
-                if self.eraser is not None and bounds != Bounds():
-                    self.eraser.deleted(*key, bounds)
-        finally:
-            # Last: what could be written over at once is said to be that, and not merely unreadable.
-            if self.keeper is not None and subject.kind != "range":
-                self.keeper.bury()
-
-    def _request(self, subject: Subject, shared: Shared) -> Erasure | None:
-        """Note that something is to be deleted, once, however often it is tried."""
-        if subject not in self._asked:
-            if self.evidence is None:
-                self.audit.append(Act.DELETION_REQUESTED, subject)
-                self._asked[subject] = None
-            else:
-                self._asked[subject] = self.evidence.request(subject, shared=shared)
-        asked = self._asked[subject]
-        if asked is not None and self.evidence is not None:
-            self._asked[subject] = asked = self.evidence.request_again(asked, shared)
-        return asked
-
-    def _list(self, subject: Subject, erasure: Erasure | None) -> None:
-        """List the copies that a deletion left behind."""
-        del self._asked[subject]
-        if erasure is not None and self.evidence is not None:
-            self.evidence.deleted(erasure)
-
-    @staticmethod
-    def _leave(view: Volume | Snapshot) -> None:
-        try:
-            view._delete()
-        except NotFoundError:
-            if view.deleted:
-                raise
-            # Deleted in the core, but a signal or a failure came before this side knew.
-
-    def _forget(self, view: Volume | Snapshot) -> None:
-        self._views.pop(view.number, None)
-        if isinstance(view, Volume):
-            view.tenant._directory.forget(view)
-        else:
-            self._snapshots[view.volume_number].forget(view)
-        view.deleted = True  # last: until then a deletion that a signal cut short can be repeated
+def each_leg(view: View, work: Callable[[Leg], T], *, is_content: bool = False) -> dict[int, T]:
+    """Do something to all copies of something, and return what it gave, by drive."""
+    mirror = view._route.mirror
+    if mirror is not None:
+        return mirror.each(work, is_content=is_content)
+    return {leg.drive: work(leg) for leg in view._route.legs}

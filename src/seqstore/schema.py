@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from seqstore.database import Database
 
 APPLICATION_ID = 0x53455153  # "SEQS"
-VERSION = 3
+VERSION = 4
 
 _NAMES_AND_DRIVES = """
 CREATE TABLE store (
@@ -150,6 +150,55 @@ CREATE TRIGGER audit_end_is_not_removed BEFORE DELETE ON audit_end
 BEGIN SELECT RAISE(ABORT, 'the end of the audit log is not removed'); END;
 """
 
+# Of drives, where there are several: a volume or snapshot without a placement lies on drive 0, under its own
+# number. On other drives it has numbers of their own, from the same sequence, so that no log meets one twice.
+# What was there once stays as 'left': its residue may.
+_DRIVES = """
+CREATE TABLE drive_facts (
+    drive INTEGER PRIMARY KEY,
+    region TEXT NOT NULL,
+    vendor TEXT NOT NULL,
+    model TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    story TEXT NOT NULL,
+    read_errors INTEGER NOT NULL,
+    write_errors INTEGER NOT NULL,
+    scrub_findings INTEGER NOT NULL
+);
+CREATE TABLE placements (
+    number INTEGER PRIMARY KEY,
+    volume INTEGER NOT NULL,
+    drive INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('in_sync', 'stale', 'building', 'left')),
+    generation INTEGER NOT NULL,
+    changed INTEGER NOT NULL
+);
+CREATE INDEX placements_of_volumes ON placements (volume);
+CREATE TABLE wishes (
+    volume INTEGER PRIMARY KEY,
+    copies INTEGER NOT NULL,
+    region TEXT NOT NULL
+);
+CREATE TABLE left_residue (
+    drive INTEGER NOT NULL,
+    tenant INTEGER NOT NULL,
+    volume INTEGER NOT NULL,
+    blocks INTEGER NOT NULL,
+    PRIMARY KEY (drive, tenant, volume)
+);
+CREATE TABLE erasure_drives (
+    erasure INTEGER PRIMARY KEY,
+    drive INTEGER NOT NULL
+);
+CREATE TABLE drive_moments (
+    drive INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (drive, time_ns)
+);
+"""
+
 
 def create(database: Database) -> None:
     """Make the tables in an empty database; to be called in a transaction."""
@@ -157,6 +206,7 @@ def create(database: Database) -> None:
     _run(database, _EVIDENCE)
     _run(database, _DELETION)
     _run(database, _KEPT)
+    _run(database, _DRIVES)
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     database.run(f"PRAGMA user_version = {VERSION}")
 
@@ -199,15 +249,17 @@ def check_and_upgrade(database: Database, *, read_only: bool) -> None:
         with database.atomic():
             for tables in _missing(version):
                 _run(database, tables)
-            database.run(
-                "INSERT INTO audit_end SELECT 1, number, hash FROM audit ORDER BY number DESC LIMIT 1"
-            )
+            if version < 3:
+                database.run(
+                    "INSERT INTO audit_end SELECT 1, number, hash FROM audit ORDER BY number DESC LIMIT 1"
+                )
             database.run(f"PRAGMA user_version = {VERSION}")
 
 
 def _missing(version: int) -> tuple[str, ...]:
     """Return the tables that a catalog of an older version lacks."""
-    return (_EVIDENCE, _DELETION, _KEPT) if version < 2 else (_KEPT,)
+    parts = ((2, (_EVIDENCE, _DELETION)), (3, (_KEPT,)), (4, (_DRIVES,)))
+    return tuple(table for since, tables in parts if version < since for table in tables)
 
 
 def _run(database: Database, script: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from seqstore.clock import Clock
-    from seqstore.engine import Engine
+    from seqstore.fleet import Fleet, Member
 
 _STEP_BLOCKS = 1024
 _NS = 1_000_000_000
@@ -37,12 +37,15 @@ class Damage:
         Address on the medium.
     reason : str
         What is wrong with it.
+    drive : int
+        Number of the drive.
     """
 
     volume: int
     lba: int
     mba: int
     reason: str
+    drive: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +91,14 @@ class Scrub:
 
     Parameters
     ----------
-    engine : Engine
+    fleet : Fleet
     clock : Clock
     totals : ScrubTotals
         Counts along.
     rate : int, str or None
-        Bytes of the medium in a second at most, or a size such as ``"20MiB"``; None: as fast as it goes.
+        Bytes of the media in a second at most, or a size such as ``"20MiB"``; None: as fast as it goes.
+    note : callable
+        Is told the number of a drive and how many damaged blocks were found on it.
 
     Raises
     ------
@@ -102,15 +107,21 @@ class Scrub:
     """
 
     def __init__(
-        self, engine: Engine, clock: Clock, totals: ScrubTotals, rate: SupportsIndex | str | None
+        self,
+        fleet: Fleet,
+        clock: Clock,
+        totals: ScrubTotals,
+        rate: SupportsIndex | str | None,
+        note: Callable[[int, int], None],
     ) -> None:
-        self._engine = engine
+        self._members = list(fleet)
+        self._note = note
         self._clock = clock
         self._totals = totals
         self._rate = None if rate is None else parse_size(rate, "rate")
         if self._rate == 0:
             raise ConfigError("rate is 0; bytes in a second are expected, or None for no limit")
-        self._total_blocks = engine.medium.blocks
+        self._total_blocks = sum(member.medium.blocks for member in self._members)
         self._done_blocks = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -170,18 +181,24 @@ class Scrub:
 
     def run(self) -> ScrubReport:
         """Run to the end, and return the report."""
-        block_size, start_ns = self._engine.medium.block_size, self._clock.now_ns()
+        block_size, start_ns = self._members[0].medium.block_size, self._clock.now_ns()
         step = self._step_blocks(block_size)
         blocks, damaged = 0, list[Damage]()
-        while self._done_blocks < self._total_blocks and not self._stop.is_set():
-            count = min(step, self._total_blocks - self._done_blocks)
-            read, found = self._engine.scrub(self._done_blocks, count)
-            damaged += [_damage(row) for row in found]
-            blocks += read
-            self._totals.add(read, len(found))
-            self._done_blocks += count
-            if self._rate is not None:
-                self._sleep_until(start_ns + blocks * block_size * _NS // self._rate)
+        for member in self._members:
+            at = found_here = 0
+            while at < member.medium.blocks and not self._stop.is_set():
+                count = min(step, member.medium.blocks - at)
+                read, found = member.engine.scrub(at, count)
+                damaged += [_damage(row, member) for row in found]
+                found_here += len(found)
+                blocks += read
+                self._totals.add(read, len(found))
+                at += count
+                self._done_blocks += count
+                if self._rate is not None:
+                    self._sleep_until(start_ns + blocks * block_size * _NS // self._rate)
+            if found_here:
+                self._note(member.number, found_here)
         self._report = ScrubReport(
             blocks=blocks,
             bytes=blocks * block_size,
@@ -205,7 +222,13 @@ class Scrub:
             self._clock.sleep_ns(min(left_ns, _LONGEST_SLEEP_NS))
 
 
-def _damage(row: np.void) -> Damage:
+def _damage(row: np.void, member: Member) -> Damage:
     code = int(row["os_error"])
     reason = f"cannot be read: {os.strerror(code)}" if code else "is not as it was written"
-    return Damage(volume=int(row["volume"]), lba=int(row["lba"]), mba=int(row["mba"]), reason=reason)
+    return Damage(
+        volume=member.placements.volume_of(int(row["volume"])),
+        lba=int(row["lba"]),
+        mba=int(row["mba"]),
+        reason=reason,
+        drive=member.number,
+    )

@@ -11,7 +11,7 @@ docs/explanation/evidence.md says what of this a statement tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,23 +56,81 @@ class Shared:
 NOTHING = Shared(np.empty(0, SHOWN_DTYPE), np.empty(0, SHOWN_DTYPE))
 
 
-def find_shared(engine: Engine, subject: Subject) -> Shared:
-    """Say what a tenant, volume, snapshot or range shares with others, before it is deleted.
+class DriveLayers:
+    """What is shown of the layers of a drive's log, by the numbers that volumes have in the store.
+
+    Layers have the numbers of that log, so blocks of different drives must not be compared.
+
+    Parameters
+    ----------
+    engine : Engine
+        The log.
+    numbers_of : callable
+        All numbers that a volume or snapshot has or had on the drive.
+    volume_of : callable
+        The volume or snapshot that such a number stands for.
+    """
+
+    def __init__(
+        self, engine: Engine, numbers_of: Callable[[int], list[int]], volume_of: Callable[[int], int]
+    ) -> None:
+        self._engine = engine
+        self._numbers_of = numbers_of
+        self._volume_of = volume_of
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a block."""
+        return self._engine.medium.block_size
+
+    @property
+    def last_number(self) -> int:
+        """The largest number that the log has met."""
+        return self._engine.counters()["last_number"]
+
+    def volumes(self) -> dict[int, int]:
+        """Return the volumes and snapshots that the log knows, with their tenants."""
+        return {
+            self._volume_of(int(entry["number"])): int(entry["tenant"]) for entry in self._engine.volumes()
+        }
+
+    def shown(self, number: int, first: int, count: int) -> NDArray[np.void]:
+        """List what a volume or snapshot shows that others may show too, as SHOWN_DTYPE[n]."""
+        parts = [self._engine.shown(own, first, count) for own in self._numbers_of(number)]
+        runs = parts[0] if len(parts) == 1 else unite(parts)
+        for own in np.unique(runs["volume"]).tolist():
+            runs["volume"][runs["volume"] == own] = self._volume_of(own)
+        return runs
+
+    def holders(self, volume: int, first: int, count: int) -> set[int]:
+        """List who else shows blocks that were written through a volume."""
+        return {
+            self._volume_of(int(number))
+            for own in self._numbers_of(volume)
+            for number in self._engine.reach(own, first, count)["number"]
+        }
+
+
+def find_shared(layers: DriveLayers, subject: Subject) -> Shared:
+    """Say what a tenant, volume, snapshot or range shares with others on a drive, before it is deleted.
 
     Its blocks are those that it shows, and what was written through it: earlier versions of a range or of a
     volume that snapshots show are its blocks too.
     """
-    first, count = blocks_of(engine, subject)
-    entries = engine.volumes()
-    is_mine = entries["tenant" if subject.kind == "tenant" else "number"] == subject.number
-    mine = unite(engine.shown(number, first, count) for number in entries["number"][is_mine].tolist())
+    first, count = blocks_of(layers.block_size, subject)
+    entries = layers.volumes()
     if subject.kind == "tenant":
-        others = set(entries["number"][~is_mine].tolist())
+        own = {number for number, tenant in entries.items() if tenant == subject.number}
+    else:
+        own = {subject.number} & entries.keys()
+    mine = unite(layers.shown(number, first, count) for number in sorted(own))
+    if subject.kind == "tenant":
+        others = entries.keys() - own
     else:
         owners = set(mine["volume"].tolist())
         owners |= set() if subject.kind == "snapshot" else {subject.number}
-        others = _holders(engine, owners, first, count) - {subject.number}
-    theirs = unite(engine.shown(number, first, count) for number in sorted(others))
+        others = _holders(layers, owners, first, count) - {subject.number}
+    theirs = unite(layers.shown(number, first, count) for number in sorted(others))
     if subject.kind == "snapshot":
         is_own = np.zeros(len(theirs), bool)
     else:
@@ -81,21 +139,21 @@ def find_shared(engine: Engine, subject: Subject) -> Shared:
     return Shared(kept, without(mine, kept))
 
 
-def blocks_of(engine: Engine, subject: Subject) -> tuple[int, int]:
-    """Return the blocks of volumes that something may be about: the first one, and how many."""
+def blocks_of(size: int, subject: Subject) -> tuple[int, int]:
+    """Return the blocks of this size that something may be about: the first one, and how many."""
     if subject.offset is None or subject.length is None:
         return 0, MOST_BLOCKS
-    size = engine.medium.block_size
     first = min(subject.offset // size, MOST_BLOCKS)
     return first, min(-(-(subject.offset + subject.length) // size), MOST_BLOCKS) - first
 
 
-def find_keepers(engine: Engine, kept: NDArray[np.void]) -> dict[int, int]:
+def find_keepers(layers: DriveLayers, kept: NDArray[np.void]) -> dict[int, int]:
     """Say who shows blocks now that others kept of something deleted: numbers, and how many blocks each.
 
     Parameters
     ----------
-    engine : Engine
+    layers : DriveLayers
+        Of the drive that they are on.
     kept : SHOWN_DTYPE[n]
         Without overlaps.
     """
@@ -104,19 +162,19 @@ def find_keepers(engine: Engine, kept: NDArray[np.void]) -> dict[int, int]:
     first = int(kept["lba"].min())
     count = int((kept["lba"] + kept["count"]).max()) - first
     while True:
-        last = engine.counters()["last_number"]
-        holders = _holders(engine, set(kept["volume"].tolist()), first, count)
-        shown = {number: common(kept, engine.shown(number, first, count)) for number in sorted(holders)}
+        last = layers.last_number
+        holders = _holders(layers, set(kept["volume"].tolist()), first, count)
+        shown = {number: common(kept, layers.shown(number, first, count)) for number in sorted(holders)}
         # One that came meanwhile may have taken over what one that went meanwhile showed.
-        if engine.counters()["last_number"] == last:
+        if layers.last_number == last:
             return {number: int(runs["count"].sum()) for number, runs in shown.items() if len(runs)}
 
 
-def _holders(engine: Engine, volumes: set[int], first: int, count: int) -> set[int]:
+def _holders(layers: DriveLayers, volumes: set[int], first: int, count: int) -> set[int]:
     """List who may show blocks that were written through volumes; these are among them."""
     found = set(volumes)
     for volume in volumes:
-        found |= set(engine.reach(volume, first, count)["number"].tolist())
+        found |= layers.holders(volume, first, count)
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
+from typing import Any
 
 _COUNTERS = (
     "user_blocks",
@@ -163,6 +165,9 @@ class Remanence:
         The same until the last of them is.
     histogram : tuple of int
         Blocks by age in 32nds of a lap; the last entry stands for all that are older.
+    out_of_use_blocks : int
+        Blocks among `blocks` on drives that are out of use and not sanitized yet: nothing else is known of
+        them.
     """
 
     blocks: int
@@ -178,3 +183,39 @@ class Remanence:
     due_writes: int | None
     done_writes: int | None
     histogram: tuple[int, ...] = field(repr=False)
+    out_of_use_blocks: int = 0
+
+
+def add_remanence(parts: Sequence[Remanence]) -> Remanence:
+    """Add up the residue on several drives; ages and bounds are those of the drive where they are largest.
+
+    `due_writes` is the smallest: on no drive is less to be written until something is written over.
+    """
+    if len(parts) == 1:
+        return parts[0]
+
+    def most(name: str) -> Any:
+        return max((getattr(part, name) for part in parts if getattr(part, name) is not None), default=None)
+
+    histograms = [part.histogram for part in parts]
+    return Remanence(
+        blocks=sum(part.blocks for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        moved_blocks=sum(part.moved_blocks for part in parts),
+        segments=sum(part.segments for part in parts),
+        unbounded_blocks=sum(part.unbounded_blocks for part in parts),
+        unreadable_blocks=sum(part.unreadable_blocks for part in parts),
+        oldest_writes=most("oldest_writes"),
+        oldest_laps=most("oldest_laps"),
+        oldest_moved_writes=most("oldest_moved_writes"),
+        oldest_seconds=most("oldest_seconds"),
+        due_writes=min((part.due_writes for part in parts if part.due_writes is not None), default=None),
+        done_writes=most("done_writes"),
+        histogram=tuple(map(sum, zip(*histograms, strict=True))),
+    )
+
+
+def add_counters(parts: Sequence[dict[str, int]]) -> dict[str, int]:
+    """Add up the counters of several logs; the largest request that is whole is that of the least of them."""
+    added = {name: sum(part[name] for part in parts) for name in parts[0]}
+    return {**added, "atomic_blocks": min(part["atomic_blocks"] for part in parts)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -24,12 +25,14 @@ from seqstore.options import (
     make_options,
     make_policy,
     make_settings,
+    parse_missing,
 )
 
 if TYPE_CHECKING:
     from seqstore.keys import KeyProvider
     from seqstore.media.file import Access
     from seqstore.media.native import NativeMedium
+    from seqstore.options import Missing
 
 
 class Store(OpenStore):
@@ -211,7 +214,8 @@ class Store(OpenStore):
             preallocate=preallocate,
             keys=None if encryption is None else KeySource(encryption, clock.now_ns),
         )
-        return cls(parts, clock, place=repr(os.fsdecode(path)), deletion=deletion, actor=actor)
+        place = repr(os.fsdecode(path))
+        return cls(parts, clock, place=place, deletion=deletion, actor=actor, folder=Folder(path))
 
     @classmethod
     def open(
@@ -219,6 +223,7 @@ class Store(OpenStore):
         path: StrPath,
         *,
         read_only: bool = False,
+        missing: Missing = "refuse",
         verify: bool = True,
         access: Access | None = None,
         accept_loss: bool = False,
@@ -239,6 +244,10 @@ class Store(OpenStore):
             The directory.
         read_only : bool
             Whether nothing is changed, on the medium either; changes raise `AccessError`.
+        missing : {"refuse", "go on"}
+            What to do where drives of several are missing or cannot be opened: raise `MediumError`, or go on
+            with what lies on the others; `losses` says what is not there. Copies on drives that were missing
+            are not believed when they are back: `rebuild` makes new ones.
         verify, checkpoint_interval, clock, actor
             As in `create`.
         access : {"cached", "direct", "mapped"}, optional
@@ -294,8 +303,10 @@ class Store(OpenStore):
             rebuild_catalog=rebuild_catalog,
             settings=make_settings(clock),
             keys=KeySource(key, clock.now_ns),
+            go_on=parse_missing(missing),
         )
-        return cls(parts, clock, place=repr(os.fsdecode(path)), read_only=read_only, actor=actor)
+        place = repr(os.fsdecode(path))
+        return cls(parts, clock, place=place, read_only=read_only, actor=actor, folder=Folder(path))
 
     @classmethod
     def create_on(
@@ -356,10 +367,11 @@ class Store(OpenStore):
     @classmethod
     def open_on(
         cls,
-        medium: NativeMedium,
+        medium: NativeMedium | Mapping[int, NativeMedium],
         *,
         catalog: StrPath | None = None,
         read_only: bool = False,
+        missing: Missing = "refuse",
         verify: bool = True,
         accept_loss: bool = False,
         check_flushed: bool = False,
@@ -371,7 +383,10 @@ class Store(OpenStore):
         clock: Clock | None = None,
         actor: str | None = None,
     ) -> Store:
-        """Open the store on a medium of the caller's; parameters and errors as in `open` and `create_on`."""
+        """Open the store on media of the caller's; parameters and errors as in `open` and `create_on`.
+
+        Where there are several drives, `medium` maps their numbers to media.
+        """
         clock = clock or SystemClock()
         options = make_options(
             verify,
@@ -384,12 +399,16 @@ class Store(OpenStore):
         )
         path = None if catalog is None else parse_path(catalog, "catalog")
         key_path = None if keys is None else parse_path(keys, "keys")
+        media = dict(medium) if isinstance(medium, Mapping) else {0: medium}
+        for each in media.values():
+            check_medium(each)
         parts = open_medium(
-            check_medium(medium),
+            media,
             path,
             options=options,
             settings=make_settings(clock),
             keys=(KeySource(key, clock.now_ns), key_path),
+            go_on=parse_missing(missing),
         )
         return cls(
             parts, clock, place=repr(medium), read_only=read_only, actor=actor, evidence=path is not None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 from seqstore.directory import Directory
+from seqstore.drive import Drive, drive_number
 from seqstore.errors import ConfigError, NotFoundError
 from seqstore.units import parse_size
 
@@ -44,7 +45,7 @@ class Tenant:
         return self._name
 
     def __repr__(self) -> str:
-        state = ", deleted" if self.deleted else ", closed" if self._registry.engine.closed else ""
+        state = ", deleted" if self.deleted else ", closed" if self._registry.fleet.closed else ""
         return f"<Tenant {self.name!r}, number {self.number}{state}>"
 
     @property
@@ -74,7 +75,16 @@ class Tenant:
         self._require_usable()
         return self._directory.find(name)
 
-    def create_volume(self, name: str, size: SupportsIndex | str, *, unwritten: Unwritten = "zero") -> Volume:
+    def create_volume(
+        self,
+        name: str,
+        size: SupportsIndex | str,
+        *,
+        unwritten: Unwritten = "zero",
+        copies: Literal[1, 2] = 1,
+        region: str | None = None,
+        drive: Drive | SupportsIndex | None = None,
+    ) -> Volume:
         """Make a volume, durably. It takes room on the drive for what is written to it, not for its size.
 
         Parameters
@@ -86,11 +96,17 @@ class Tenant:
             Bytes, or a string such as ``"64MiB"``; need not be a multiple of the block size.
         unwritten : {"zero", "error"}
             What a read of an unwritten address does: give zeros, or raise `UnwrittenError`.
+        copies : {1, 2}
+            On how many drives it lies, with its snapshots and clones; in different regions if there are such.
+        region : str, optional
+            Of the drive with the first copy; by default any.
+        drive : Drive or int, optional
+            That drive itself, or its number; by default the one with the most room.
 
         Raises
         ------
         ConfigError
-            If the name is taken, or an argument cannot be used.
+            If the name is taken, an argument cannot be used, or there are no such drives.
         OutOfSpaceError, MediumError
             If the drive has no room for the entry, or fails.
         AccessError
@@ -103,10 +119,14 @@ class Tenant:
         size_bytes = parse_size(size)
         if unwritten not in ("zero", "error"):
             raise ConfigError(f"unwritten is {unwritten!r}; 'zero' or 'error' is expected")
-
+        if copies not in (1, 2) or isinstance(copies, bool):
+            raise ConfigError(f"copies is {copies!r}; 1 or 2 is expected")
+        number = None if drive is None else drive_number(drive)
         with self._registry.lock:
             self._require_usable()
-            return self._registry.create_volume(self, name, size_bytes, unwritten)
+            return self._registry.create_volume(
+                self, name, size_bytes, unwritten, copies=copies, region=region, drive=number
+            )
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
@@ -149,6 +169,6 @@ class Tenant:
             raise NotFoundError(f"tenant {self.name!r} was deleted")
 
     def _require_usable(self) -> None:
-        self._registry.engine.require_open()
+        self._registry.fleet.require_open()
         if self.deleted:
             raise NotFoundError(f"tenant {self.name!r} was deleted")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar
 
 import numpy as np
 
 from seqstore._native.convert import plain, wipe
 from seqstore.engine_volume import EngineView
-from seqstore.errors import ConfigError
+from seqstore.errors import AccessError, ConfigError, CorruptionError, NotFoundError
 from seqstore.units import unsigned
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
     from seqstore.catalog import VolumeRow
     from seqstore.registry import Registry
+    from seqstore.route import Route
     from seqstore.tenants import Tenant
+
+T = TypeVar("T")
 
 _UINT8 = np.dtype(np.uint8)
 
@@ -36,8 +40,11 @@ class View(EngineView):
         Whether it was deleted; it is then of no further use.
     """
 
-    def __init__(self, registry: Registry, row: VolumeRow, handle: int, tenant: Tenant) -> None:
-        super().__init__(registry.engine, handle, row.name)
+    def __init__(self, registry: Registry, row: VolumeRow, route: Route, tenant: Tenant) -> None:
+        super().__init__(*route.usual, row.name)
+        self._route = route
+        self._number = row.number
+        self._moves = 0
         self.tenant = tenant
         self.unwritten: Unwritten = row.unwritten
         self.deleted = False
@@ -48,6 +55,16 @@ class View(EngineView):
         state = ", deleted" if self.deleted else ", closed" if self._engine.closed else ""
         kind = type(self).__name__
         return f"<{kind} {self.name!r}, number {self.number}, of tenant {self.tenant.name!r}{state}>"
+
+    @property
+    def number(self) -> int:
+        """What names it in the store and on its first drive; never used again."""
+        return self._number
+
+    @property
+    def copies(self) -> int:
+        """On how many drives it lies that are there and up to date."""
+        return len(self._route.legs)
 
     @property
     def size(self) -> int:
@@ -63,6 +80,51 @@ class View(EngineView):
     def mapped_blocks(self) -> int:
         """Blocks that were written and not trimmed since."""
         return self._info()[1]
+
+    # ---- where it lies ------------------------------------------------------------------------
+
+    def _move(self, route: Route) -> None:
+        """Lie somewhere else from now on. Calls on their way to the old place find nothing there."""
+        self._route = route
+        self._engine, self._handle = route.usual
+        self._log = self._engine.log
+        self._moves += 1
+
+    def _try(self, function: Any, first_fault: Any, *arguments: Any, doing: str) -> None:
+        """Call a function of the core where the volume lies, or on all its copies; wait while it moves."""
+        while True:
+            moves, mirror = self._moves, self._route.mirror
+            try:
+                if mirror is None:
+                    super()._try(function, first_fault, *arguments, doing=doing)
+                elif self._changes(first_fault):
+                    mirror.change(function, *arguments, doing=doing)
+                else:
+                    mirror.read(function, *arguments, doing=doing)
+                return
+            except (NotFoundError, AccessError):
+                # The volume was held, or was gone from where the call looked for it.
+                if not self._registry.has_moved(self, moves):
+                    raise
+            except CorruptionError as error:
+                error.volume = self._registry.volume_of(error.volume)
+                raise
+
+    def _at_home(self, ask: Callable[[EngineView], T]) -> T:
+        """Ask where the volume lies, or its first copy."""
+        while True:
+            moves, mirror = self._moves, self._route.mirror
+            try:
+                return ask(self if mirror is None else mirror.first.view)
+            except NotFoundError:
+                if not self._registry.has_moved(self, moves):
+                    raise
+
+    def _info(self) -> tuple[int, int]:
+        return self._at_home(EngineView._info)
+
+    def _extents(self, lba: int) -> NDArray[np.void]:
+        return self._at_home(lambda view: EngineView._extents(view, lba))
 
     def _require(self) -> None:
         """Raise `NotFoundError` or `ClosedError` if it is of no use any more."""
@@ -141,7 +203,9 @@ class View(EngineView):
         while len(parts[-1]):
             last = parts[-1][-1]
             parts.append(self._extents(int(last["lba"]) + int(last["count"])))
-        return np.concatenate(parts)
+        extents = np.concatenate(parts)
+        extents["drive"] = next((leg.drive for leg in self._route.legs), 0)
+        return extents
 
     # ---- checks of arguments ------------------------------------------------------------------
 

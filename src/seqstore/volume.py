@@ -128,7 +128,11 @@ class Volume(View, EngineVolume):
             If the store was closed.
         """
         self._require()
-        self._engine.flush()
+        mirror = self._route.mirror
+        if mirror is None:
+            self._engine.flush()
+        else:
+            mirror.each(lambda leg: leg.engine.flush(), is_content=False)
 
     def delete(self) -> None:
         """Delete the volume. Bytes that no snapshot shows stay on the medium until the head writes over them.

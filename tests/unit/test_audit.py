@@ -402,7 +402,10 @@ class TestCatalogs:
 
     @pytest.fixture
     def old(self, path: Path) -> Path:
-        tables = ("audit", "kept", "copies", "erasures", "strategies", "purges", "moments", "audit_end")
+        tables = [
+            *("audit", "kept", "copies", "erasures", "strategies", "purges", "moments", "audit_end"),
+            *("drive_facts", "placements", "wishes", "erasure_drives", "drive_moments", "left_residue"),
+        ]
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path
 

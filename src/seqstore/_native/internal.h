@@ -77,6 +77,7 @@ struct sq_volume {
     uint8_t by_leaf; /* each with a key of its own */
     uint8_t unwritten_error;
     uint8_t is_snapshot;
+    uint8_t is_held; /* changes are refused for now; in no checkpoint */
     struct sq_layer *head;
 };
 

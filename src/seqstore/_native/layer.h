@@ -22,6 +22,12 @@ static inline uint64_t sq_volume_blocks(const sq_log *log, const struct sq_volum
     return (volume->size_bytes + log->block_bytes - 1) >> log->block_shift;
 }
 
+/* Does the volume take no changes, as a snapshot or while it is held? */
+static inline int sq_volume_is_fixed(const struct sq_volume *volume)
+{
+    return volume->is_snapshot | volume->is_held;
+}
+
 /* 1 to 2^38 blocks. */
 static inline int sq_size_is_valid(const sq_log *log, uint64_t size_bytes)
 {

@@ -460,6 +460,8 @@ int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, 
  * and for key 0. */
 int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key, int by_leaf);
 
+/* While a volume is held, what would change its blocks or its size is SQ_E_READ_ONLY; reads go on. */
+int sq_volume_hold(sq_log *log, uint64_t handle, int is_held);
 /* Shrinking unmaps what lies beyond, and zeroes the rest of a block that is cut. */
 int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out);
 int sq_volume_info(sq_log *log, uint64_t handle, struct sq_volume_info *info_out);

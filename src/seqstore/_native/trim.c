@@ -73,7 +73,7 @@ static int trim_blocks(sq_log *log, struct sq_volume *volume, uint64_t lba, uint
 int sq_trim_run(sq_log *log, struct sq_volume *volume, uint64_t lba, uint64_t count)
 {
     uint64_t end = volume->size_bytes >> log->block_shift;
-    if (volume->is_snapshot)
+    if (sq_volume_is_fixed(volume))
         return SQ_E_READ_ONLY;
     return lba > end || count > end - lba ? SQ_E_BOUNDS : trim_blocks(log, volume, lba, lba + count);
 }
@@ -166,7 +166,7 @@ int sq_volume_trim(sq_log *log, uint64_t handle, uint64_t offset_bytes, uint64_t
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
     int status = volume == NULL                                      ? SQ_E_NOT_FOUND
-                 : volume->is_snapshot                               ? SQ_E_READ_ONLY
+                 : sq_volume_is_fixed(volume)                        ? SQ_E_READ_ONLY
                  : !sq_in_volume(volume, offset_bytes, length_bytes) ? SQ_E_BOUNDS
                  : length_bytes == 0                                 ? SQ_OK
                                      : trim(log, volume, offset_bytes, length_bytes, fault_out);
@@ -201,7 +201,7 @@ int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct s
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
     int status = volume == NULL                          ? SQ_E_NOT_FOUND
-                 : volume->is_snapshot                   ? SQ_E_READ_ONLY
+                 : sq_volume_is_fixed(volume)            ? SQ_E_READ_ONLY
                  : !sq_size_is_valid(log, size_bytes)    ? SQ_E_INVALID
                                                       : resize(log, volume, size_bytes, fault_out);
     sq_unlock_alone(log);

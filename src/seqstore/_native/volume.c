@@ -114,6 +114,7 @@ int sq_volume_freeze(sq_log *log, struct sq_volume *volume, uint64_t number, str
     template.number = number;
     template.origin = volume->number;
     template.is_snapshot = 1;
+    template.is_held = 0;
     SQ_TRY(sq_layer_add(log, number, volume->tenant, volume->number, volume->head, &layer));
     int status = sq_volume_add(log, &template, snapshot_out);
     if (status != SQ_OK) {
@@ -214,6 +215,16 @@ int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key, int by_leaf)
     }
     sq_unlock(log);
     return status;
+}
+
+int sq_volume_hold(sq_log *log, uint64_t handle, int is_held)
+{
+    SQ_TRY(sq_lock_alone(log));
+    struct sq_volume *volume = sq_volume_of(log, handle);
+    if (volume != NULL)
+        volume->is_held = is_held != 0;
+    sq_unlock(log);
+    return volume == NULL ? SQ_E_NOT_FOUND : SQ_OK;
 }
 
 int sq_volume_create(sq_log *log, uint64_t number, uint64_t tenant, uint64_t size_bytes, int unwritten_error,

@@ -250,7 +250,7 @@ int sq_write_run_alone(sq_log *log, struct sq_volume *volume, uint64_t lba, uint
 {
     struct blocks blocks = {.first = lba, .count = count};
     uint64_t end = volume->size_bytes >> log->block_shift;
-    if (volume->is_snapshot)
+    if (sq_volume_is_fixed(volume))
         return SQ_E_READ_ONLY;
     if (lba > end || count > end - lba)
         return SQ_E_BOUNDS;
@@ -298,7 +298,7 @@ static int write_request(sq_log *log, uint64_t handle, const struct blocks *bloc
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
     int status = volume == NULL                                ? SQ_E_NOT_FOUND
-                 : volume->is_snapshot                         ? SQ_E_READ_ONLY
+                 : sq_volume_is_fixed(volume)                  ? SQ_E_READ_ONLY
                  : log->tags == NULL && blocks->data == NULL ? SQ_E_INVALID
                  : !all_inside(log, volume, blocks)          ? SQ_E_BOUNDS
                                                   : check_space(log, volume, blocks, fault_out);
@@ -400,7 +400,7 @@ int sq_volume_write(sq_log *log, uint64_t handle, uint64_t offset_bytes, const c
     SQ_TRY(sq_lock_alone(log));
     struct sq_volume *volume = sq_volume_of(log, handle);
     int status = volume == NULL                                        ? SQ_E_NOT_FOUND
-                 : volume->is_snapshot                               ? SQ_E_READ_ONLY
+                 : sq_volume_is_fixed(volume)                        ? SQ_E_READ_ONLY
                  : log->tags != NULL                                 ? SQ_E_NO_PAYLOAD
                  : !sq_in_volume(volume, offset_bytes, length_bytes) ? SQ_E_BOUNDS
                  : length_bytes == 0                                 ? SQ_OK

@@ -11,6 +11,7 @@ from seqstore._native.records import NO_ADDRESS, Scope
 from seqstore.clock import ManualClock
 from seqstore.deletion import Bounds
 from seqstore.engine import Engine
+from seqstore.engine_deletion import EngineDeletion
 from seqstore.engine_volume import EngineVolume
 from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, NotFoundError
@@ -82,7 +83,8 @@ class Simulation:
         self._handles: list[int] = []
         self._block_size = block_size
         self._clock = ManualClock()
-        self._eraser = Eraser(self.engine, self._clock, lambda _: None)
+        self._eraser = Eraser(self._clock, lambda _: None)
+        self._eraser.add(0, self.engine, EngineDeletion(self.engine))
         self.bounds = Bounds()
         if deletion is not None:
             self._eraser.set(Scope.ALL, 0, deletion)

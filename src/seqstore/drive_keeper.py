@@ -1,0 +1,300 @@
+"""Drives that come, fail and go: what a store does when their state changes.
+
+The story of a drive is moved first, so that what is not allowed raises before anything is done; the audit log
+has a record of each act.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqstore.audit_records import Act, Subject
+from seqstore.drive_facts import DriveFacts, first_story
+from seqstore.drive_life import DriveAct, DriveState, move
+from seqstore.emptying import FamilyMovers, Told
+from seqstore.errors import ConfigError, DriveStateError, MediumError, OutOfSpaceError, SeqstoreError
+from seqstore.extents import extents_of
+from seqstore.families import on_drive
+from seqstore.fleet import Member
+from seqstore.losses import Loss
+from seqstore.moving import remove_from_log
+from seqstore.opening import describe
+from seqstore.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from seqstore.drive import Drive
+    from seqstore.media.native import NativeMedium
+    from seqstore.open_store import OpenStore
+    from seqstore.registry import Registry
+    from seqstore.volume import Volume
+
+_LEDGER_AT_ONCE = 1 << 18  # entries
+
+
+class DriveKeeper:
+    """Adds drives to a store, and takes them out of service.
+
+    Parameters
+    ----------
+    store : OpenStore
+    """
+
+    def __init__(self, store: OpenStore) -> None:
+        self._store = store
+        self._working = threading.RLock()  # one move of volumes at a time
+
+    @property
+    def _movers(self) -> FamilyMovers:
+        return FamilyMovers(self._registry)
+
+    def rebuild(self, told: Told) -> int:
+        """Make new copies of what has too few; return how many families got one."""
+        with self._working:
+            self._registry.require_writable()
+            return self._movers.rebuild(told)
+
+    def rebalance(self, told: Told) -> int:
+        """Move families from full drives to empty ones, as long as that evens them out."""
+        with self._working:
+            self._registry.require_writable()
+            return self._movers.rebalance(told)
+
+    @property
+    def _registry(self) -> Registry:
+        return self._store._registry
+
+    # ---- coming ---------------------------------------------------------------------------------
+
+    def add(self, medium: NativeMedium, identity: int, facts: DriveFacts, *, is_own_medium: bool) -> Drive:
+        """Take a new medium into use.
+
+        Raises
+        ------
+        ConfigError
+            If its blocks are of another size than the store's, or it is too small.
+        BoundError
+            If a bound on residue cannot be kept there.
+        """
+        store, catalog = self._store, self._store._parts.catalog
+        block_size = store._fleet.first.medium.block_size
+        if medium.block_size != block_size:
+            raise ConfigError(
+                f"{medium!r} has blocks of {medium.block_size} bytes; those of the store have {block_size}"
+            )
+        if medium.keeps_bytes != store._fleet.first.medium.keeps_bytes:
+            raise ConfigError(
+                f"{medium!r} does not go with {store._fleet.first.medium!r}: one keeps no bytes"
+            )
+        with self._registry.lock:
+            self._registry.require_writable()
+            number = self.next_number()
+            options = store._parts.options.for_another()
+            row = describe(medium, identity, options.opening, number)
+            engine = options.open_engine(medium, row, catalog.settings, recover=False)
+            try:
+                member = Member(number, medium, engine, is_own_medium, catalog.placements)
+                with catalog.atomic():
+                    catalog.add_drive(row)
+                    store._facts.put(number, facts)
+                    self._note(Act.DRIVE_ADDED, number, facts, {"blocks": row.blocks, "region": facts.region})
+                try:
+                    store._join(member)
+                except BaseException:
+                    catalog.remove_drive(number)
+                    raise
+            except BaseException:
+                engine.close()
+                raise
+            store._fleet.add(member)
+            self._registry.placer.several = True
+            return store._drives[number]
+
+    def why_not(self, drive: int) -> str:
+        """Say why a drive is not in use."""
+        missing = self._store._parts.missing.get(drive)
+        return f"drive {drive} is {self._store._facts.get(drive).state.value if missing is None else missing}"
+
+    def next_number(self) -> int:
+        """Return the number that the next drive gets."""
+        return self._store._parts.catalog.drives[-1].number + 1
+
+    def facts_of_new(
+        self, *, region: str, vendor: str, model: str, serial: str, media_type: str
+    ) -> DriveFacts:
+        """Return what is written down of a drive that is added now."""
+        actor, reason = self._store._audit.who()
+        story = first_story(max(self._store._clock.now_ns(), 0), actor, reason)
+        return DriveFacts(
+            story=story, region=region, vendor=vendor, model=model, serial=serial, media_type=media_type
+        )
+
+    # ---- moves of the story -----------------------------------------------------------------------
+
+    def act(self, drive: Drive, act: DriveAct, reason: str = "", *, audit: Act | None = None) -> None:
+        """Move the story of a drive, durably.
+
+        Raises
+        ------
+        DriveStateError
+            If its state does not allow it.
+        """
+        facts, (actor, given) = drive.facts, self._store._audit.who()
+        story = move(
+            facts.story,
+            act,
+            time_ns=max(self._store._clock.now_ns(), 0),
+            actor=actor,
+            reason=reason or given,
+        )
+        facts = replace(facts, story=story)
+        with self._store._parts.catalog.atomic():
+            self._store._facts.put(drive.number, facts)
+            self._note(audit or Act.DRIVE_CHANGED, drive.number, facts, {"act": act.value, "reason": reason})
+
+    def _note(self, act: Act, drive: int, facts: DriveFacts, details: dict[str, object]) -> None:
+        subject = Subject(kind="drive", number=drive, name=facts.serial)
+        self._store._audit.append(act, subject, {**details, "state": facts.state.value})
+
+    # ---- going ------------------------------------------------------------------------------------
+
+    def fail(self, drive: Drive, reason: str) -> None:
+        """Take a drive out of service that has failed; see `Drive.fail`."""
+        store, registry = self._store, self._registry
+        with registry.lock:
+            registry.require_writable()
+            if drive.in_use and len(store._fleet) == 1:
+                raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
+            error = MediumError(f"drive {drive.number} failed: {reason}")
+            for view in registry.views():
+                self._lose(view, drive.number, error)
+            self.act(drive, DriveAct.FAIL, reason, audit=Act.DRIVE_FAILED)
+            if drive.in_use:
+                self._take_out(drive)
+
+    def _lose(self, view: Volume | Snapshot, drive: int, error: MediumError) -> None:
+        """Give up the copy of something on a drive, or all of it, if there is no other."""
+        mirror, leg = view._route.mirror, view._route.leg_on(drive)
+        if leg is None:
+            return
+        if mirror is not None and len(mirror.legs) > 1:
+            mirror.give_up(leg, error)
+            return
+        runs: tuple[tuple[int, int], ...] | None = None
+        with suppress(SeqstoreError):
+            runs = tuple((int(extent["lba"]), int(extent["count"])) for extent in extents_of(leg.view))
+        registry = self._registry
+        loss = Loss(
+            kind="snapshot" if isinstance(view, Snapshot) else "volume",
+            number=view.number,
+            name=view.name,
+            tenant=view.tenant.name,
+            drives=(drive,),
+            why=str(error),
+            runs=_merge(runs),
+        )
+        self._store._losses[view.number] = loss
+        registry.lose(view)
+
+    def _take_out(self, drive: Drive) -> None:
+        """Close the log of a drive; the medium stays with the store until it is handed out."""
+        store = self._store
+        member = store._fleet.remove(drive.number)
+        with suppress(SeqstoreError):  # of a log that is broken nobody knows
+            store._facts.keep_residue(drive.number, held_blocks(member))
+        store._eraser.remove(drive.number)
+        store._parts.spare.append(member)
+        drive._member = None
+        with suppress(SeqstoreError):
+            if drive.state is DriveState.EVACUATED and member.engine.durable:
+                member.engine.finish()
+                flushed = member.engine.counters()["flushed_sequence"]
+                store._parts.catalog.note_flushed(drive.number, flushed)
+        member.engine.close()
+
+    def idle_medium(self, drive: Drive) -> NativeMedium | None:
+        """Return the medium of a drive that is out of service."""
+        if drive.in_use:
+            raise DriveStateError(
+                f"drive {drive.number} is {drive.state.value}, and the store uses it; decommission it first,"
+                " or say that it has failed",
+                state=drive.state.value,
+                act=DriveAct.BEGIN_SANITIZATION.value,
+                story=drive.story,
+            )
+        spare = [member for member in self._store._parts.spare if member.number == drive.number]
+        return spare[0].medium if spare else None
+
+    def decommission(self, drive: Drive, reason: str, told: Told) -> None:
+        """Move everything live away from a drive; see `Drive.decommission`."""
+        with self._working:
+            self._registry.require_writable()
+            store = self._store
+            if drive.state is not DriveState.DECOMMISSIONING:
+                if drive.in_use and len(store._fleet) == 1:
+                    raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
+                self._movers.require_room(drive.number)
+                self.act(drive, DriveAct.DECOMMISSION, reason)
+            try:
+                self._movers.move_all(on_drive(self._registry, drive.number), drive.number, told)
+            except OutOfSpaceError:
+                if not self._has_moved_anything(drive):
+                    self.act(drive, DriveAct.CALL_OFF, "the other drives have no room")
+                raise
+            with self._registry.lock:
+                self._drop_stale(drive.number)
+                if on_drive(self._registry, drive.number):  # made meanwhile, as a copy of something
+                    self._movers.move_all(on_drive(self._registry, drive.number), drive.number, told)
+                if store._registry.evidence is not None:
+                    store._book.update()
+                self.act(drive, DriveAct.FINISH_EVACUATION)
+                self._take_out(drive)
+
+    def _has_moved_anything(self, drive: Drive) -> bool:
+        places = self._store._parts.catalog.placements.on(drive.number)
+        return any(place.state == "left" for place in places)
+
+    def call_off(self, drive: Drive, reason: str) -> None:
+        """Take a decommissioning back; see `Drive.call_off`."""
+        with self._working, self._registry.lock:
+            self._registry.require_writable()
+            self.act(drive, DriveAct.CALL_OFF, reason)
+
+    def _drop_stale(self, drive: int) -> None:
+        """Let a drive forget copies that nobody believes."""
+        placements = self._store._parts.catalog.placements
+        stale = [place for place in placements.on(drive) if place.state == "stale"]
+        for place in stale:
+            placements.put(place.number, "left")
+        if stale and drive in self._store._fleet:
+            remove_from_log(self._store._fleet.member(drive), {place.number for place in stale})
+
+
+def held_blocks(member: Member) -> dict[tuple[int, int], int]:
+    """Count the blocks of a drive that hold bytes of somebody, live or dead, by tenant and volume."""
+    held: dict[tuple[int, int], int] = {}
+    for first in range(0, member.medium.blocks, _LEDGER_AT_ONCE):
+        ledger = member.engine.ledger(first, min(_LEDGER_AT_ONCE, member.medium.blocks - first))
+        owned = ledger[ledger["volume"] != 0][["tenant", "volume"]]
+        for (tenant, number), count in zip(*np.unique(owned, return_counts=True), strict=True):
+            key = int(tenant), member.placements.volume_of(int(number))
+            held[key] = held.get(key, 0) + int(count)
+    return held
+
+
+def _merge(runs: Iterable[tuple[int, int]] | None) -> tuple[tuple[int, int], ...] | None:
+    """Make one run of those that follow each other."""
+    if runs is None:
+        return None
+    merged: list[tuple[int, int]] = []
+    for first, count in runs:
+        if merged and sum(merged[-1]) == first:
+            merged[-1] = (merged[-1][0], merged[-1][1] + count)
+        else:
+            merged.append((first, count))
+    return tuple(merged)

@@ -1,0 +1,186 @@
+"""The evidence of deletions on all drives of a store: an erasure for each drive that holds or held some.
+
+Positions are those of a drive's log, so what is followed on different drives is written down apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from seqstore.erasures import Erasures
+from seqstore.errors import MediumError, NotFoundError
+from seqstore.shared import NOTHING
+
+if TYPE_CHECKING:
+    from seqstore.audit import AuditLog
+    from seqstore.audit_records import Subject
+    from seqstore.catalog import Catalog
+    from seqstore.evidence import Evidence
+    from seqstore.fleet import Fleet, Member
+    from seqstore.promise import Erasure, Promise
+    from seqstore.shared import Shared
+
+Asked = list[tuple[int, "Erasure"]]
+
+
+class EvidenceBook:
+    """What a store can show of its deletions, drive by drive.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The drives in use; each member has its evidence.
+    catalog : Catalog
+    audit : AuditLog
+    now_ns : callable
+        Tells the time.
+    promise : callable
+        Says how something is deleted that is to be deleted now, from a drive.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        catalog: Catalog,
+        audit: AuditLog,
+        now_ns: Callable[[], int],
+        promise: Callable[[Subject, int], Promise],
+    ) -> None:
+        self._fleet = fleet
+        self._catalog = catalog
+        self._audit = audit
+        self._now_ns = now_ns
+        self._promise = promise
+
+    def _members(self) -> Iterable[tuple[Member, Evidence]]:
+        return [(member, member.evidence) for member in self._fleet if member.evidence is not None]
+
+    def request(self, subject: Subject, shared: Mapping[int, Shared]) -> Asked:
+        """Note that something is to be deleted, on each drive where it lies or lay, before any of it is done.
+
+        On drives that are not in use copies may be left as well: the erasure there stays open until the drive
+        is back, or was sanitized.
+
+        Parameters
+        ----------
+        subject : Subject
+        shared : mapping of int to Shared
+            What it shares with others, by drive.
+        """
+        members = {member.number: evidence for member, evidence in self._members()}
+        volumes = next(iter(members.values())).volumes_of(subject)
+        written = {volume for part in shared.values() for _, volume in part.owners()}
+        drives, left = self._where(subject, volumes, shared), self._left_by(volumes, written)
+        asked: Asked = []
+        for drive in sorted(drives) or sorted(members)[:1]:
+            if drive in members:
+                mine = shared.get(drive, NOTHING)
+                asked.append((drive, members[drive].request(subject, None, mine, left.get(drive, set()))))
+            else:
+                details = {"volumes": sorted(volumes), "unreachable_drive": drive}
+                erasures = Erasures(self._catalog, self._audit, self._now_ns, drive)
+                asked.append((drive, erasures.request(subject, self._promise(subject, drive), 0, details)))
+        return asked
+
+    def _where(self, subject: Subject, volumes: Iterable[int], shared: Mapping[int, Shared]) -> set[int]:
+        """Return the drives on which blocks of something lie or lay."""
+        placements = self._catalog.placements
+        if not len(placements):
+            return {member.number for member, _ in self._members()}
+        own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
+        drives = {place.drive for volume in own for place in placements.of(volume)}
+        return drives | {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
+
+    def _left_by(self, volumes: Iterable[int], written: set[int]) -> dict[int, set[int]]:
+        """Say what of those volumes through which blocks were written was left on drives, by drive.
+
+        `volumes` are those that are deleted: where one of them was, blocks of it may be that others wrote.
+        """
+        placements = self._catalog.placements
+        left: dict[int, set[int]] = {}
+        for volume in volumes if len(placements) else ():
+            there = {place.drive for place in placements.of(volume) if place.is_there}
+            for place in placements.of(volume):
+                if place.drive not in there:
+                    gone = {
+                        other
+                        for other in written
+                        if any(old.drive == place.drive for old in placements.of(other))
+                    }
+                    left.setdefault(place.drive, set()).update(gone)
+        return left
+
+    def request_again(self, asked: Asked, shared: Mapping[int, Shared]) -> Asked:
+        """Look at a deletion anew that failed and is tried again; see `Evidence.request_again`."""
+        members = {member.number: evidence for member, evidence in self._members()}
+        return [
+            (drive, members[drive].request_again(erasure, shared.get(drive, NOTHING)))
+            if drive in members
+            else (drive, erasure)
+            for drive, erasure in asked
+        ]
+
+    def note_epoch(self, volumes: set[int]) -> None:
+        """Note that nobody can read any more what was dead of volumes; see `Evidence.note_epoch`."""
+        for _, evidence in self._members():
+            evidence.note_epoch(volumes)
+
+    def deleted(self, asked: Asked) -> None:
+        """List the copies, when the deletion has been done durably."""
+        members = {member.number: evidence for member, evidence in self._members()}
+        for drive, erasure in asked:
+            if drive in members:
+                members[drive].deleted(erasure)
+
+    def update(self) -> int:
+        """Strike off what was written over since the last call; return how many blocks of copies."""
+        return sum(evidence.update() for _, evidence in self._members())
+
+    def resume(self, is_living: Callable[[Subject], bool]) -> None:
+        """Go on with all erasures after an opening of the store; see `Evidence.resume`."""
+        for _, evidence in self._members():
+            evidence.resume(is_living)
+
+    def all(self) -> list[Erasure]:
+        """Return the erasures on all drives, those out of use included, in the order of their numbers."""
+        found = [
+            erasure
+            for row in self._catalog.drives
+            for erasure in Erasures(self._catalog, self._audit, self._now_ns, row.number).all()
+        ]
+        return sorted(found, key=lambda erasure: erasure.id)
+
+    def listed(self) -> list[tuple[Member, Evidence, Erasure]]:
+        """Return those on drives in use whose copies are listed."""
+        return [
+            (member, evidence, erasure)
+            for member, evidence in self._members()
+            for erasure in evidence.erasures.all()
+            if erasure.state == "listed"
+        ]
+
+    def of(self, number: int) -> Evidence:
+        """Return who follows an erasure.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none of that id.
+        MediumError
+            If it is on a drive that is not in use, whose ledger cannot be asked.
+        """
+        for _, evidence in self._members():
+            try:
+                evidence.erasures.get(number)
+            except NotFoundError:
+                continue
+            return evidence
+        for row in self._catalog.drives:
+            erasures = Erasures(self._catalog, self._audit, self._now_ns, row.number)
+            if any(erasure.id == number for erasure in erasures.all()):
+                raise MediumError(
+                    f"erasure {number} is of drive {row.number}, which is not in use: nobody can say what is"
+                    " left there; bring it back, or sanitize it"
+                )
+        raise NotFoundError(f"there is no erasure {number}; {len(self.all())} are known")
