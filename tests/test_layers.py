@@ -42,7 +42,7 @@ LAYERS = (
     ("engine", "engine_volume", "engine_deletion"),
     ("media",),
     ("_native", "format"),
-    ("catalog", "database", "directory", "schema", "canonical", "signing", "runs"),
+    ("catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life"),
     ("errors", "units", "clock"),
 )  # fmt: skip
 FRONT_ENDS = {name for layer in LAYERS[:4] for name in layer}
