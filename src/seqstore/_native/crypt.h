@@ -37,6 +37,7 @@ struct sq_crypto {
                        unsigned int bytes);
     const void *(*digest_sha256)(void);
     const void *(*cipher_gcm)(void);
+    const void *(*cipher_ctr)(void);
 };
 
 /* memset that the compiler keeps, for what held secrets. */

@@ -10,36 +10,10 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from seqstore.media.places import Area, DriveIdentity
 from seqstore.sanitize.technique import Method, Step, Technique
 
 NS = 1_000_000_000
-
-
-class Area(str, Enum):
-    """Where on a drive a block lies; all but the first are hidden from ordinary addresses.
-
-    Attributes
-    ----------
-    USER
-        What has an address.
-    SPARE
-        Blocks kept for those that go bad, and those in use as such.
-    REPLACED
-        Bad blocks that a spare one stands for; what was in them still is.
-    OVER_PROVISIONED
-        What a drive keeps back to work with; old copies of blocks lie there.
-    HOST_PROTECTED
-        What the drive was told not to show.
-    CACHE
-        What was written and has not come to the medium.
-    """
-
-    USER = "user"
-    SPARE = "spare"
-    REPLACED = "replaced"
-    OVER_PROVISIONED = "over-provisioned"
-    HOST_PROTECTED = "host-protected"
-    CACHE = "cache"
 
 
 class Fault(str, Enum):
@@ -96,34 +70,6 @@ class Range:
     count: int
     area: Area = Area.USER
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriveIdentity:
-    """What a drive says of itself, before and after.
-
-    Attributes
-    ----------
-    serial : str
-    vendor, model : str
-        Empty if unknown.
-    media_type : str
-        ``"hdd"``, ``"ssd"``, ``"file"``, ``"memory"``, ``"simulated"`` or what it says.
-    blocks, block_size : int
-        What has an address, in blocks, and bytes of a block.
-    """
-
-    serial: str
-    vendor: str = ""
-    model: str = ""
-    media_type: str = ""
-    blocks: int
-    block_size: int
-
-    @property
-    def capacity(self) -> int:
-        """Bytes that have an address."""
-        return self.blocks * self.block_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

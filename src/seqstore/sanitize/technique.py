@@ -130,12 +130,12 @@ class Technique:
 
     @classmethod
     def cryptographic(cls) -> Technique:
-        """Destruction of the drive's keys."""
+        """Destroy the drive's keys."""
         return _single(Method.CRYPTOGRAPHIC)
 
     @classmethod
     def command(cls) -> Technique:
-        """What the drive's own sanitize command does, which leaves zeros."""
+        """Run the drive's own sanitize command, which leaves zeros."""
         return _single(Method.COMMAND)
 
     def __add__(self, other: Technique) -> Technique:
