@@ -24,7 +24,8 @@ LAYERS = (
     ("demo",),
     (
         "frontends", "sim", "testing", "report", "inspect", "forensics",
-        "statement_page", "evidence_commands",
+        "statement_page", "evidence_commands", "paper", "certificate_page", "certificate_pdf",
+        "certificate_batch", "certificate_commands",
     ),
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs
     ("store",),
@@ -36,14 +37,15 @@ LAYERS = (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
-        "deleting_store",
+        "deleting_store", "certificate_parts", "certificate_rules", "certificate_content", "certificate_check",
+        "certify", "drive_health",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),
     ("engine", "engine_volume", "engine_deletion"),
     ("media",),
     ("_native", "format"),
     ("catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life"),
-    ("errors", "units", "clock"),
+    ("errors", "units", "clock", "values"),
 )  # fmt: skip
 FRONT_ENDS = {name for layer in LAYERS[:4] for name in layer}
 

@@ -185,11 +185,7 @@ class DriveStory:
             If the time is none, the actor is missing, or a text is too long.
         """
         return cls(
-            (
-                Chapter(
-                    time_ns=time_ns, state=DriveState.NEW, act=DriveAct.ADD, actor=actor, reason=reason
-                ),
-            )
+            (Chapter(time_ns=time_ns, state=DriveState.NEW, act=DriveAct.ADD, actor=actor, reason=reason),)
         )
 
     @classmethod
