@@ -328,8 +328,9 @@ class SanitizationOutcome:
     @property
     def unreachable(self) -> tuple[Range, ...]:
         """Every block that some pass could not write."""
-        parts = [part for each in self.passes for part in each.unreachable]
-        return (*parts, *(part for area in self.areas for part in area.unreachable))
+        of_passes = [part for each in self.passes for part in each.unreachable]
+        of_areas = [part for each in self.areas for part in each.unreachable]
+        return tuple(dict.fromkeys((*of_passes, *of_areas)))
 
     @property
     def unreachable_bytes(self) -> int:
