@@ -25,7 +25,7 @@ LAYERS = (
     (
         "frontends", "sim", "testing", "report", "inspect", "forensics",
         "statement_page", "evidence_commands", "paper", "certificate_page", "certificate_pdf",
-        "certificate_batch", "certificate_commands",
+        "certificate_batch", "certificate_commands", "command_parts",
     ),
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs
     ("store",),
