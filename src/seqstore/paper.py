@@ -1,7 +1,7 @@
 """Papers for people: as text, and as an HTML page that needs no other file.
 
-A paper is a title, a verdict and sections of facts, tables and sentences, made of a signed document. It is put
-into either form here, and into PDF in `seqstore.certificate_pdf`, so that all say the same. Nothing that
+A paper is a title, a verdict and sections of facts, tables and sentences, made of a signed document. It is
+put into either form here, and into PDF in `seqstore.certificate_pdf`, so that all say the same. Nothing that
 somebody wrote is taken for more than text.
 """
 
