@@ -2,9 +2,9 @@
 
 Behind the addresses of a `HiddenDrive` lie more blocks than it shows: spare ones and the bad ones that they
 replaced, those that it works with (with `translates`, every write goes to one of them, as on flash, and the
-block that held the address before keeps what it held), those that it was told not to show, and copies of the
-last writes in a cache that needs no power. It has a sanitize command for all of them. It can be made to report
-that the command was done and do nothing, or only part of it, as drives have been found to.
+block that had the address before keeps what it held), those that it was told not to show, and copies of the
+last writes in a cache that needs no power. It has a sanitize command for all of them. It can be made to
+report that the command was done and do nothing, or only part of it, as drives have been found to.
 
 References
 ----------
@@ -268,7 +268,7 @@ class HiddenDrive(FaultyDrive):
                 self.physical.clear(area for area in Area if area not in self.leaves_out)
 
     def power_cycle(self) -> bool:
-        """Take the power away and give it back: what only a volatile cache held is lost. False: nobody can."""
+        """Take the power and give it back: what only a volatile cache held is lost. False: nobody can."""
         if self.cannot_power_cycle:
             return False
         self.power_cut(lambda _: LOST)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from seqstore import canonical
 from seqstore.errors import FormatError, MediumError, VersionError
-from seqstore.media.places import Area, DriveIdentity
-from seqstore.sanitize.result import PassResult, Range
-from seqstore.sanitize.technique import Method, Step, Technique
+from seqstore.media.places import DriveIdentity
+from seqstore.sanitize.result import PassResult, Problem, Range
+from seqstore.sanitize.technique import Step, Technique
+from seqstore.values import from_values, to_values
 
 VERSION = 1
 
@@ -49,7 +49,8 @@ class Position:
         Blocks behind bad ones, still to be tried from the far end.
     unreachable : tuple of Range
         Blocks that were tried in every way.
-    lies, problems : tuple of str
+    lies : tuple of str
+    problems : tuple of Problem
         What was noticed so far, which no later success mends.
     """
 
@@ -67,8 +68,8 @@ class Position:
     covered: int = 0
     left_out: tuple[Range, ...] = ()
     unreachable: tuple[Range, ...] = ()
-    lies: tuple[str, ...] = field(default=())
-    problems: tuple[tuple[str, str], ...] = field(default=())
+    lies: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def step(self) -> Step:
@@ -140,7 +141,7 @@ class Journal:
                 found=content["version"],
                 expected=VERSION,
             )
-        return _from_json(content)
+        return from_values(Position, content["position"], "the journal")
 
     def write(self, position: Position) -> None:
         """Replace what the journal says, durably.
@@ -150,7 +151,7 @@ class Journal:
         MediumError
             If it cannot be written; the old content stays.
         """
-        text = canonical.encode(_to_json(position))
+        text = canonical.encode({"version": VERSION, "position": to_values(position)})
         content = text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
         beside = self.path.with_name(self.path.name + ".new")
         try:
@@ -173,78 +174,3 @@ class Journal:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-# ---- to JSON and back ----------------------------------------------------------------------------
-
-
-def _range_to_json(part: Range) -> list[Any]:
-    return [part.first, part.count, part.area.value, part.reason]
-
-
-def _range_from_json(part: list[Any]) -> Range:
-    return Range(first=part[0], count=part[1], area=Area(part[2]), reason=part[3])
-
-
-def _ranges(parts: list[list[Any]]) -> tuple[Range, ...]:
-    return tuple(_range_from_json(part) for part in parts)
-
-
-def _step_to_json(step: Step) -> list[str]:
-    return [step.method.value, step.pattern.hex(), step.seed.hex()]
-
-
-def _step_from_json(step: list[str]) -> Step:
-    return Step(method=Method(step[0]), pattern=bytes.fromhex(step[1]), seed=bytes.fromhex(step[2]))
-
-
-_PASS_NUMBERS = (
-    "number", "started_ns", "ended_ns", "active_ns", "blocks", "block_size", "overwritten", "retries",
-    "complete", "resumptions", "detail",
-)  # fmt: skip
-_IDENTITY = ("serial", "vendor", "model", "media_type", "blocks", "block_size")
-_POSITION = (
-    "started_ns", "last_ns", "resumptions", "stage", "step_started_ns", "active_ns", "retries",
-    "step_resumptions", "covered",
-)  # fmt: skip
-
-
-def _to_json(position: Position) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "identity": {name: getattr(position.identity, name) for name in _IDENTITY},
-        "technique": [position.technique.name, [_step_to_json(step) for step in position.technique.steps]],
-        "passes": [
-            {name: getattr(result, name) for name in _PASS_NUMBERS}
-            | {
-                "step": _step_to_json(result.step),
-                "unreachable": [_range_to_json(part) for part in result.unreachable],
-            }
-            for result in position.passes
-        ],
-        "left_out": [_range_to_json(part) for part in position.left_out],
-        "unreachable": [_range_to_json(part) for part in position.unreachable],
-        "lies": list(position.lies),
-        "problems": [list(problem) for problem in position.problems],
-    } | {name: getattr(position, name) for name in _POSITION}
-
-
-def _from_json(content: dict[str, Any]) -> Position:
-    name, steps = content["technique"]
-    return Position(
-        identity=DriveIdentity(**content["identity"]),
-        technique=Technique(name=name, steps=tuple(_step_from_json(step) for step in steps)),
-        passes=tuple(
-            PassResult(
-                step=_step_from_json(result["step"]),
-                unreachable=_ranges(result["unreachable"]),
-                **{name: result[name] for name in _PASS_NUMBERS},
-            )
-            for result in content["passes"]
-        ),
-        left_out=_ranges(content["left_out"]),
-        unreachable=_ranges(content["unreachable"]),
-        lies=tuple(content["lies"]),
-        problems=tuple((kind, text) for kind, text in content["problems"]),
-        **{name: content[name] for name in _POSITION},
-    )

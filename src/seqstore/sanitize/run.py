@@ -208,7 +208,7 @@ class Sanitization:
         facts = self._facts
         now, facts.started_ns = facts.started_ns, kept.started_ns
         facts.resumptions = kept.resumptions + 1
-        facts.problems += [Problem(fault=Fault(kind), text=text) for kind, text in kept.problems]
+        facts.problems += kept.problems
         facts.lies += kept.lies
         if now < kept.last_ns:
             facts.blame(
@@ -233,19 +233,26 @@ class Sanitization:
         )
 
     def _still_holds(self, kept: Position) -> bool:
-        overwrites = kept.stage != DONE and kept.step.method.overwrites
-        if overwrites and kept.covered:
-            out = (*kept.left_out, *kept.unreachable)
-            step, end = kept.step, kept.covered
-        else:
+        """Look at a few blocks of which it is known what they hold, or which of two things."""
+        medium, step = self._target.medium, None if kept.stage == DONE else kept.step
+        if step is not None and not step.method.overwrites:
+            return True  # what a command or the end of a key may have done by now is not known
+        out = (
+            *kept.left_out,
+            *kept.unreachable,
+            *(part for done in kept.passes for part in done.unreachable),
+        )
+        may_hold = [step] if step is not None else []
+        if step is None or not kept.covered:
+            # Some of what lies there may be of this step already: written, and not yet in the journal.
             done = Technique(name="", steps=tuple(part.step for part in kept.passes)) if kept.passes else None
-            expected = done.expected if done else None
-            if expected is None:
+            before = done.expected if done is not None else None
+            if before is None:
                 return True
-            step, end = expected, self._target.medium.blocks
-            out = tuple(part for result in kept.passes for part in result.unreachable)
+            may_hold.append(before)
+        end = kept.covered or medium.blocks
         spots = choose_spots(end, self._seed, "resumption", out)
-        return hold(self._target.medium, spots, step) == spots
+        return {spot for step in may_hold for spot in hold(medium, spots, step)} == set(spots)
 
     # ---- the steps -------------------------------------------------------------------------------
 
@@ -279,7 +286,7 @@ class Sanitization:
             position,
             last_ns=max(self._clock.now_ns(), position.last_ns),
             lies=tuple(facts.lies),
-            problems=tuple((problem.fault.value, problem.text) for problem in facts.problems),
+            problems=tuple(facts.problems),
         )
         if self._journal is not None:
             self._journal.write(known)
@@ -432,14 +439,13 @@ def outcome_of_journal(position: Position, *, now_ns: int, version: str) -> Sani
     version : str
         Of this library.
     """
-    problems = [Problem(fault=Fault(kind), text=text) for kind, text in position.problems]
     text = "it was interrupted, and not taken up again"
     return SanitizationOutcome(
         technique=position.technique,
         before=position.identity,
         after=None,
         passes=position.passes,
-        problems=(*problems, Problem(fault=Fault.INTERRUPTED, text=text)),
+        problems=(*position.problems, Problem(fault=Fault.INTERRUPTED, text=text)),
         lies=position.lies,
         resumptions=position.resumptions,
         started_ns=position.started_ns,

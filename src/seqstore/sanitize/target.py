@@ -286,14 +286,14 @@ def whole(size: int, name: str) -> Geometry:
         If its size is no multiple of 512 bytes, or too small.
     """
     block_size = _USUAL_BLOCK
-    while block_size > MIN_BLOCK_SIZE and size % block_size:
+    while block_size > MIN_BLOCK_SIZE and (size % block_size or size // block_size < MIN_ZONE_BLOCKS):
         block_size //= 2
     while size // block_size > MAX_BLOCKS and block_size < MAX_BLOCK_SIZE and size % (2 * block_size) == 0:
         block_size *= 2
     blocks = size // block_size
     if size % block_size or not MIN_ZONE_BLOCKS <= blocks <= MAX_BLOCKS:
         raise ConfigError(
-            f"{name!r} has {size} bytes; a multiple of {MIN_BLOCK_SIZE} that is neither empty nor beyond"
-            f" {MAX_BLOCKS} blocks is expected: is it a drive?"
+            f"{name!r} has {size} bytes; a multiple of {MIN_BLOCK_SIZE}, {MIN_ZONE_BLOCKS} to {MAX_BLOCKS}"
+            " blocks of at most 64 KiB, is expected: is it a drive?"
         )
     return Geometry(blocks=blocks, block_size=block_size, zone_blocks=blocks)
