@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import seqstore
 from seqstore import canonical
 from seqstore.clock import SystemClock
-from seqstore.errors import ConfigError, SeqstoreError
+from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.sanitize import (
     Effort,
     Fault,
@@ -168,7 +168,10 @@ class _Drive:
         self.journal = _journal(path, arguments.journals)
         self.position = self.journal.read()
         known = self.position.identity if self.position else None
-        self.target = DeviceTarget(path, known=known)
+        try:
+            self.target = DeviceTarget(path, known=known)
+        except MediumError as error:  # in use, or nothing that can be written to
+            raise ConfigError(str(error)) from error
         self.identity = self.target.identify()
 
     def is_confirmed(self, serials: Sequence[str]) -> bool:

@@ -142,6 +142,8 @@ def refuse_in_use(path: str) -> None:
         real = Path(path).resolve(strict=True)
     except OSError as error:
         raise MediumError(f"{path!r} cannot be found: {error.strerror}", errno=error.errno) from error
+    if not (real.is_file() or real.is_block_device()):
+        raise MediumError(f"{path!r} is neither a regular file nor a block device")
     store = real.parent.parent
     if real.parent.name == "drives" and (store / "catalog.db").exists():
         raise MediumError(
