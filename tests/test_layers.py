@@ -38,7 +38,7 @@ LAYERS = (
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
         "deleting_store", "certificate_parts", "certificate_rules", "certificate_content", "certificate_check",
-        "certify", "drive_health", "outcome_file",
+        "certify", "drive_health",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),
     ("engine", "engine_volume", "engine_deletion"),

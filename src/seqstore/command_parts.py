@@ -64,7 +64,7 @@ def write_file(path: str | None, content: str | bytes) -> None:
         raise ConfigError(f"{path!r} cannot be written: {error.strerror}") from error
 
 
-def complain(error: Exception) -> int:
-    """Say what does not hold, and return the exit status for it."""
-    sys.stderr.write(f"seqstore: {error}\n")
+def complain(what: object, where: str = "") -> int:
+    """Say what does not hold, of which file, and return the exit status for it."""
+    sys.stderr.write(f"seqstore: {where}: {what}\n" if where else f"seqstore: {what}\n")
     return FAILED
