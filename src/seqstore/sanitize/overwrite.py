@@ -202,7 +202,7 @@ class Pass:
             stops = self._is_cancelled()
             is_due = now - self._synced_ns >= self._effort.checkpoint_ns
             if stops or is_due or unsynced >= self._effort.checkpoint_bytes or walk.is_over():
-                self._checkpoint(sweep, before_ns + pace.active_ns, FAR_END if walk.is_over() else FORWARD)
+                self._checkpoint(sweep, pace, before_ns, FAR_END if walk.is_over() else FORWARD)
                 unsynced = 0
             if stops and not walk.is_over():
                 raise Stopped
@@ -241,6 +241,7 @@ class Pass:
             except _SyncFailedError as failed:
                 raise failed.error from None
             pace.moved(swept.next_block * size)
+            pace.touch()
             self.ran_back |= pace.ran_back
             self._shrink(swept, before_ns + pace.active_ns)
             if swept.is_dead:
@@ -282,8 +283,9 @@ class Pass:
             raise_what_is_no_fault(self._medium)
             raise _SyncFailedError(error) from None
 
-    def _checkpoint(self, sweep: Sweep, active_ns: int, stage: str) -> None:
+    def _checkpoint(self, sweep: Sweep, pace: Pace, before_ns: int, stage: str) -> None:
         self._sync(sweep)
+        pace.touch()
         self._synced_ns = self._clock.now_ns()
         position = self.position
         self._advance(
@@ -293,7 +295,7 @@ class Pass:
                 covered=self._reached,
                 left_out=joined((*position.left_out, *self._new)),
                 retries=position.retries + self._retries,
-                active_ns=active_ns,
+                active_ns=before_ns + pace.active_ns,
                 last_ns=self._synced_ns,
             )
         )

@@ -80,6 +80,10 @@ class Pace:
         """Time since the beginning; never negative."""
         return max(self._last_ns - self._start_ns, 0)
 
+    def touch(self) -> None:
+        """Let the time up to now count, where something else than moving took it."""
+        self._last_ns = self._look()
+
     def moved(self, size: int) -> None:
         """Take note that so many bytes were moved, and wait as long as the limit asks for."""
         self._moved += size
