@@ -37,8 +37,8 @@ LAYERS = (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
-        "deleting_store", "certificate_parts", "certificate_rules", "certificate_content", "certificate_check",
-        "certify", "drive_health",
+        "deleting_store", "certificate_parts", "certificate_rules", "certificate_content",
+        "certificate_check", "certify", "drive_health",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),
     ("engine", "engine_volume", "engine_deletion"),
@@ -58,14 +58,14 @@ FORBIDDEN_MODULES = {"datetime", "random", "secrets", "socket", "time", "uuid", 
 FORBIDDEN_NAMES = {"os.environ", "os.getenv", "os.urandom", "np.random", "numpy.random"}
 # Three modules are where they come from: the clock that reads the time, the options of a store, which draw
 # the identity of a new drive, and the providers of root keys, one of which asks the environment. The store
-# chooses that clock where it is given none, and so does the command that works without a store.
+# chooses that clock where it is given none, and so do the commands that work without a store.
 ALLOWED = {
     "seqstore.clock": {"time"},
     "seqstore.options": {"os.urandom"},
     "seqstore.keys.providers": {"os.environ"},
 }
 SYSTEM_CLOCK = "SystemClock"
-CHOOSES_IT = {"seqstore.store", "seqstore.sanitize_commands"}
+CHOOSES_IT = {"seqstore.store", "seqstore.sanitize_commands", "seqstore.certificate_commands"}
 # Runs when the package is built, never when it is used.
 BUILD_SCRIPT = "seqstore._native.build"
 

@@ -14,6 +14,7 @@ from seqstore.certificate_content import Content, Figures, Result, conclude, cou
 from seqstore.certificate_parts import Category, Particulars, Person
 from seqstore.errors import FormatError
 from seqstore.sanitize.result import (
+    Area,
     AreaResult,
     Fault,
     PassResult,
@@ -89,12 +90,14 @@ def _find_in_pass(part: PassResult, name: str) -> Iterator[str]:
     if min(part.blocks, part.block_size) < 1 or not 0 <= part.overwritten <= part.blocks:
         yield f"{name} overwrote {part.overwritten} of {part.blocks} blocks, which cannot be"
         return
-    yield from _find_in_ranges(part.unreachable, part.blocks, f"the unreachable ranges of {name}")
-    left_out = part.blocks - part.overwritten - count_distinct(part.unreachable)
+    # Hidden blocks that could not be written are none of those that have an address.
+    addressed = [entry for entry in part.unreachable if entry.area is Area.USER]
+    yield from _find_in_ranges(addressed, part.blocks, f"the unreachable ranges of {name}")
+    left_out = part.blocks - part.overwritten - count_distinct(addressed)
     if part.complete and left_out:
         yield (
             f"{name} came to its end, overwrote {part.overwritten} of {part.blocks} blocks and lists"
-            f" {count_distinct(part.unreachable)} as unreachable; {abs(left_out)} blocks are"
+            f" {count_distinct(addressed)} as unreachable; {abs(left_out)} blocks are"
             f" {'missing' if left_out > 0 else 'there twice'}"
         )
     if left_out < 0 and not part.complete:

@@ -129,12 +129,15 @@ def _write(
 
 def _verdict(pdf: FPDF, paper: Paper) -> None:
     """Draw a box as high as its two texts, and write them into it."""
+    from fpdf.enums import MethodReturnValue  # noqa: PLC0415  an extra
+
     fill, border = _BOXES[paper.standing]
     parts = ((paper.verdict, "B", 14.0, 6.5), (paper.explanation, "", 9.5, 5.0))
     height, width = 2.0 * _PADDING, pdf.epw - 2 * _PADDING
     for text, style, size, line in parts:
         pdf.set_font(_FAMILY, style, size)
-        height += float(pdf.multi_cell(width, line, text, align="L", dry_run=True, output="HEIGHT"))  # type: ignore[arg-type]
+        measured = pdf.multi_cell(width, line, text, align="L", dry_run=True, output=MethodReturnValue.HEIGHT)
+        height += float(measured)  # type: ignore[arg-type]
     pdf.set_fill_color(*fill)
     pdf.set_draw_color(*border)
     pdf.rect(pdf.l_margin, pdf.get_y(), pdf.epw, height, style="DF", round_corners=True, corner_radius=1.5)
