@@ -1,7 +1,7 @@
 /* fill.c: what is written over a medium, and compared with what lies there.
  *
- * Sources: NIST SP 800-38A (counter mode); FIPS 197 (AES). `openssl enc -aes-256-ctr -K SEED -iv 0` over zeros
- * gives the same stream.
+ * Sources: NIST SP 800-38A (counter mode); FIPS 197 (AES). `openssl enc -aes-256-ctr -K SEED -iv 0` over
+ * zeros gives the same stream.
  */
 #include <stdlib.h>
 

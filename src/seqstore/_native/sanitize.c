@@ -96,7 +96,8 @@ int sq_sweep_write(sq_sweep *sweep, const struct sq_span *spans, uint64_t span_c
 /* ---- from the far end ------------------------------------------------------------------------- */
 
 /* The block before the last find that failed alike makes it longer. */
-static void note_before(struct sq_sweep_find *finds, struct sq_sweep_report *report, uint64_t mba, int os_error)
+static void note_before(struct sq_sweep_find *finds, struct sq_sweep_report *report, uint64_t mba,
+                        int os_error)
 {
     struct sq_sweep_find *last = report->find_count > 0 ? &finds[report->find_count - 1] : NULL;
     if (last != NULL && last->first == mba + 1 && last->os_error == (uint64_t)os_error) {

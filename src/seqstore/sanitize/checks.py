@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from seqstore.errors import ConfigError
 from seqstore.format.wiped import read_wiped
-from seqstore.media.places import Area, HiddenPlace
+from seqstore.media.places import HiddenPlace
 from seqstore.sanitize.overwrite import Effort, fill_of
-from seqstore.sanitize.result import AreaResult, Fault, PassResult, Range, Verification
+from seqstore.sanitize.result import Fault, Range, Verification
 from seqstore.sanitize.sampling import SUBSECTIONS
 from seqstore.sanitize.spots import choose_spots, hold
 from seqstore.sanitize.technique import Method, Step, Technique
@@ -18,6 +18,7 @@ from seqstore.sanitize.verify import PLACES, read_back, read_place
 
 if TYPE_CHECKING:
     from seqstore.clock import Clock
+    from seqstore.sanitize.facts import Facts
     from seqstore.sanitize.pace import Report
     from seqstore.sanitize.target import Target
 
@@ -60,21 +61,6 @@ class Options:
             )
 
 
-class Findings(Protocol):
-    """Where what was found goes; see `seqstore.sanitize.run.Facts`."""
-
-    passes: list[PassResult]
-    commanded: dict[Area, AreaResult]
-    areas: list[AreaResult]
-    verifications: list[Verification]
-
-    def blame(self, fault: Fault, text: str) -> None:
-        """Add a problem."""
-
-    def caught(self, text: str) -> None:
-        """Add a lie."""
-
-
 class Checks:
     """Everything that is looked at afterwards.
 
@@ -95,7 +81,7 @@ class Checks:
 
     def run(
         self,
-        facts: Findings,
+        facts: Facts,
         *,
         used_seeds: Collection[bytes],
         report: Report,
@@ -114,7 +100,7 @@ class Checks:
 
     def _look_at_drive(
         self,
-        facts: Findings,
+        facts: Facts,
         expected: Step,
         used_seeds: Collection[bytes],
         report: Report,
@@ -166,7 +152,7 @@ class Checks:
             facts.verifications.append(second)
             self._judge(facts, second)
 
-    def _judge(self, facts: Findings, seen: Verification) -> None:
+    def _judge(self, facts: Facts, seen: Verification) -> None:
         if seen.mismatches or seen.first_mismatches:
             first = seen.first_mismatches[0].first
             so_far = " at least" if seen.stopped_early else ""
@@ -220,7 +206,7 @@ class Checks:
 
     # ---- hidden areas ----------------------------------------------------------------------------
 
-    def _look_at_places(self, facts: Findings) -> None:
+    def _look_at_places(self, facts: Facts) -> None:
         size = self._target.medium.block_size
         failed = [part for result in facts.passes for part in result.unreachable]
         for place in self._target.places():

@@ -7,27 +7,20 @@ caller did wrong. Nothing is written before the drive was seen to be the one tha
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seqstore.errors import ConfigError, SeqstoreError
-from seqstore.media.places import Area, DriveIdentity
+from seqstore.media.places import DriveIdentity
+from seqstore.sanitize.beside import destroy_keys, give_command, overwrite_places
 from seqstore.sanitize.checks import Checks, Options
+from seqstore.sanitize.facts import Facts
 from seqstore.sanitize.journal import DONE, Journal, Position
 from seqstore.sanitize.overwrite import DriveDiedError, Pass, Stopped
-from seqstore.sanitize.result import (
-    AreaResult,
-    Fault,
-    PassResult,
-    Problem,
-    Range,
-    SanitizationOutcome,
-    Verification,
-)
+from seqstore.sanitize.result import Fault, PassResult, Problem, SanitizationOutcome
 from seqstore.sanitize.sampling import LEAST_SEED_BYTES
-from seqstore.sanitize.spots import choose_spots, hold, mark, still_marked
-from seqstore.sanitize.technique import Method, Step, Technique
-from seqstore.sanitize.verify import PLACES, overwrite_place, read_place
+from seqstore.sanitize.spots import choose_spots, hold
+from seqstore.sanitize.technique import Method, Technique
 
 if TYPE_CHECKING:
     from seqstore.clock import Clock
@@ -38,33 +31,6 @@ if TYPE_CHECKING:
 _KEEP_JOURNAL = {
     Fault.CANCELLED, Fault.DRIVE_DIED, Fault.SYNC, Fault.NOT_STARTED, Fault.SWAPPED_DRIVE, Fault.WRONG_SIZE,
 }  # fmt: skip
-
-
-@dataclass(slots=True)
-class Facts:
-    """What is known so far."""
-
-    started_ns: int
-    before: DriveIdentity | None = None
-    after: DriveIdentity | None = None
-    passes: list[PassResult] = field(default_factory=list)
-    areas: list[AreaResult] = field(default_factory=list)
-    verifications: list[Verification] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    lies: list[str] = field(default_factory=list)
-    commanded: dict[Area, AreaResult] = field(default_factory=dict)
-    resumptions: int = 0
-
-    def blame(self, fault: Fault, text: str) -> None:
-        """Add a problem, once."""
-        problem = Problem(fault=fault, text=text)
-        if problem not in self.problems:
-            self.problems.append(problem)
-
-    def caught(self, text: str) -> None:
-        """Add a lie."""
-        self.lies.append(text)
-        self.blame(Fault.LYING_DRIVE, text)
 
 
 class Sanitization:
@@ -305,9 +271,9 @@ class Sanitization:
         step, number = position.step, len(position.passes) + 1
         name = f"pass {number} of {len(self._technique.steps)}: {step.method.value}"
         if step.method is Method.COMMAND:
-            return self._done(position, self._command())
+            return self._done(position, give_command(self._target, self._facts, self._seed))
         if step.method is Method.CRYPTOGRAPHIC:
-            return self._done(position, self._destroy_keys())
+            return self._done(position, destroy_keys(self._target, self._facts))
         self._pass = Pass(
             self._target.medium,
             position,
@@ -322,7 +288,7 @@ class Sanitization:
         if self._pass.ran_back:
             self._facts.blame(Fault.CLOCK, "the clock was set back during a pass; its times are not true")
         self._pass = None
-        hidden = self._overwrite_places(step)
+        hidden = overwrite_places(self._target, self._facts, step)
         if result.unreachable:
             size = self._target.medium.block_size
             self._facts.blame(
@@ -347,53 +313,6 @@ class Sanitization:
             resumptions=position.step_resumptions,
             detail=detail,
         )
-
-    def _command(self) -> str:
-        """Give the drive its command, and look at marks that were put there before whether it did it."""
-        medium = self._target.medium
-        spots = choose_spots(medium.blocks, self._seed, "command")
-        marked = mark(medium, spots, self._seed)
-        self._target.command()
-        self._target.settle()
-        left = still_marked(medium, marked, self._seed)
-        if left:
-            self._facts.caught(
-                f"the drive reported that its sanitize command was done, and {len(left)} of {len(marked)}"
-                " blocks that were marked before still hold their marks"
-            )
-        self._look_behind_command()
-        return f"the drive reported success; {len(marked)} marked blocks, {len(left)} of them unchanged"
-
-    def _look_behind_command(self) -> None:
-        """Look at hidden areas before later steps may leave something there."""
-        size = self._target.medium.block_size
-        for place in self._target.places():
-            found = read_place(place, PLACES.index(place.area), Technique.command(), size, "command")
-            self._facts.commanded[place.area] = found
-            if found.mismatches:
-                count = sum(part.count for part in found.mismatches)
-                self._facts.caught(
-                    f"the drive reported that its sanitize command was done, and {count} of {found.blocks}"
-                    f" {place.area.value} blocks hold something else"
-                )
-
-    def _destroy_keys(self) -> str:
-        keys = self._target.keys()
-        assert keys is not None  # the constructor has looked
-        count = keys.destroy()
-        if not keys.are_gone():
-            self._facts.blame(Fault.KEYS, "the keys were destroyed, and are still where they were kept")
-        return f"{count} keys destroyed"
-
-    def _overwrite_places(self, step: Step) -> tuple[Range, ...]:
-        size = self._target.medium.block_size
-        failed: list[Range] = []
-        for place in self._target.places():
-            if place.can_write:
-                failed += overwrite_place(place, PLACES.index(place.area), step, size)
-        if failed:
-            self._facts.blame(Fault.HIDDEN, f"{len(failed)} hidden blocks could not be overwritten")
-        return tuple(failed)
 
     # ---- after -----------------------------------------------------------------------------------
 
