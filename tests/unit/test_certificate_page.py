@@ -6,6 +6,7 @@ import dataclasses
 import re
 import zlib
 from html import unescape
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ ZERO = Technique.zero().steps[0]
 LATER = Issued(time_ns=START + 1000 * SECOND, actor="carol")
 
 
-def of(serial: str, **changes: object) -> Certificate:
+def of(serial: str, **changes: Any) -> Certificate:
     """Return a good certificate of another drive."""
     drive = dataclasses.replace(DRIVE, serial=serial)
     medium = MediumFacts(serial=serial, media_type="hdd")

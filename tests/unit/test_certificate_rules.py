@@ -292,6 +292,11 @@ class TestFailures:
                 good_outcome(verifications=(full_reading(ZERO, past_caches=""),)), Rule.CACHED, id="cache"
             ),
             pytest.param(
+                good_outcome(verifications=(full_reading(ZERO, stopped_early=True),)),
+                Rule.NOT_VERIFIED,
+                id="not read to the end",
+            ),
+            pytest.param(
                 good_outcome(verifications=(full_reading(ZERO, started_ns=START + 5 * SECOND),)),
                 Rule.CLOCK,
                 id="read before it was written",
