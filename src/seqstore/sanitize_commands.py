@@ -30,6 +30,7 @@ from seqstore.sanitize import (
 )
 from seqstore.sanitize.batch import sanitize_many
 from seqstore.sanitize.devices import DeviceTarget
+from seqstore.sanitize.key_file import KeyFile
 from seqstore.sanitize.technique import SEED_BYTES
 from seqstore.units import format_size, parse_size
 from seqstore.values import to_values
@@ -58,6 +59,7 @@ techniques, which are combined with '+':
   zero, ones, pattern:HEX       one pass
   random                        one pass of a random stream, whose seed the outcome names
   three_pass                    zeros, ones, random
+  cryptographic                 destroys the keys of a drive that was encrypted; needs --keys
 
 examples:
   seqstore sanitize old-drive.img
@@ -98,6 +100,9 @@ def add_commands(verbs: Verbs) -> None:
     command.add_argument("--count-all", action="store_true", help="do not stop at the first mismatch")
     command.add_argument(
         "--second-verifier", action="store_true", help="read all of it a second time, by other code"
+    )
+    command.add_argument(
+        "--keys", metavar="FILE", help="the file 'keys' of the store whose drive it was: for 'cryptographic'"
     )
     command.add_argument("--rate", metavar="SIZE", help="bytes a second at most, of each drive")
     command.add_argument(
@@ -142,12 +147,16 @@ def _parse_one(text: str) -> Technique:
             return Technique.pattern(bytes.fromhex(detail))
         except ValueError:
             raise ConfigError(f"the pattern is {detail!r}; hexadecimal digits are expected") from None
-    simple = {"zero": Technique.zero, "ones": Technique.ones}
+    simple = {
+        "zero": Technique.zero,
+        "ones": Technique.ones,
+        "cryptographic": Technique.cryptographic,
+    }
     seeded = {"random": Technique.random, "three_pass": Technique.three_pass}
     if detail or name not in simple | seeded:
         raise ConfigError(
-            f"the technique is {text!r}; one of zero, ones, pattern:HEX, random, three_pass is expected, or"
-            " several with '+' between them"
+            f"the technique is {text!r}; one of zero, ones, pattern:HEX, random, three_pass, cryptographic is"
+            " expected, or several with '+' between them"
         )
     return simple[name]() if name in simple else seeded[name](os.urandom(SEED_BYTES))
 
@@ -169,7 +178,8 @@ class _Drive:
         self.position = self.journal.read()
         known = self.position.identity if self.position else None
         try:
-            self.target = DeviceTarget(path, known=known)
+            keys = KeyFile(arguments.keys) if arguments.keys else None
+            self.target = DeviceTarget(path, known=known, keys=keys)
         except MediumError as error:  # in use, or nothing that can be written to
             raise ConfigError(str(error)) from error
         self.identity = self.target.identify()
@@ -206,6 +216,8 @@ def _run(arguments: argparse.Namespace) -> int:
         stop_at_first=not arguments.count_all,
         second_verifier=arguments.second_verifier,
     )
+    if arguments.keys and len(arguments.paths) > 1:
+        raise ConfigError("--keys are those of one drive; give one path")
     drives = [_Drive(path, arguments) for path in arguments.paths]
     for drive in drives:
         if not drive.is_confirmed(arguments.serials):

@@ -17,8 +17,11 @@ import pytest
 
 from seqstore import Store
 from seqstore.cli import main
+from seqstore.keys import FileKey
 from seqstore.sanitize import SanitizationOutcome
 from seqstore.sanitize.batch import Batch
+from seqstore.sanitize.devices import identify
+from seqstore.sanitize.key_file import KeyFile
 from seqstore.sanitize_commands import parse_technique
 from seqstore.values import from_values
 from tests.sanitizing import plain_drive, sanitize
@@ -127,6 +130,26 @@ def test_the_serial_of_a_drive_file_is_the_drives_identity(drive: Path, capsys: 
     assert repr(identity) in capsys.readouterr().err
     assert main(["sanitize", "retired.img", YES, identity]) == 0
     assert set(Path("retired.img").read_bytes()) == {0}
+
+
+def test_the_keys_of_an_encrypted_drive_are_destroyed(drive: Path, capsys: Capture) -> None:
+    root = Path("root.key")
+    root.touch(0o600)
+    root.write_bytes(bytes(range(32)))
+    with Store.create("lab.store", "16MiB", encryption=FileKey(root)) as store:
+        store.create_tenant("a").create_volume("v", "1MiB").write(0, b"alive")
+    copy = Path("lab.store/drives/0.img").rename("retired.img")
+    keys = KeyFile("lab.store/keys")
+    assert not keys.are_gone()
+    identity = identify(str(copy)).serial
+    words = ["sanitize", "retired.img", YES, identity, "--technique", "cryptographic+zero"]
+    assert main(words) == 2
+    assert "no keys are known" in capsys.readouterr().err
+    assert main([*words, "--keys", "lab.store/keys"]) == 0
+    assert "pass 1, cryptographic: 3 keys destroyed" in capsys.readouterr().out
+    assert keys.are_gone()
+    assert set(Path("lab.store/keys").read_bytes()) == {0}
+    assert KeyFile("lab.store/keys").destroy() == 0  # once more does no harm
 
 
 def test_sampling_tells_how_likely_it_finds_what(drive: Path, capsys: Capture) -> None:

@@ -196,8 +196,21 @@ def test_a_drive_that_was_never_overwritten_is_counted_without_end() -> None:
     assert [(part.first, part.count) for part in found.first_mismatches] == [(0, medium.blocks)]
 
 
-def test_more_finds_than_there_is_room_for_are_all_told() -> None:
-    """Every second block is unreadable: the list is exact, however often the core had to stop for it."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_more_finds_than_the_core_has_room_for_are_all_counted(workers: int) -> None:
+    """Every second block holds something else: it has to stop and go on several times."""
+    medium = MemoryMedium("4MiB", block_size=BLOCK)
+    medium.overwrite(0, (b"x" * BLOCK + bytes(BLOCK)) * (medium.blocks // 2))
+    found = read_back(
+        medium, ZERO, method="full", clock=ManualClock(), past_caches="memory", stop_at_first=False,
+        effort=Effort(piece_blocks=4, workers=workers),
+    )  # fmt: skip
+    assert found.mismatches == medium.blocks // 2
+    assert [(part.first, part.count) for part in found.first_mismatches] == [(b, 1) for b in range(0, 128, 2)]
+
+
+def test_unreadable_blocks_are_all_told() -> None:
+    """Every second block is, and what is between them is compared."""
     drive = plain_drive()
     sanitize(drive)
     for block in range(1, 1024, 2):

@@ -268,9 +268,10 @@ def test_clock_set_back_between_interruption_and_resumption(tmp_path: Path) -> N
 def test_drive_dies_in_the_middle(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     drive = plain_drive()
-    drive.die(after=20)
-    effort = Effort(piece_blocks=16, failures_in_row=4, checkpoint_bytes=64 * BLOCK)
+    drive.die(after=40)
+    effort = Effort(piece_blocks=16, failures_in_row=4, checkpoint_bytes=BLOCKS // 2 * BLOCK, retries=0)
     outcome = sanitize(drive, journal=journal, options=Options(effort=effort))
+    assert drive.counts.refused < 20  # it is not asked for each of its blocks
     assert Fault.DRIVE_DIED in faults(outcome)
     done = outcome.passes[0]
     assert not done.complete
