@@ -145,7 +145,8 @@ def make_paper(summary: Summary, *, title: str = "Sanitization of a batch of dri
     done = sum(entry.done for entry in entries)
     achieved = Counter(entry.achieved for entry in entries)
     left = len(entries) - done
-    verdict = f"All {done} drives are done" if summary.done else f"{done} of {len(entries)} drives are done"
+    count = f"{done} of {len(entries)}"
+    verdict = f"All drives are done, {count}" if summary.done else f"{count} drives are done"
     explanation = (
         "Of each, what was asked for was achieved."
         if summary.done

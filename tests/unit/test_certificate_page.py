@@ -176,7 +176,7 @@ class TestBatch:
         assert summary.done
         assert [entry.serial for entry in summary.entries] == ["A", "B"]
         page = to_html(make_paper(summary))
-        assert "All 2 drives are done" in page
+        assert "All drives are done, 2 of 2" in page
         assert summary.to_document()["achieved"] == {"none": 0, "clear": 2, "purge": 0, "destroy": 0}
 
     def test_what_does_not_hold_counts_for_nothing(self, key: SigningKey) -> None:
