@@ -18,6 +18,7 @@ SECTIONS = {
     "simulator": ("bench_replay", "bench_sweep"),
     "deletion": ("bench_deletion",),
     "keys": ("bench_keys",),
+    "sanitization": ("bench_sanitize",),
 }
 """Markers in the documents, and the files of benchmarks whose results stand between them.
 

@@ -74,9 +74,8 @@ def test_start_fails_since_the_command_does() -> None:
     assert faults(outcome) == {Fault.NOT_STARTED}
     assert len(outcome.passes) == 0
     # Only the marks that were to show whether the command works.
-    changed = sum(
-        before[at : at + BLOCK] != drive.image()[at : at + BLOCK] for at in range(0, len(before), BLOCK)
-    )
+    after = drive.image()
+    changed = sum(before[at : at + BLOCK] != after[at : at + BLOCK] for at in range(0, len(before), BLOCK))
     assert changed <= 34
 
 
@@ -183,6 +182,20 @@ def test_swapped_between_interruption_and_resumption(tmp_path: Path) -> None:
     assert not outcome.succeeded
 
 
+def test_another_drive_in_the_place_of_the_one_in_the_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    drive, other = plain_drive(serial="A"), plain_drive(serial="B")
+    drive.die(after=12)
+    effort = Effort(piece_blocks=16, checkpoint_bytes=64 * BLOCK)
+    sanitize(drive, journal=journal, options=Options(effort=effort))
+    before = other.image()
+    outcome = sanitize(other, journal=journal)
+    assert faults(outcome) == {Fault.SWAPPED_DRIVE}
+    assert other.image() == before
+    drive.die(after=1_000_000)
+    assert sanitize(drive, journal=journal).succeeded  # the journal waited for it
+
+
 def test_wrong_size() -> None:
     drive = plain_drive()
     before = drive.image()
@@ -260,7 +273,7 @@ def test_clock_set_back_between_interruption_and_resumption(tmp_path: Path) -> N
     effort = Effort(piece_blocks=16, rate=64 * BLOCK, checkpoint_bytes=64 * BLOCK)
     options = Options(effort=effort)
     sanitize(drive, journal=journal, options=options, report=report, is_cancelled=is_cancelled)
-    outcome = sanitize(drive, journal=journal, clock=ManualClock(10))
+    outcome = sanitize(drive, journal=journal, clock=ManualClock(2_000))  # behind the beginning
     assert faults(outcome) == {Fault.CLOCK}
     assert not outcome.succeeded
 

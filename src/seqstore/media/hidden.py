@@ -55,6 +55,7 @@ class HiddenPlate:
         self.blocks = MemoryPlate(bytes(total * size), size)
         self.block_size = size
         self._where = list(range(first))
+        self._is_plain = True  # every block lies at its address
         self._translates = translates
         self._ring = deque(range(first + spare, first + spare + working))
         self._cache = deque(range(total - cached, total))
@@ -75,10 +76,16 @@ class HiddenPlate:
 
     def read(self, mba: int, count: int, /) -> bytes:
         """Return blocks by their addresses."""
+        if self._is_plain:
+            return self.blocks.read(mba, count)
         return b"".join(self.blocks.read(self._where[block], 1) for block in range(mba, mba + count))
 
     def overwrite(self, mba: int, data: bytes, /) -> None:
         """Write blocks at their addresses."""
+        self._is_plain = self._is_plain and not self._translates
+        if self._is_plain and not self._cache:
+            self.blocks.overwrite(mba, data)
+            return
         for index in range(len(data) // self.block_size):
             block = data[index * self.block_size : (index + 1) * self.block_size]
             if self._translates and self._ring:
@@ -97,6 +104,7 @@ class HiddenPlate:
         bad = self._where[mba]
         self.blocks.overwrite(spare, self.blocks.read(bad, 1))
         self._where[mba] = spare
+        self._is_plain = False
         self.areas[Area.REPLACED].append(bad)
         return True
 
