@@ -16,6 +16,7 @@ from seqstore import CertificateError, FormatError, SignatureError
 from seqstore.certificate import Certificate
 from seqstore.certificate_check import read_content
 from seqstore.certificate_content import conclude
+from seqstore.certificate_page import render_html, render_text
 from seqstore.sanitize.result import Area, AreaResult, Range, Technique
 from seqstore.signing import Sealed, SigningKey
 from seqstore.values import to_values
@@ -222,3 +223,40 @@ def test_no_single_number_can_be_changed_unseen(outcome: Any, data: st.DataObjec
         part[data.draw(st.sampled_from(("overwritten", "blocks")))] += data.draw(st.sampled_from((-1, 1)))
         with pytest.raises(CertificateError):
             Certificate(Sealed.make(document)).check()
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """List where something stands in a document that holds nothing else."""
+    if isinstance(value, dict | list) and value:
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        return [leaf for name, inner in entries for leaf in leaves(inner, (*path, name))]
+    return [path]
+
+
+ANYTHING = st.one_of(
+    st.integers(-(2**62), 2**62), st.text(max_size=3), st.none(), st.booleans(), st.just([]), st.just({})
+)
+BASES = [
+    issue(outcome).document
+    for outcome in (bad_blocks(), HIDDEN, FOUND, good_outcome(verifications=(sampling(ZERO),)))
+]
+
+
+@given(st.sampled_from(BASES), st.data())
+def test_anything_is_refused_or_can_be_shown(base: Document, data: st.DataObject) -> None:
+    """Whatever stands in a file: errors of ours, or a certificate of which text and page can be made."""
+    document = copy.deepcopy(base)
+    for path in data.draw(st.lists(st.sampled_from(leaves(base)), min_size=1, max_size=3)):
+        inner: Any = document
+        with suppress(KeyError, IndexError, TypeError):
+            for name in path[:-1]:
+                inner = inner[name]
+            inner[path[-1]] = data.draw(ANYTHING)
+    with suppress(CertificateError, FormatError):
+        certificate = Certificate.from_json(Sealed.make(document).to_json())
+        certificate.check()
+        assert render_text(certificate)
+        assert render_html(certificate)
+    with suppress(CertificateError, FormatError):
+        settle(document)
+        Certificate.from_json(Sealed.make(document).to_json()).check()
