@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
 import seqstore
 from seqstore import ConfigError
-from seqstore.media.faults import FaultMedium
+from seqstore.media.faults import FaultMedium, FaultPlan
 from seqstore.media.hidden import HiddenDrive
-from seqstore.sanitize import Area, Technique
+from seqstore.sanitize import Area, Effort, Options, Technique
 from tests.sanitizing import BLOCK, BLOCKS, COMMAND_AND_ZERO, RANDOM_SEED, full_drive, sanitize
 
 
@@ -156,3 +157,38 @@ def test_a_random_step_behind_the_command_is_no_lie_in_the_cache() -> None:
     outcome = sanitize(full_drive(), Technique.command() + Technique.random(RANDOM_SEED))
     assert outcome.succeeded, outcome.problems
     assert outcome.verifications[0].blocks == BLOCKS
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_success_is_never_claimed_while_anything_else_lies_there(seed: int) -> None:
+    """Faults and lies by chance, on a drive that admits to all its places and can be taken apart."""
+    generator = random.Random(seed)
+    few = {
+        name: generator.choice([0.0, 0.0, 0.0, 0.01]) for name in ("rot", "misdirect", "lose_write", "lie")
+    }
+    bad = {name: generator.choice([0.0, 0.0, 0.001]) for name in ("bad_on_read", "bad_on_write")}
+    shaky = full_drive(256, generator=generator)
+    shaky._chance.plan = FaultPlan(**few, **bad)  # type: ignore[arg-type]
+    shaky.lies_on_sanitize = generator.random() < 0.2
+    shaky.leaves_out = frozenset(area for area in Area if generator.random() < 0.05)
+    if generator.random() < 0.2:
+        shaky.lie_on_sync(generator.randrange(4))
+    if generator.random() < 0.2:
+        shaky.die(after=generator.randrange(60))
+    effort = Effort(piece_blocks=generator.choice([1, 8, 64]), checkpoint_bytes=64 * BLOCK, retries=1)
+    technique = generator.choice([COMMAND_AND_ZERO, Technique.random(RANDOM_SEED) + COMMAND_AND_ZERO])
+    outcome = sanitize(shaky, technique, options=Options(effort=effort, second_verifier=True))
+    if outcome.succeeded:
+        assert set(shaky.everything()) == {0}
+    else:
+        assert outcome.problems
+    if set(shaky.everything()) != {0}:
+        assert not outcome.succeeded
+
+
+def test_by_chance_both_ends_are_met() -> None:
+    """Else the test above would say nothing."""
+    assert sanitize(full_drive(256), COMMAND_AND_ZERO).succeeded
+    lost = full_drive(256, generator=random.Random(1))
+    lost._chance.plan = FaultPlan(lose_write=0.2)
+    assert not sanitize(lost, Technique.ones(), options=Options(effort=Effort(piece_blocks=8))).succeeded

@@ -368,6 +368,37 @@ def test_keys_that_are_still_there(survive: bool) -> None:
     assert outcome.passes[0].detail == "3 keys destroyed"
 
 
+def test_what_a_drive_says_of_itself_may_not_change() -> None:
+    drive = plain_drive()
+
+    def change(_: object) -> None:
+        drive.identity = dataclasses.replace(drive.identity, media_type="hdd")
+
+    outcome = sanitize(drive, report=change)
+    assert faults(outcome) == {Fault.SWAPPED_DRIVE}
+    assert not outcome.succeeded
+
+
+def test_a_block_that_cannot_be_read_is_no_lie(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    drive = plain_drive()
+    drive.die(after=12)
+    effort = Effort(piece_blocks=16, checkpoint_bytes=64 * BLOCK)
+    sanitize(drive, journal=journal, options=Options(effort=effort))
+    drive.die(after=1_000_000)
+    drive.bad_on_read(0)  # which is looked at, and not written again
+    outcome = sanitize(drive, journal=journal)
+    assert faults(outcome) == {Fault.UNREADABLE}
+    assert outcome.lies == ()
+
+
+def test_it_runs_once() -> None:
+    once = sanitization(plain_drive())
+    assert once.run().succeeded
+    with pytest.raises(ConfigError, match="has run"):
+        once.run()
+
+
 def test_what_a_drive_cannot_do_is_said_before_it_begins() -> None:
     medium = MemoryTarget(MemoryMedium("1MiB"), "m")
     with pytest.raises(ConfigError, match="no sanitize command"):

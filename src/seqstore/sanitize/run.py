@@ -19,7 +19,7 @@ from seqstore.sanitize.journal import DONE, Journal, Position
 from seqstore.sanitize.overwrite import DriveDiedError, Pass, Stopped
 from seqstore.sanitize.result import Fault, PassResult, Problem, SanitizationOutcome
 from seqstore.sanitize.sampling import LEAST_SEED_BYTES
-from seqstore.sanitize.spots import choose_spots, hold
+from seqstore.sanitize.spots import choose_spots, find_strange
 from seqstore.sanitize.technique import Method, Technique
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Sanitization:
         self._report, self._is_cancelled = report, is_cancelled
         self._facts = Facts(started_ns=clock.now_ns())
         self._pass: Pass | None = None
+        self._has_run = False
 
     def run(self) -> SanitizationOutcome:
         """Do it.
@@ -101,17 +102,24 @@ class Sanitization:
         Raises
         ------
         ConfigError
-            If the journal is of another technique.
+            If the journal is of another technique, or it has run already.
         FormatError
             If the journal is damaged.
         """
+        if self._has_run:
+            raise ConfigError("this sanitization has run; make another")
+        self._has_run = True
         facts = self._facts
         before = self._identify()
         facts.before = before
         if before is None:
             facts.blame(Fault.NOT_STARTED, "the drive did not say who it is; nothing was written")
             return self._outcome()
-        position = self._begin(before)
+        try:
+            position = self._begin(before)
+        except OSError as error:
+            facts.blame(Fault.NOT_STARTED, f"it could not begin: {error}")
+            return self._outcome()
         if position is None:
             return self._outcome()
         if self._steps(position):
@@ -218,7 +226,7 @@ class Sanitization:
             may_hold.append(before)
         end = kept.covered or medium.blocks
         spots = choose_spots(end, self._seed, "resumption", out)
-        return {spot for step in may_hold for spot in hold(medium, spots, step)} == set(spots)
+        return not set.intersection(*(find_strange(medium, spots, step) for step in may_hold))
 
     # ---- the steps -------------------------------------------------------------------------------
 
@@ -321,8 +329,8 @@ class Sanitization:
         facts.after = self._identify()
         if facts.after is None:
             facts.blame(Fault.DRIVE_DIED, "the drive does not say any more who it is")
-        elif facts.after != before:
-            self._is_meant(facts.after, before)
+        elif facts.after != before and self._is_meant(facts.after, before):
+            facts.blame(Fault.SWAPPED_DRIVE, f"the drive was {before} and is {facts.after}")
         if self._clock.now_ns() < facts.started_ns:
             facts.blame(Fault.CLOCK, "the clock was set back between the beginning and the end")
 

@@ -40,31 +40,41 @@ def choose_spots(end: int, seed: bytes, what: str, leave_out: Sequence[Range] = 
     return [(spot, 1) for spot in sorted(chosen - is_out)]
 
 
-def hold(medium: NativeMedium, spots: Sequence[Span], expected: Step) -> list[Span]:
-    """Return the spots that hold what a step writes there."""
-    return _matching(medium, spots, fill_of(expected))
+def find_strange(medium: NativeMedium, spots: Sequence[Span], expected: Step) -> set[int]:
+    """Return the blocks among spots that can be read and hold something else than a step writes there."""
+    return _compared(medium, spots, fill_of(expected))[1]
 
 
 def mark(medium: NativeMedium, spots: Sequence[Span], seed: bytes) -> list[Span]:
     """Write marks to spots, as far as they can be written, and return which then hold them."""
-    fill = Fill(seed=hashlib.sha256(b"marks" + seed).digest())
-    with Sweep(medium.handle, fill, workers=1) as sweep:
+    with Sweep(medium.handle, _marks(seed), workers=1) as sweep:
         sweep.write(spots)
         raise_what_is_no_fault(medium)
         sweep.sync()
-    return _matching(medium, spots, fill)
+    return still_marked(medium, spots, seed)
 
 
 def still_marked(medium: NativeMedium, spots: Sequence[Span], seed: bytes) -> list[Span]:
     """Return the spots that hold their marks."""
-    return _matching(medium, spots, Fill(seed=hashlib.sha256(b"marks" + seed).digest()))
+    good = _compared(medium, spots, _marks(seed))[0]
+    return [spot for spot in spots if spot[0] in good]
 
 
-def _matching(medium: NativeMedium, spots: Sequence[Span], fill: Fill) -> list[Span]:
+def _marks(seed: bytes) -> Fill:
+    return Fill(seed=hashlib.sha256(b"marks" + seed).digest())
+
+
+def _compared(medium: NativeMedium, spots: Sequence[Span], fill: Fill) -> tuple[set[int], set[int]]:
+    """Return the blocks that hold what they should, and those that hold something else."""
     if not spots:
-        return []
+        return set(), set()
     with Sweep(medium.handle, fill, workers=1) as sweep:
         swept = sweep.read(spots, stop_at_first=False)
         raise_what_is_no_fault(medium)
-    bad = {block for find in swept.finds for block in range(find.first, find.first + find.count)}
-    return [spot for spot in spots if spot[0] not in bad]
+    found = {
+        (block, find.os_error == 0)
+        for find in swept.finds
+        for block in range(find.first, find.first + find.count)
+    }
+    bad = {block for block, _ in found}
+    return {first for first, _ in spots} - bad, {block for block, is_other in found if is_other}
