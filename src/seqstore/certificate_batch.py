@@ -15,13 +15,19 @@ from seqstore.certificate import Certificate
 from seqstore.certificate_page import tell_size, tell_verdict
 from seqstore.certificate_parts import Category
 from seqstore.errors import EvidenceError
-from seqstore.paper import Paper, Section, plain, tell_time
+from seqstore.paper import Paper, Section, plain
 from seqstore.values import to_values
 
 if TYPE_CHECKING:
     from seqstore.signing import PublicKey
 
 FORMAT, VERSION = "seqstore summary of certificates", 1
+_TITLES = {
+    Category.NONE: "Nothing achieved",
+    Category.CLEAR: "Clear",
+    Category.PURGE: "Purge",
+    Category.DESTROY: "Destroyed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +163,7 @@ def make_paper(summary: Summary, *, title: str = "Sanitization of a batch of dri
     )
     facts = (
         ("Drives", f"{len(entries)}"),
-        *((category.value.title(), f"{achieved[category]}") for category in Category if achieved[category]),
+        *((_TITLES[category], f"{achieved[category]}") for category in Category if achieved[category]),
         ("Capacity", tell_size(sum(entry.capacity_bytes for entry in entries))),
         ("Signatures", signatures),
     )
@@ -184,11 +190,9 @@ def make_paper(summary: Summary, *, title: str = "Sanitization of a batch of dri
     )
     digests = Section(
         title="Certificates",
-        columns=("serial number", "number", "issued", "SHA-256"),
+        columns=("serial number", "number", "SHA-256"),
         rows=tuple(
-            (plain(entry.serial), plain(entry.number), tell_time(entry.issued_ns), entry.digest)
-            for entry in entries
-            if entry.digest
+            (plain(entry.serial), plain(entry.number), entry.digest) for entry in entries if entry.digest
         ),
     )
     sections = [Section(title="In all", facts=facts, sentences=bad), table]

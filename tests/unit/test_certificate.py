@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from seqstore import CertificateError, ConfigError, FormatError, SignatureError, Store
 from seqstore.audit_records import Act, Subject
 from seqstore.certificate import Certificate, digest_outcome
-from seqstore.certificate_content import Issued, sum_up
-from seqstore.certificate_parts import Category, Destruction, Person, Profile, Validation
+from seqstore.certificate_content import Content, Detection, Evidence, Issued, Result, sum_up
+from seqstore.certificate_parts import (
+    Assurance,
+    Category,
+    Confidentiality,
+    Destination,
+    Destruction,
+    MediumFacts,
+    Particulars,
+    Person,
+    Profile,
+    Source,
+    Validation,
+)
+from seqstore.certificate_rules import Achieved, Rule
 from seqstore.certify import ACTS, Certifier
 from seqstore.drive_life import Chapter, DriveAct, DriveState
 from seqstore.sanitize.result import (
@@ -352,3 +367,22 @@ def test_persons_are_compared_as_people_do() -> None:
     other = Person(name="Rene\u0301 DESCARTES ", role="y", time_ns=2)
     assert one.is_same_as(other)
     assert not one.is_same_as(person("Ren\u00e9 Thom"))
+
+
+def test_the_reference_names_every_field_rule_and_act() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "certificate.md").read_text("utf-8")
+    parts = (
+        Content,
+        Issued,
+        Particulars,
+        MediumFacts,
+        Source,
+        Confidentiality,
+        Person,
+        Validation,
+        Assurance,
+    )
+    more = (Destruction, Destination, Result, Achieved, Evidence, Detection, SanitizationOutcome)
+    fields = {field.name for part in (*parts, *more) for field in dataclasses.fields(part)}
+    words = fields | {rule.value for rule in Rule} | {act.value for act in ACTS.values()}
+    assert sorted(word for word in words if not re.search(rf"\b{re.escape(word)}\b", page)) == []
