@@ -20,14 +20,17 @@ from seqstore._native.records import (
 from seqstore.clock import Clock, ManualClock, SystemClock
 from seqstore.deletion import CryptographicErase, Deadline, Lap, Now, Plan, Purge
 from seqstore.drive import Drive
+from seqstore.drive_life import DriveAct, DriveState, DriveStory
 from seqstore.errors import (
     AccessError,
     AuditError,
     BadBlockError,
     BoundError,
+    CertificateError,
     ClosedError,
     ConfigError,
     CorruptionError,
+    DriveStateError,
     EvidenceError,
     FormatError,
     InvariantError,
@@ -70,6 +73,7 @@ __all__ = [
     "BlockState",
     "BoundError",
     "CallsMedium",
+    "CertificateError",
     "Clock",
     "ClosedError",
     "ConfigError",
@@ -78,6 +82,10 @@ __all__ = [
     "Damage",
     "Deadline",
     "Drive",
+    "DriveAct",
+    "DriveState",
+    "DriveStateError",
+    "DriveStory",
     "EvidenceError",
     "FileMedium",
     "FormatError",

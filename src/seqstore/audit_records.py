@@ -46,6 +46,23 @@ class Act(str, Enum):
     ERASURE_VERIFIED = "erasure verified"
     ERASURE_FINISHED = "erasure finished"
     STATEMENT_ISSUED = "statement issued"
+    DRIVE_ADDED = "drive added"
+    DRIVE_PUT_ONLINE = "drive put online"
+    DRIVE_DEGRADED = "drive degraded"
+    DRIVE_RECOVERED = "drive recovered"
+    DRIVE_FAILED = "drive failed"
+    DECOMMISSION_BEGUN = "decommission begun"
+    DECOMMISSION_CALLED_OFF = "decommission called off"
+    DECOMMISSION_FINISHED = "decommission finished"
+    OPERATOR_NAMED = "operator named"
+    SANITIZATION_BEGUN = "sanitization begun"
+    SANITIZATION_RESUMED = "sanitization resumed"
+    SANITIZATION_FINISHED = "sanitization finished"
+    SANITIZATION_FAILED = "sanitization failed"
+    CERTIFICATE_ISSUED = "certificate issued"
+    RESULT_REFUSED = "result refused"
+    DRIVE_RELEASED = "drive released"
+    DRIVE_DESTROYED = "drive destroyed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

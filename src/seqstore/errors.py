@@ -22,6 +22,8 @@
         AuditError                     an audit log that was changed or cut off
         SignatureError                 a signature that is none, or of another key
         StatementError                 an erasure statement that contradicts itself
+        CertificateError               a certificate of sanitization that contradicts itself
+      DriveStateError                what a drive in this state of its life cannot be made to do
       SweepError                     some runs of a sweep failed
       InvariantError                 a bug in seqstore
 
@@ -37,6 +39,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from seqstore.drive_life import DriveStory
     from seqstore.sim.table import Table
 
 
@@ -304,6 +307,42 @@ class StatementError(EvidenceError):
     def __init__(self, message: str, *, problems: tuple[str, ...]) -> None:
         super().__init__(message)
         self.problems = problems
+
+
+class CertificateError(EvidenceError):
+    """A certificate of sanitization contradicts itself, or claims more than what was done bears out.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        Everything that was found.
+    """
+
+    _details = ("problems",)
+
+    def __init__(self, message: str, *, problems: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class DriveStateError(SeqstoreError):
+    """A drive in this state of its life cannot be treated so; nothing was done.
+
+    Attributes
+    ----------
+    state, act : str
+        What the drive is, and what was to be done to it.
+    story : DriveStory
+        How it came to be what it is.
+    """
+
+    _details = ("state", "act", "story")
+
+    def __init__(self, message: str, *, state: str, act: str, story: DriveStory) -> None:
+        super().__init__(message)
+        self.state = state
+        self.act = act
+        self.story = story
 
 
 class SweepError(SeqstoreError):

@@ -11,6 +11,7 @@ import pytest
 
 import seqstore
 from seqstore import errors
+from seqstore.drive_life import DriveStory
 from seqstore.sim import Table
 
 EXAMPLES = [
@@ -34,6 +35,8 @@ EXAMPLES = [
     errors.AuditError("m", number=7),
     errors.SignatureError("m"),
     errors.StatementError("m", problems=("one", "two")),
+    errors.CertificateError("m", problems=("one", "two")),
+    errors.DriveStateError("m", state="new", act="release", story=DriveStory.begin(time_ns=1, actor="alice")),
     errors.SweepError("m", failures={}, table=Table({})),
     errors.InvariantError("m", file="f.c", line=7, condition="a == b"),
 ]
