@@ -350,8 +350,8 @@ static int list_live(sq_log *log, const uint32_t *keys, uint64_t key_count, uint
     return SQ_OK;
 }
 
-/* Reads the seals that are not in memory, segment by segment, so that nobody waits for all of them. What cannot
- * be read is tried again. */
+/* Reads the seals that are not in memory, segment by segment, so that nobody waits for all of them. What
+ * cannot be read is tried again. */
 static int load_all(sq_log *log)
 {
     for (uint32_t segment = 0; segment < log->segment_count; segment++) {
