@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from seqstore import Store
+from seqstore import MediumError, Store
 from seqstore.cli import main
 from seqstore.keys import FileKey
 from seqstore.sanitize import SanitizationOutcome
@@ -138,8 +138,10 @@ def test_the_keys_of_an_encrypted_drive_are_destroyed(drive: Path, capsys: Captu
     root.write_bytes(bytes(range(32)))
     with Store.create("lab.store", "16MiB", encryption=FileKey(root)) as store:
         store.create_tenant("a").create_volume("v", "1MiB").write(0, b"alive")
-    copy = Path("lab.store/drives/0.img").rename("retired.img")
     keys = KeyFile("lab.store/keys")
+    with Store.open("lab.store", key=FileKey(root)), pytest.raises(MediumError, match="destroying the keys"):
+        keys.destroy()
+    copy = Path("lab.store/drives/0.img").rename("retired.img")
     assert not keys.are_gone()
     identity = identify(str(copy)).serial
     words = ["sanitize", "retired.img", YES, identity, "--technique", "cryptographic+zero"]

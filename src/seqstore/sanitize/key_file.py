@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 
 from seqstore.errors import FormatError, MediumError
-from seqstore.folder import os_errors
 from seqstore.keys.area import FileStorage
 from seqstore.keys.secret import wipe
 from seqstore.keys.table import Table
@@ -39,7 +39,7 @@ class KeyFile:
         MediumError
             If the store is open, or the file does not hold the zeros that were written.
         """
-        with os_errors(f"destroying the keys in {self.path!r}"), closing(FileStorage(self.path)) as storage:
+        with _errors(f"destroying the keys in {self.path!r}"), closing(FileStorage(self.path)) as storage:
             count = self._count(storage)
             half = storage.size // 2
             for first, length in ((0, half), (half, storage.size - half)):
@@ -52,7 +52,7 @@ class KeyFile:
     def are_gone(self) -> bool:
         """Whether nothing but zeros is in the file."""
         with (
-            os_errors(f"reading {self.path!r}"),
+            _errors(f"reading {self.path!r}"),
             closing(FileStorage(self.path, read_only=True)) as storage,
         ):
             return self._is_zero(storage)
@@ -70,3 +70,13 @@ class KeyFile:
     @staticmethod
     def _is_zero(storage: FileStorage) -> bool:
         return not any(storage.read(0, storage.size))
+
+
+@contextmanager
+def _errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except MediumError:
+        raise
+    except OSError as error:  # a store that is open has locked it
+        raise MediumError(f"{doing}: {error}", errno=error.errno) from error
