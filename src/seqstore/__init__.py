@@ -58,10 +58,10 @@ from seqstore.snapshot import Snapshot
 from seqstore.stats import Remanence, Stats
 from seqstore.store import Store
 from seqstore.tenants import Tenant
+from seqstore.version import __version__
 from seqstore.volume import Reach, Volume
 from seqstore.volume_io import VolumeIO
 
-__version__ = "0.1.0"
 
 __all__ = [
     "EXTENT_DTYPE",

@@ -7,7 +7,7 @@ has a record of each act.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqstore.audit_records import Act, Subject
+from seqstore.certify import Certifier
 from seqstore.drive_facts import DriveFacts, first_story
+from seqstore.drive_health import Health, HealthCounts, Thresholds, judge
 from seqstore.drive_life import DriveAct, DriveState, move
 from seqstore.emptying import FamilyMovers, Told
 from seqstore.errors import ConfigError, DriveStateError, MediumError, OutOfSpaceError, SeqstoreError
@@ -23,18 +25,22 @@ from seqstore.extents import extents_of
 from seqstore.families import on_drive
 from seqstore.fleet import Member
 from seqstore.losses import Loss
+from seqstore.media.faults import FaultMedium
+from seqstore.media.hidden import HiddenDrive
 from seqstore.moving import remove_from_log
 from seqstore.opening import describe
 from seqstore.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from seqstore.drive import Drive
+    from seqstore.drive_life import Chapter, DriveStory
     from seqstore.media.native import NativeMedium
     from seqstore.open_store import OpenStore
     from seqstore.registry import Registry
     from seqstore.volume import Volume
 
 _LEDGER_AT_ONCE = 1 << 18  # entries
+_MOST_REASON = 1000  # characters
 
 
 class DriveKeeper:
@@ -48,6 +54,10 @@ class DriveKeeper:
     def __init__(self, store: OpenStore) -> None:
         self._store = store
         self._working = threading.RLock()  # one move of volumes at a time
+
+    @property
+    def _certifier(self) -> Certifier:
+        return Certifier(self._store._audit, lambda: max(self._store._clock.now_ns(), 0))
 
     @property
     def _movers(self) -> FamilyMovers:
@@ -136,30 +146,74 @@ class DriveKeeper:
 
     # ---- moves of the story -----------------------------------------------------------------------
 
-    def act(self, drive: Drive, act: DriveAct, reason: str = "", *, audit: Act | None = None) -> None:
-        """Move the story of a drive, durably.
+    def act(
+        self,
+        drive: Drive,
+        act: DriveAct,
+        reason: str = "",
+        *,
+        actor: str | None = None,
+        witness: str = "",
+        note: Callable[[Subject, Chapter], object] | None = None,
+    ) -> None:
+        """Move the story of a drive, durably, and write it down in the audit log, or let `note` do that.
 
         Raises
         ------
         DriveStateError
             If its state does not allow it.
         """
-        facts, (actor, given) = drive.facts, self._store._audit.who()
-        story = move(
-            facts.story,
+        story = self.foresee(drive, act, reason, actor=actor, witness=witness)
+        with self._store._parts.catalog.atomic():
+            self._store._facts.put(drive.number, replace(drive.facts, story=story))
+            (note or self._certifier.note)(drive.subject, story.chapters[-1])
+
+    def foresee(
+        self, drive: Drive, act: DriveAct, reason: str = "", *, actor: str | None = None, witness: str = ""
+    ) -> DriveStory:
+        """Return what the story of a drive would be after an act, or raise `DriveStateError`."""
+        who, given = self._store._audit.who()
+        return move(
+            drive.facts.story,
             act,
             time_ns=max(self._store._clock.now_ns(), 0),
-            actor=actor,
+            actor=actor or who,
             reason=reason or given,
+            witness=witness,
         )
-        facts = replace(facts, story=story)
-        with self._store._parts.catalog.atomic():
-            self._store._facts.put(drive.number, facts)
-            self._note(audit or Act.DRIVE_CHANGED, drive.number, facts, {"act": act.value, "reason": reason})
 
     def _note(self, act: Act, drive: int, facts: DriveFacts, details: dict[str, object]) -> None:
         subject = Subject(kind="drive", number=drive, name=facts.serial)
         self._store._audit.append(act, subject, {**details, "state": facts.state.value})
+
+    # ---- health -----------------------------------------------------------------------------------
+
+    def health(self, drive: Drive, thresholds: Thresholds | None) -> Health:
+        """Judge a drive by what was counted of it, and by its own table if it has one."""
+        facts, medium = drive.facts, drive.medium if drive.in_use else None
+        teller = medium.drive if isinstance(medium, FaultMedium) else None
+        counts = HealthCounts(
+            read_errors=facts.read_errors,
+            write_errors=facts.write_errors,
+            scrub_findings=facts.scrub_findings,
+        )
+        return judge(counts, teller if isinstance(teller, HiddenDrive) else None, thresholds)
+
+    def watch(self, drive: Drive, thresholds: Thresholds | None = None) -> Health:
+        """Let the state of a drive follow from its health; see `Drive.health`."""
+        found = self.health(drive, thresholds)
+        act, reason = found.act(drive.state), "; ".join(found.reasons)[:_MOST_REASON]
+        with self._registry.lock:
+            if act is DriveAct.FAIL and (
+                len(self._store._fleet) == 1 or self._registry.has_uncopied(drive.number)
+            ):
+                # Nothing is gained by giving up what can still be read: it is evacuated by who looks after it.
+                act = DriveAct.DEGRADE if drive.state is DriveState.ONLINE else None
+            if act is DriveAct.FAIL:
+                self.fail(drive, reason)
+            elif act is not None:
+                self.act(drive, act, reason)
+        return found
 
     # ---- going ------------------------------------------------------------------------------------
 
@@ -173,7 +227,7 @@ class DriveKeeper:
             error = MediumError(f"drive {drive.number} failed: {reason}")
             for view in registry.views():
                 self._lose(view, drive.number, error)
-            self.act(drive, DriveAct.FAIL, reason, audit=Act.DRIVE_FAILED)
+            self.act(drive, DriveAct.FAIL, reason)
             if drive.in_use:
                 self._take_out(drive)
 
@@ -229,6 +283,13 @@ class DriveKeeper:
             )
         spare = [member for member in self._store._parts.spare if member.number == drive.number]
         return spare[0].medium if spare else None
+
+    def let_go(self, drive: Drive) -> None:
+        """Close the medium of a drive that is out of service, if it is the store's, and forget it."""
+        spare = self._store._parts.spare
+        for member in [member for member in spare if member.number == drive.number]:
+            member.close_medium()
+            spare.remove(member)
 
     def decommission(self, drive: Drive, reason: str, told: Told) -> None:
         """Move everything live away from a drive; see `Drive.decommission`."""

@@ -37,6 +37,11 @@ def draw_identity() -> int:
     return int.from_bytes(os.urandom(8), "little") or 1
 
 
+def draw_seed() -> bytes:
+    """Draw 32 bytes that nobody could know: where samples are taken, or the stream that is written."""
+    return os.urandom(32)
+
+
 def name_user() -> str:
     """Name the user of the operating system, who acts where nobody else is named."""
     number = os.getuid()

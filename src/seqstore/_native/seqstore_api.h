@@ -289,12 +289,13 @@ int sq_medium_create_file(const struct sq_geometry *geometry, int descriptor, in
                           sq_medium **medium_out);
 
 /* What a medium made of functions consists of. Each returns 0 or an errno, and may be called from several
- * threads at once; ranges and write pointers were checked before. All of them are needed. */
+ * threads at once; ranges and write pointers were checked before. All but the last are needed. */
 struct sq_medium_calls {
     int (*append)(void *context, uint64_t mba, uint64_t count, const uint8_t *data);
     int (*read)(void *context, uint64_t mba, uint64_t count, uint8_t *data_out);
     int (*sync)(void *context);
     int (*reset)(void *context, uint64_t zone);
+    int (*overwrite)(void *context, uint64_t mba, uint64_t count, const uint8_t *data); /* or NULL */
 };
 int sq_medium_create_calls(const struct sq_geometry *geometry, const struct sq_medium_calls *functions,
                            void *context, sq_medium **medium_out);
@@ -325,7 +326,7 @@ int sq_medium_reset(sq_medium *medium, uint64_t zone, int *os_error_out);
 int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out);
 
 /* Overwrites in place, whatever the write pointers: for sanitization, never in normal service.
- * SQ_E_INVALID on a medium made of functions. */
+ * SQ_E_INVALID on a medium made of functions that has none for it. */
 int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
                         int *os_error_out);
 
