@@ -62,7 +62,6 @@ from seqstore.version import __version__
 from seqstore.volume import Reach, Volume
 from seqstore.volume_io import VolumeIO
 
-
 __all__ = [
     "EXTENT_DTYPE",
     "FIND_DTYPE",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, SupportsIndex
 
+from seqstore.audit_records import Subject
 from seqstore.drive_life import DriveState
 from seqstore.errors import MediumError
 from seqstore.units import format_size, unsigned
@@ -14,14 +15,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from seqstore.catalog import DriveRow
+    from seqstore.certificate import Certificate
+    from seqstore.certificate_parts import Category, Destruction, Particulars, Person
     from seqstore.drive_facts import DriveFacts
+    from seqstore.drive_health import Health, Thresholds
     from seqstore.drive_life import DriveStory
     from seqstore.engine import Engine
     from seqstore.fleet import Member
+    from seqstore.folder import StrPath
     from seqstore.media.native import NativeMedium
     from seqstore.moving import Progress
     from seqstore.open_store import OpenStore
     from seqstore.recovery import Recovery
+    from seqstore.sanitize import Effort, Technique
+    from seqstore.sanitize import Progress as Sweep
+    from seqstore.signing import SigningKey
 
 
 class Drive:
@@ -141,6 +149,36 @@ class Drive:
         """Blocks that somebody shows."""
         return self._engine.counters()["live_blocks"]
 
+    @property
+    def serial(self) -> str:
+        """Serial number on its label, or else what tells it from others: its identity in hexadecimal."""
+        if self.facts.serial:
+            return self.facts.serial
+        return f"{self._identity:016x}" if self._identity else f"memory-{self.number}"
+
+    @property
+    def subject(self) -> Subject:
+        """The drive as the subject of a record of the audit log."""
+        return Subject(kind="drive", number=self.number, name=self.serial)
+
+    def health(self, thresholds: Thresholds | None = None) -> Health:
+        """Look how it is, and let its state follow from that.
+
+        A drive that has crossed a threshold is degraded, or fails. One that alone holds something, or is the
+        only one in use, is never failed for its counts: it is degraded, and can be decommissioned.
+
+        Parameters
+        ----------
+        thresholds : Thresholds, optional
+            See `seqstore.drive_health.Thresholds`.
+
+        Raises
+        ------
+        ClosedError
+            If the store was closed.
+        """
+        return self._store._drive_keeper.watch(self, thresholds)
+
     def fail(self, reason: str) -> None:
         """Say that it has failed: it goes out of service, at once and without another look at it.
 
@@ -212,6 +250,109 @@ class Drive:
             If the drive is in use.
         """
         return self._store._drive_keeper.idle_medium(self)
+
+    def sanitize(
+        self,
+        technique: Technique | str = "zero",
+        *,
+        operator: Person,
+        verifier: Person,
+        verify: str = "full",
+        requested: Category | str = "clear",
+        effort: Effort | None = None,
+        second_verifier: bool = False,
+        particulars: Callable[[Particulars], Particulars] | None = None,
+        key: SigningKey | None = None,
+        medium: NativeMedium | None = None,
+        journal: StrPath | None = None,
+        progress: Callable[[Sweep], object] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> Certificate:
+        """Overwrite all of the drive, read it back, and certify what came of it, also if that is a failure.
+
+        The drive has failed or was decommissioned, so that the store does not use it any more. After a crash,
+        or a failure, the same call goes on where the journal says that it was.
+
+        Parameters
+        ----------
+        technique : str or Technique
+            ``"zero"``, ``"ones"``, ``"random"``, ``"three_pass"``, ``"command"``, or any
+            `seqstore.sanitize.Technique`.
+        operator, verifier : Person
+            Who answers for the sanitization and for its verification: two persons. The time at which they
+            did it is that of its end, whatever theirs say.
+        verify : {"full", "sampling", "none"}
+            What is read back; with ``"none"`` nothing can be achieved.
+        requested : Category or str
+            What is asked for: ``"clear"``, ``"purge"``.
+        effort : Effort, optional
+            Retries, rate, and how much is moved at once.
+        second_verifier : bool
+            Whether other code reads all of it, too.
+        particulars : callable, optional
+            Takes the `Particulars` that the store knows of, and returns them with what else is to be said.
+        key : SigningKey, optional
+            Signs the certificate.
+        medium : NativeMedium, optional
+            The drive, where the store does not hold it: it was opened anew since, on media of the caller's.
+        journal : path-like, optional
+            Where to keep how far it is; by default beside the drive's file in the store's directory. Other
+            stores keep none.
+        progress : callable, optional
+            Takes a `seqstore.sanitize.Progress`.
+        is_cancelled : callable, optional
+            Whether to stop.
+
+        Raises
+        ------
+        DriveStateError
+            If the drive is in use, or its life is over.
+        MediumError
+            If the drive is not there, or another one is in its place.
+        ConfigError
+            If an argument cannot be used, or nothing is known of what lies below the medium.
+        AccessError, ClosedError
+            If the store was opened for reading alone, or closed.
+        """
+        return self._store._sanitizer.sanitize(
+            self,
+            technique,
+            operator=operator,
+            verifier=verifier,
+            verify=verify,
+            requested=requested,
+            effort=effort,
+            second_verifier=second_verifier,
+            particulars=particulars,
+            key=key,
+            medium=medium,
+            journal=journal,
+            progress=progress,
+            is_cancelled=is_cancelled,
+        )
+
+    def release(self, certificate: Certificate, reason: str = "") -> None:
+        """Let it leave, on a certificate that says that what was asked for was achieved.
+
+        Raises
+        ------
+        DriveStateError
+            If it was not sanitized.
+        CertificateError
+            If the certificate is of another drive, is not in the audit log, says that less was achieved, or
+            that the result was refused.
+        """
+        self._store._sanitizer.release(self, certificate, reason)
+
+    def destroy(self, destruction: Destruction, *, key: SigningKey | None = None) -> Certificate:
+        """Write down that it was destroyed, as the only other way out, and certify who says so.
+
+        Raises
+        ------
+        DriveStateError
+            If it is in use, or its life is over.
+        """
+        return self._store._sanitizer.destroy(self, destruction, key)
 
     @property
     def head(self) -> int:

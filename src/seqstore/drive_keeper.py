@@ -207,7 +207,7 @@ class DriveKeeper:
             if act is DriveAct.FAIL and (
                 len(self._store._fleet) == 1 or self._registry.has_uncopied(drive.number)
             ):
-                # Nothing is gained by giving up what can still be read: it is evacuated by who looks after it.
+                # Nothing is gained by giving up what can still be read: whoever looks after it empties it.
                 act = DriveAct.DEGRADE if drive.state is DriveState.ONLINE else None
             if act is DriveAct.FAIL:
                 self.fail(drive, reason)

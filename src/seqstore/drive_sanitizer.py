@@ -8,22 +8,24 @@ sanitized, which goes on when it is asked for again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqstore import probe
-from seqstore.audit_records import Subject
 from seqstore.certificate_content import conclude
 from seqstore.certificate_parts import Category, Destruction, MediumFacts, Particulars, Person, Source
 from seqstore.certify import Certifier
-from seqstore.drive_life import Chapter, DriveAct, DriveState
-from seqstore.errors import CertificateError, ConfigError, DriveStateError, MediumError
+from seqstore.drive_life import DriveAct, DriveState
+from seqstore.errors import CertificateError, ConfigError, MediumError
+from seqstore.folder import parse_path
 from seqstore.media import FileMedium, MemoryMedium
 from seqstore.media.faults import FaultMedium
 from seqstore.media.hidden import HiddenDrive
 from seqstore.options import draw_seed
 from seqstore.sanitize import (
     DriveIdentity,
+    Effort,
     FileTarget,
     Journal,
     MemoryTarget,
@@ -39,6 +41,7 @@ from seqstore.version import __version__
 if TYPE_CHECKING:
     from seqstore.certificate import Certificate
     from seqstore.drive import Drive
+    from seqstore.folder import StrPath
     from seqstore.media.native import NativeMedium
     from seqstore.open_store import OpenStore
     from seqstore.sanitize import SanitizationOutcome
@@ -47,31 +50,6 @@ if TYPE_CHECKING:
 _SIMPLE = {"zero": Technique.zero, "ones": Technique.ones, "command": Technique.command}
 _SEEDED = {"random": Technique.random, "three_pass": Technique.three_pass}
 _MOST_REASON = 1000
-
-
-def _same(particulars: Particulars) -> Particulars:
-    return particulars
-
-
-def _ignore(_: Progress) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is asked of a sanitization; see `Drive.sanitize`."""
-
-    technique: Technique | str = "zero"
-    options: Options = field(default_factory=Options)
-    requested: Category = Category.CLEAR
-    operator: Person
-    verifier: Person
-    particulars: Callable[[Particulars], Particulars] = _same
-    key: SigningKey | None = None
-    medium: NativeMedium | None = None
-    journal: Journal | None = None
-    progress: Callable[[Progress], object] = _ignore
-    is_cancelled: Callable[[], bool] = lambda: False
 
 
 class DriveSanitizer:
@@ -91,64 +69,78 @@ class DriveSanitizer:
 
     # ---- sanitizing -------------------------------------------------------------------------------
 
-    def sanitize(self, drive: Drive, order: Order) -> Certificate:
-        """Overwrite all of a drive, read it back, and certify what came of it."""
+    def sanitize(
+        self,
+        drive: Drive,
+        technique: Technique | str,
+        *,
+        operator: Person,
+        verifier: Person,
+        verify: str,
+        requested: Category | str,
+        effort: Effort | None,
+        second_verifier: bool,
+        particulars: Callable[[Particulars], Particulars] | None,
+        key: SigningKey | None,
+        medium: NativeMedium | None,
+        journal: StrPath | None,
+        progress: Callable[[Progress], object] | None,
+        is_cancelled: Callable[[], bool] | None,
+    ) -> Certificate:
+        """Overwrite all of a drive, read it back, and certify what came of it; see `Drive.sanitize`."""
         store, keeper = self._store, self._store._drive_keeper
+        category = _category(requested)
+        options = Options(effort=effort or Effort(), verification=verify, second_verifier=second_verifier)
+        goes_on = drive.state is DriveState.SANITIZING
+        act = DriveAct.RESUME_SANITIZATION if goes_on else DriveAct.BEGIN_SANITIZATION
         with store._registry.lock:
             store._registry.require_writable()
-            medium = order.medium or keeper.idle_medium(drive)
-        goes_on = drive.state is DriveState.SANITIZING
-        journal = order.journal or self._journal(drive)
-        kept = None if journal is None else journal.read()
-        technique = _choose(order.technique) if kept is None else kept.technique
-        particulars = self._particulars(drive, medium, order)
+            held = keeper.idle_medium(drive)
+            keeper.foresee(drive, act)
+        medium = medium or held
+        notes = self._journal(drive) if journal is None else Journal(parse_path(journal, "journal"))
+        kept = None if notes is None else notes.read()
+        chosen = _choose(technique) if kept is None else kept.technique
+        said = Particulars(
+            requested=category,
+            medium=self._facts(drive, _kind(medium)),
+            source=self._source(drive),
+            sanitized_by=operator,
+            verified_by=verifier,
+        )
+        said = said if particulars is None else particulars(said)
         target = self._target(drive, medium, is_begun=goes_on or kept is not None)
         try:
-            expected = replace(
-                target.identify(), blocks=drive.capacity // target.medium.block_size
-            )
+            expected = replace(target.identify(), blocks=drive.capacity // target.medium.block_size)
             sanitization = Sanitization(
                 target,
-                technique,
+                chosen,
                 clock=store._clock,
                 seed=draw_seed(),
                 version=__version__,
-                journal=journal,
+                journal=notes,
                 expect=expected,
-                options=order.options,
-                report=order.progress,
-                is_cancelled=order.is_cancelled,
+                options=options,
+                report=progress or _ignore,
+                is_cancelled=is_cancelled or _never,
             )
             keeper.act(
                 drive,
-                DriveAct.RESUME_SANITIZATION if goes_on else DriveAct.BEGIN_SANITIZATION,
-                note=lambda subject, _: self._certifier.begin(
-                    subject, technique, order.requested, resumed=goes_on
-                ),
+                act,
+                note=lambda subject, _: self._certifier.begin(subject, chosen, category, resumed=goes_on),
             )
             outcome = sanitization.run()
         finally:
             if isinstance(target, FileTarget):
                 target.medium.close()
-        return self._conclude(drive, particulars, outcome, order.key)
-
-    def _particulars(self, drive: Drive, medium: NativeMedium | None, order: Order) -> Particulars:
-        return order.particulars(
-            Particulars(
-                requested=order.requested,
-                medium=self._facts(drive, _kind(medium)),
-                source=self._source(drive),
-                sanitized_by=order.operator,
-                verified_by=order.verifier,
-            )
-        )
+        return self._conclude(drive, said, outcome, key)
 
     def _facts(self, drive: Drive, kind: str) -> MediumFacts:
         facts = drive.facts
         return MediumFacts(
             manufacturer=facts.vendor,
             model=facts.model,
-            serial=serial_of(drive),
+            serial=drive.serial,
             media_type=facts.media_type or kind,
         )
 
@@ -172,7 +164,7 @@ class DriveSanitizer:
         ConfigError
             If it is a medium of a kind that nothing is known of.
         """
-        serial, folder = serial_of(drive), self._store._folder
+        serial, folder = drive.serial, self._store._folder
         if isinstance(medium, MemoryMedium):
             return MemoryTarget(medium, serial)
         if isinstance(medium, FaultMedium) and isinstance(medium.drive, HiddenDrive):
@@ -184,24 +176,25 @@ class DriveSanitizer:
             return self._file_target(drive, str(folder.drive_path(drive.number)), is_begun=is_begun)
         if medium is None:
             raise MediumError(
-                f"the store does not hold drive {drive.number} any more; give medium=, or use 'seqstore sanitize'"
+                f"the store does not hold drive {drive.number} any more; give medium=, or use"
+                " 'seqstore sanitize'"
             )
         if not medium.keeps_bytes:
             raise MediumError(f"{medium!r} keeps no bytes; there is nothing to be overwritten")
         raise ConfigError(
-            f"nothing is known of what lies below {medium!r}; use seqstore.sanitize.Sanitization with a target"
-            " of your own"
+            f"nothing is known of what lies below {medium!r}; use seqstore.sanitize.Sanitization with a"
+            " target of your own"
         )
 
     def _file_target(self, drive: Drive, path: str, *, is_begun: bool) -> FileTarget:
-        facts, label = drive.facts, None if is_begun else probe.find_label(path)
+        facts, label = drive.facts, None if is_begun else probe.find_label(Path(path))
         if label is not None and label.identity != drive.identity:
             raise MediumError(
                 f"{path!r} holds the drive {label.identity:016x}, and drive {drive.number} is"
                 f" {drive.identity:016x}; nothing was written"
             )
         identity = DriveIdentity(
-            serial=serial_of(drive),
+            serial=drive.serial,
             vendor=facts.vendor,
             model=facts.model,
             media_type=facts.media_type or "file",
@@ -213,7 +206,12 @@ class DriveSanitizer:
     def _conclude(
         self, drive: Drive, particulars: Particulars, outcome: SanitizationOutcome, key: SigningKey | None
     ) -> Certificate:
-        """Write down how it ended, and certify it."""
+        """Write down how it ended, and certify it. What persons answer for, they did by then."""
+        particulars = replace(
+            particulars,
+            sanitized_by=_at(particulars.sanitized_by, outcome.ended_ns),
+            verified_by=_at(particulars.verified_by, outcome.ended_ns),
+        )
         is_done = outcome.succeeded and conclude(particulars, outcome).fulfilled
         reason = "; ".join(problem.text for problem in outcome.problems)[:_MOST_REASON]
         self._store._drive_keeper.act(
@@ -222,16 +220,14 @@ class DriveSanitizer:
             reason,
             note=lambda subject, _: self._certifier.end(subject, outcome),
         )
-        if is_done:
-            self._store._drive_is_empty(drive.number)
-        return self._certifier.issue(subject_of_drive(drive), particulars, outcome, key)
+        return self._certifier.issue(drive.subject, particulars, outcome, key)
 
     # ---- leaving ------------------------------------------------------------------------------------
 
     def release(self, drive: Drive, certificate: Certificate, reason: str) -> None:
         """Let a sanitized drive leave, if its certificate bears that out."""
-        self._require_state(drive, DriveAct.RELEASE)
-        certificate.require_drive(serial_of(drive))
+        self._store._drive_keeper.foresee(drive, DriveAct.RELEASE)
+        certificate.require_drive(drive.serial)
         certificate.verify_in(self._store._audit)
         problem = ""
         if not certificate.fulfilled:
@@ -264,23 +260,27 @@ class DriveSanitizer:
             note=self._certifier.note,
         )
         self._store._drive_keeper.let_go(drive)
-        return self._certifier.issue(subject_of_drive(drive), particulars, None, key)
-
-    def _require_state(self, drive: Drive, act: DriveAct) -> None:
-        """Raise before anything is looked at, if the story of the drive does not allow the act."""
-        self._store._drive_keeper.foresee(drive, act)
+        return self._certifier.issue(drive.subject, particulars, None, key)
 
 
-def serial_of(drive: Drive) -> str:
-    """Return the serial number on the label of a drive, or what stands in every record of it."""
-    if drive.facts.serial:
-        return drive.facts.serial
-    return f"{drive.identity:016x}" if drive.identity else f"memory-{drive.number}"
+def _at(person: Person | None, time_ns: int) -> Person | None:
+    return None if person is None else replace(person, time_ns=time_ns)
 
 
-def subject_of_drive(drive: Drive) -> Subject:
-    """Return a drive as the subject of a record."""
-    return Subject(kind="drive", number=drive.number, name=serial_of(drive))
+def _ignore(_: Progress) -> None:
+    """Tell nobody how far it is."""
+
+
+def _never() -> bool:
+    return False
+
+
+def _category(requested: Category | str) -> Category:
+    try:
+        return Category(requested)
+    except ValueError:
+        words = ", ".join(repr(category.value) for category in Category if category is not Category.NONE)
+        raise ConfigError(f"requested is {requested!r}; one of {words} is expected") from None
 
 
 def _kind(medium: NativeMedium | None) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from seqstore.clock import Clock
     from seqstore.drive_facts import FactTable
     from seqstore.drive_keeper import DriveKeeper
+    from seqstore.drive_sanitizer import DriveSanitizer
     from seqstore.engine import Engine
     from seqstore.erasing import Eraser
     from seqstore.fleet import Fleet, Member
@@ -192,6 +193,13 @@ class DrivesStore:
             How many families were moved.
         """
         return self._drive_keeper.rebalance(progress)
+
+    @property
+    def _sanitizer(self) -> DriveSanitizer:
+        # Few stores ever ask for it, and its parts take their time to be loaded.
+        from seqstore.drive_sanitizer import DriveSanitizer  # noqa: PLC0415
+
+        return DriveSanitizer(cast("OpenStore", self))
 
     def losses(self) -> tuple[Loss, ...]:
         """Say which volumes and snapshots cannot be read, since no drive with a copy is there.

@@ -1,0 +1,190 @@
+"""A drive leaves a store: emptied or failed, sanitized, certified, and released or destroyed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import seqstore
+from seqstore import DriveState, ManualClock, Store
+from seqstore.certificate import Certificate
+from seqstore.certificate_parts import Category, Destruction, Person
+from seqstore.drive_health import HealthCounts, Thresholds
+from seqstore.errors import CertificateError, ConfigError, DriveStateError, MediumError
+from seqstore.media.faults import FaultMedium
+from seqstore.media.hidden import HiddenDrive
+from seqstore.sanitize import Effort
+from seqstore.signing import SigningKey
+
+SECRET = b"what nobody else may ever read!!" * 128  # a block
+ADA = Person(name="Ada Byron", role="technician", time_ns=0)
+GRACE = Person(name="Grace Murray", role="auditor", time_ns=0)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
+    with Store.create(tmp_path / "lab.store", "2MiB", clock=clock) as store:
+        store.add_drive("2MiB", vendor="Acme", model="M1", serial="ZA1", media_type="hdd")
+        volume = store.create_tenant("contoso").create_volume("disk", "64KiB", drive=1)
+        volume.write(0, SECRET)
+        store.flush()
+        yield store
+
+
+def file_of(store: Store, tmp_path: Path, number: int) -> bytes:
+    return (tmp_path / "lab.store" / "drives" / f"{number}.img").read_bytes()
+
+
+def test_an_emptied_drive_is_sanitized_certified_and_released(store: Store, tmp_path: Path) -> None:
+    drive, key = store.drives[1], SigningKey.generate()
+    drive.decommission("three years old")
+    assert SECRET in file_of(store, tmp_path, 1)
+    seen: list[str] = []
+    certificate = drive.sanitize(
+        operator=ADA, verifier=GRACE, key=key, progress=lambda progress: seen.append(progress.doing)
+    )
+    assert seen
+    assert not any(file_of(store, tmp_path, 1))
+    assert drive.state is DriveState.SANITIZED
+    assert certificate.category is Category.CLEAR
+    assert certificate.content.particulars.medium.serial == "ZA1"
+    again = Certificate.from_json(certificate.to_json())
+    again.verify(key.public)
+    again.verify_in(store.audit)
+    drive.release(again, "back to the maker")
+    assert drive.state is DriveState.RELEASED
+    assert store.tenant("contoso").volume("disk").read(0, len(SECRET)) == SECRET
+    acts = [record.act for record in store.audit]
+    begun = acts.index("sanitization begun")
+    assert acts[begun:] == [
+        "sanitization begun", "sanitization finished", "certificate issued", "drive released",
+    ]  # fmt: skip
+
+
+def test_a_drive_in_use_is_not_touched(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(DriveStateError, match="the store uses it"):
+        store.drives[1].sanitize(operator=ADA, verifier=GRACE)
+    assert SECRET in file_of(store, tmp_path, 1)
+
+
+def test_another_drive_in_its_place_is_not_touched(store: Store, tmp_path: Path) -> None:
+    drive = store.drives[1]
+    drive.decommission()
+    store.create_tenant("fabrikam").create_volume("disk", "64KiB").write(0, SECRET)
+    store.flush()
+    image = tmp_path / "lab.store" / "drives" / "1.img"
+    other = tmp_path / "other.store"
+    with Store.create(other, "2MiB") as second:
+        second.create_tenant("c").create_volume("d", "64KiB").write(0, SECRET)
+    image.unlink()
+    (other / "drives" / "0.img").rename(image)
+    with pytest.raises(MediumError, match="nothing was written"):
+        drive.sanitize(operator=ADA, verifier=GRACE)
+    assert SECRET in image.read_bytes()
+    assert drive.state is DriveState.EVACUATED
+
+
+def test_a_cancelled_pass_goes_on_after_the_store_was_opened_again(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    path = tmp_path / "lab.store"
+    with Store.create(path, "2MiB", clock=clock) as store:
+        store.add_drive("2MiB")
+        store.create_tenant("contoso").create_volume("disk", "64KiB", drive=1).write(0, SECRET)
+        store.drives[1].decommission()
+        slow = Effort(piece_blocks=1, workers=1, checkpoint_bytes=4096)
+        certificate = store.drives[1].sanitize(
+            operator=ADA, verifier=GRACE, effort=slow, is_cancelled=lambda: True
+        )
+        assert certificate.category is Category.NONE
+        assert not certificate.fulfilled
+        assert store.drives[1].state is DriveState.SANITIZE_FAILED
+        with pytest.raises(DriveStateError, match="only a sanitized drive can be released"):
+            store.drives[1].release(certificate)
+    with Store.open(path, clock=clock) as store:
+        drive = store.drives[1]
+        assert drive.state is DriveState.SANITIZE_FAILED
+        assert drive.sanitize(operator=ADA, verifier=GRACE).fulfilled
+        assert drive.state is DriveState.SANITIZED
+    assert not any((path / "drives" / "1.img").read_bytes())
+
+
+def test_a_certificate_of_another_drive_releases_nothing(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "lab.store", "2MiB") as store:
+        for serial in ("ZA1", "ZA2"):
+            store.add_drive("2MiB", serial=serial)
+        papers = []
+        for drive in store.drives[1:]:
+            drive.decommission()
+            papers.append(drive.sanitize(operator=ADA, verifier=GRACE))
+        with pytest.raises(CertificateError, match="ZA1"):
+            store.drives[2].release(papers[0])
+        assert store.drives[2].state is DriveState.SANITIZED
+
+
+def test_a_lying_drive_is_none_and_can_only_be_destroyed() -> None:
+    drive = HiddenDrive("2MiB", serial="LIAR-1", media_type="ssd")
+    medium = FaultMedium(drive)
+    with Store.memory("2MiB", evidence=True) as store:
+        # a simulated drive goes with media of callers alone
+        with pytest.raises(ConfigError):
+            store.add_drive(medium=object())  # type: ignore[arg-type]
+        added = store.add_drive(medium=medium, serial="LIAR-1", media_type="ssd")
+        store.create_tenant("contoso").create_volume("disk", "64KiB", drive=1).write(0, SECRET)
+        added.decommission()
+        drive.lies_on_sanitize = True
+        certificate = added.sanitize("command", operator=ADA, verifier=GRACE)
+        assert certificate.category is Category.NONE
+        assert added.state is DriveState.SANITIZE_FAILED
+        destruction = Destruction(operator=ADA, witness=GRACE, how="shredded to 2 mm", reason="it lied")
+        paper = added.destroy(destruction, key=SigningKey.generate())
+        assert paper.category is Category.DESTROY
+        assert added.state is DriveState.DESTROYED
+        assert added.story.chapters[-1].witness == "Grace Murray"
+        with pytest.raises(DriveStateError, match="its life is over"):
+            added.sanitize(operator=ADA, verifier=GRACE)
+
+
+def test_health_moves_the_state() -> None:
+    with Store.memory("2MiB") as store:
+        drive = store.add_drive("2MiB")
+        assert drive.health().state is DriveState.ONLINE
+        store.create_tenant("contoso").create_volume("disk", "64KiB", drive=1).write(0, SECRET)
+        store._facts.count(1, reads=1)
+        assert drive.health().state is DriveState.DEGRADED
+        assert drive.state is DriveState.DEGRADED
+        store._facts.count(1, reads=200)
+        found = drive.health()
+        assert found.state is DriveState.FAILED
+        assert drive.state is DriveState.DEGRADED  # it alone holds the volume
+        drive.decommission()
+        assert drive.state is DriveState.EVACUATED
+
+
+def test_a_drive_with_nothing_of_its_own_fails_by_its_counts() -> None:
+    with Store.memory("2MiB") as store:
+        drive = store.add_drive("2MiB")
+        store._facts.count(1, writes=3)
+        never = Thresholds(degraded=HealthCounts(), failed=HealthCounts())
+        assert drive.health(never).state is DriveState.ONLINE
+        few = Thresholds(degraded=HealthCounts(write_errors=1), failed=HealthCounts(write_errors=3))
+        assert drive.health(few).state is DriveState.FAILED
+        assert drive.state is DriveState.FAILED
+        assert "3 write errors" in drive.story.chapters[-1].reason
+
+
+def test_what_is_asked_for_has_to_exist(store: Store) -> None:
+    drive = store.drives[1]
+    drive.decommission()
+    for wrong in ({"technique": "magnet"}, {"verify": "maybe"}, {"requested": "spotless"}):
+        with pytest.raises(ConfigError):
+            drive.sanitize(operator=ADA, verifier=GRACE, **wrong)  # type: ignore[arg-type]
+    assert drive.state is DriveState.EVACUATED
+    assert seqstore.DriveState is DriveState
