@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import seqstore
-from benchmarks.side_by_side import Result, Session, Timed
+from benchmarks.side_by_side import Result, Round, Session, Timed
 from benchmarks.workloads import BLOCK, MIB, timed
 
 _BATCH = 8 * MIB
@@ -73,7 +73,10 @@ def test_memory(side_by_side: Session) -> None:
             against="memcpy to new memory",
             to_reach=0.7,
         )
-        contestants: dict[str, Round] = {"decommission": evacuation(store, capacity, forget), "memcpy to new memory": copy}
+        contestants: dict[str, Round] = {
+            "decommission": evacuation(store, capacity, forget),
+            "memcpy to new memory": copy,
+        }
         side_by_side.compare(result, contestants, rounds=5)
         side_by_side.scaled(result, 1e9)
         assert result.ratio > 0

@@ -37,7 +37,7 @@ LAYERS = (
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "epochs", "deletion_table", "erasing", "notebook", "timeline",
         "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing", "families", "moving",
-        "departures", "equalizing", "emptying",
+        "departures", "equalizing", "emptying", "erasing_log",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),

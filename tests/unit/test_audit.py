@@ -428,7 +428,7 @@ class TestCatalogs:
             with pytest.raises(Exception, match="str"):
                 Catalog.open(old)
         Catalog.open(old).close()
-        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (3,)
+        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (4,)
 
     def test_a_new_one_takes_the_records_over(self, path: Path) -> None:
         head = verify(path)
