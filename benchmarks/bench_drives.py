@@ -1,9 +1,8 @@
 """How fast is a drive emptied, beside copying the bytes that live on it?
 
-A volume of 4 KiB blocks written at random, so that it lies in many extents, with a snapshot and a clone. The
-drive is emptied to a new one, which is emptied in the next round. The copy, in batches of the same size,
-reads the live bytes where they lie in an array or a file and writes them to a new one; files are synced, on
-both sides.
+A volume of 4 KiB blocks written at random, so that it lies in many extents, with a snapshot and a clone.
+The drive is emptied to a new one, which is emptied in the next round. The copy takes batches of the same size
+from an array or a file and writes them to a new one; files are synced on both sides.
 """
 
 from __future__ import annotations

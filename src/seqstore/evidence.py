@@ -228,7 +228,8 @@ class Evidence:
                 # What of a snapshot others showed on a drive that was away nobody can say afterwards.
                 if erasure.subject.kind == "snapshot":
                     continue
-                erasure = self._request_late(erasure)
+                self.deleted(self._request_late(erasure), interrupted=True)
+                continue
             self.deleted(erasure, interrupted=True)
         self._look_at_all(watch=True)
 

@@ -317,7 +317,7 @@ class Mover:
                 Act.FAMILY_MOVED,
                 Subject(kind="drive", number=self._target.number),
                 {
-                    "from": sorted(replaced),
+                    "from": sorted({place.drive for place in left}),
                     "volumes": self._family.numbers,
                     "written": sorted(self._written()),
                 },
