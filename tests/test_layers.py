@@ -30,24 +30,28 @@ LAYERS = (
     ("store",),
     (
         "options", "open_store", "opening", "opening_folder", "making", "encryption", "probe", "folder",
-        "recovery", "scrub",
+        "recovery", "scrub", "settling", "drive_keeper", "drives_store",
     ),
     (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
-        "deleting_store",
+        "deleting_store", "evidence_book", "fleet", "placing", "families", "moving", "departures",
     ),
-    ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats"),
-    ("engine", "engine_volume", "engine_deletion"),
+    ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
+    ("route", "drive_facts"),
+    ("engine", "engine_volume", "engine_deletion", "engine_mirror"),
     ("media",),
     ("_native", "format"),
-    ("catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life"),
+    (
+        "catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life",
+        "placements",
+    ),
     ("errors", "units", "clock"),
 )  # fmt: skip
 FRONT_ENDS = {name for layer in LAYERS[:4] for name in layer}
 
-TOUCHES_C = ("engine", "engine_volume", "engine_deletion", "media", "_native")
+TOUCHES_C = ("engine", "engine_volume", "engine_deletion", "engine_mirror", "media", "_native")
 ALLOWED_PACKAGES = {"numpy", "cffi"}
 # What an extra brings, and one module imports where it is used.
 EXTRAS = {"seqstore.signing": {"cryptography"}}

@@ -40,8 +40,8 @@ _BELOW = (
 )
 _KEPT = "Others still show blocks of what was deleted: {who}. These blocks live on with them."
 _ONE_DRIVE = (
-    "This speaks of drive {number} alone. What lies on the store's other drives has erasures and statements of"
-    " its own."
+    "This speaks of drive {number} alone. What lies on other drives of the store has erasures and statements"
+    " of its own."
 )
 _KEY = (
     "Copies that are unreadable because their key is gone still lie on the medium, encrypted, until they are"

@@ -45,6 +45,10 @@ class Act(str, Enum):
     ERASURE_VERIFIED = "erasure verified"
     ERASURE_FINISHED = "erasure finished"
     STATEMENT_ISSUED = "statement issued"
+    DRIVE_ADDED = "drive added"
+    DRIVE_CHANGED = "drive changed"
+    DRIVE_FAILED = "drive failed"
+    FAMILY_MOVED = "family moved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, SupportsIndex
 
+from seqstore.drive_life import DriveState
 from seqstore.errors import MediumError
 from seqstore.units import format_size, unsigned
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from seqstore.catalog import DriveRow
     from seqstore.drive_facts import DriveFacts
-    from seqstore.drive_life import DriveState, DriveStory
+    from seqstore.drive_life import DriveStory
     from seqstore.engine import Engine
     from seqstore.fleet import Member
     from seqstore.media.native import NativeMedium
@@ -98,9 +99,7 @@ class Drive:
     @property
     def why_not(self) -> str:
         """Why it is not in use; empty if it is."""
-        if self._member is not None:
-            return ""
-        return self._store._parts.missing.get(self.number, self.state.value)
+        return "" if self._member is not None else self._store._drive_keeper.why_not(self.number)
 
     @property
     def state(self) -> DriveState:
@@ -116,6 +115,11 @@ class Drive:
     def facts(self) -> DriveFacts:
         """What is written down of it: region, vendor, model, serial, media type, story, counts of errors."""
         return self._store._facts.get(self.number)
+
+    @property
+    def takes_volumes(self) -> bool:
+        """Whether new volumes and copies are placed on it."""
+        return self.in_use and self.state not in (DriveState.DECOMMISSIONING, DriveState.FAILED)
 
     @property
     def identity(self) -> int:

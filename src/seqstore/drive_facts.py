@@ -50,7 +50,8 @@ class DriveFacts:
             text = getattr(self, name)
             if not isinstance(text, str) or len(text) > _MOST_TEXT or not text.isprintable():
                 raise ConfigError(
-                    f"{name} of a drive is {text!r}; printable text of up to {_MOST_TEXT} characters is expected"
+                    f"{name} of a drive is {text!r}; printable text of up to {_MOST_TEXT} characters is"
+                    " expected"
                 )
 
     @property
@@ -93,8 +94,8 @@ class FactTable:
             If the row holds what it cannot hold.
         """
         rows = self._database.run(
-            "SELECT region, vendor, model, serial, media_type, story, read_errors, write_errors, scrub_findings"
-            " FROM drive_facts WHERE drive = ?",
+            "SELECT region, vendor, model, serial, media_type, story, read_errors, write_errors,"
+            " scrub_findings FROM drive_facts WHERE drive = ?",
             drive,
         )
         if not rows:  # a store with one drive, to which nothing has happened yet
@@ -114,8 +115,8 @@ class FactTable:
             )
         except (ConfigError, TypeError, ValueError) as error:
             raise FormatError(
-                f"{self._database.name} is damaged: what it says of drive {drive} cannot be read: {error}; put"
-                " an older catalog in its place, or open the store with rebuild_catalog=True"
+                f"{self._database.name} is damaged: what it says of drive {drive} cannot be read: {error};"
+                " put an older catalog in its place, or open the store with rebuild_catalog=True"
             ) from error
 
     def put(self, drive: int, facts: DriveFacts) -> None:

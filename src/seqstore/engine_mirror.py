@@ -1,9 +1,9 @@
-"""A volume or snapshot that lies on several drives: changes go to all copies, reads to the first that is whole.
+"""A volume or snapshot on several drives: changes go to all copies, reads to the first that is whole.
 
-A copy that misses a change is given up before the change is acknowledged: `Keeper.give_up` makes that durable,
-and nobody believes the copy until it was made anew. Changes of one volume come one after the other, so that the
-copies see the same order. Reads do not wait; one that meets damage takes the next copy, and repairs what it
-found.
+A copy that misses a change is given up before the change is acknowledged: `Keeper.give_up` makes that
+durable, and nobody believes the copy until it was made anew. Changes of one volume come one after the other,
+so that the copies see the same order. Reads do not wait; one that meets damage takes the next copy, and
+repairs what it found.
 
 While copies may differ after a crash, the catalog says so (`Keeper.begin_changes`): the next opening compares
 them and makes them the same.
@@ -207,7 +207,7 @@ class Mirror:
         raise failed[0][1]
 
     def _repair(self, bad: Leg, good: Leg, function: Any, arguments: tuple[Any, ...]) -> None:
-        """Write the blocks anew that a copy could not give; the frozen ones of a snapshot stay as they are."""
+        """Write the blocks anew that a copy could not give; those of a snapshot stay as they are."""
         if not isinstance(bad.view, EngineVolume):
             return
         size = bad.view.block_size

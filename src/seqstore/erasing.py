@@ -200,7 +200,7 @@ class Eraser:
         return bounds_of(strategy, drive_blocks=log.engine.medium.blocks, smallest=log.core.smallest_bound())
 
     def _asked_of_all(self, strategy: Strategy) -> Bounds:
-        """Return what a strategy asks for on any drive; in blocks written to the drive in question, at most."""
+        """Return what a strategy asks for on any drive, at most; blocks are those written to it."""
         asked = [self._asked(strategy, log) for log in self._logs.values()]
         blocks = [bounds.blocks for bounds in asked if bounds.blocks is not None]
         return replace(asked[0], blocks=max(blocks, default=None)) if asked else Bounds()

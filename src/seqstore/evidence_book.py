@@ -1,4 +1,4 @@
-"""The evidence of deletions on all drives of a store: one erasure for each drive that holds or held something.
+"""The evidence of deletions on all drives of a store: an erasure for each drive that holds or held some.
 
 Positions are those of a drive's log, so what is followed on different drives is written down apart.
 """

@@ -108,7 +108,7 @@ class Fleet:
             return self._members[drive]
         except KeyError:
             raise NotFoundError(
-                f"drive {drive} is not in use: it is missing, failed or out of service; Store.drives says which"
+                f"drive {drive} is not in use: it is missing, failed or out of service; look at Store.drives"
             ) from None
 
     def add(self, member: Member) -> None:
@@ -139,21 +139,19 @@ class Fleet:
         """Raise `ClosedError` if the store was closed."""
         self.first.engine.require_open()
 
-    def flush(self, failed: Callable[[Member, MediumError], None]) -> None:
-        """Return when everything acknowledged is safe on all drives; `failed` hears of those that fail."""
-        for member in self:
-            try:
-                member.engine.flush()
-            except MediumError as error:
-                failed(member, error)
+    def flush(self) -> dict[int, MediumError]:
+        """Return when everything acknowledged is safe on all drives, and say which of them failed."""
+        return self.each(lambda member: member.engine.flush())
 
-    def commit(self, failed: Callable[[Member, MediumError], None]) -> None:
-        """Flush those that have something to flush to."""
+    def each(self, work: Callable[[Member], None]) -> dict[int, MediumError]:
+        """Do something with each drive, and say which of them failed."""
+        failed: dict[int, MediumError] = {}
         for member in self:
             try:
-                member.engine.commit()
-            except MediumError as error:
-                failed(member, error)
+                work(member)
+            except MediumError as error:  # noqa: PERF203 (a few drives)
+                failed[member.number] = error
+        return failed
 
     def counters(self) -> dict[str, int]:
         """Add up the counters of the logs."""

@@ -1,7 +1,7 @@
 """The directory of a store: ``catalog.db``, and the drives in ``drives/``.
 
-A drive is the file ``drives/0.img``, ``drives/1.img`` and so on, or a symbolic link of that name to a block device or a file elsewhere.
-Paths are taken as they are: ``~`` is a name like any other.
+A drive is the file ``drives/0.img``, ``drives/1.img`` and so on, or a symbolic link of that name to a block
+device or a file elsewhere. Paths are taken as they are: ``~`` is a name like any other.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from seqstore import probe
@@ -75,6 +75,65 @@ def make_folder(
         folder.sync()
         undo.pop_all()
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class DriveFile:
+    """A further drive's medium, and how what was made for it is removed again."""
+
+    medium: FileMedium
+    made: tuple[Path, ...]
+
+    def remove(self) -> None:
+        """Remove what was made; what a link points at stays."""
+        _remove(self.made)
+
+
+def _remove(paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def make_drive_file(
+    folder: Folder,
+    number: int,
+    capacity: SupportsIndex | str,
+    *,
+    path: Path | None,
+    device: Path | None,
+    overwrite_device: bool,
+    settings: Settings,
+    geometry: dict[str, Any],
+) -> DriveFile:
+    """Make the medium of a further drive of a store in a directory.
+
+    The catalog learns of it later: what a crash leaves before that is in the way of the next attempt no more.
+    """
+    _require_room(capacity, geometry, settings)
+    place, target = folder.drive_path(number), device or path
+    if device is not None:
+        _look_at_device(device, parse_size(capacity, "capacity"), overwrite=overwrite_device)
+    elif overwrite_device:
+        raise ConfigError("overwrite_device=True is for a drive on a device; say which with device=")
+    elif path is not None and path.exists():
+        raise ConfigError(f"{str(path)!r} is there already; device= uses it, or choose another path")
+    made = (place,) if device is not None or path is None else (place, path)
+    with ExitStack() as undo, os_errors(f"making drive {number} of the store {str(folder.path)!r}"):
+        place.unlink(missing_ok=True)  # of an attempt that a crash cut off
+        undo.callback(_remove, made)
+        medium = FileMedium(
+            place if target is None else target,
+            capacity,
+            create=device is None,
+            access=settings.access,
+            **geometry,
+        )
+        undo.callback(medium.close)
+        if target is not None:
+            place.symlink_to(target)
+        folder.sync()
+        undo.pop_all()
+    return DriveFile(medium, made)
 
 
 class _Nowhere:

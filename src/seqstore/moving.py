@@ -1,21 +1,437 @@
-"""Copying volumes with their snapshots and clones from drive to drive."""
+"""Copying families of volumes from drive to drive, with their structure, while programs use them.
+
+A copy is made in three steps. What a family shows is copied, with its snapshots and clones in the order in
+which they were made, while writes go on; of each volume a snapshot says up to where. Then changes are held,
+and what was written meanwhile is copied. Then the catalog says in one transaction that the family lies there,
+and the old copies go. Until that transaction the new copy is `building`, and after a crash it is removed;
+from then on the old one is `left`, and after a crash it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from seqstore.audit_records import Act, Subject
+from seqstore.engine_mirror import Leg
+from seqstore.engine_volume import EngineView, EngineVolume
+from seqstore.errors import CorruptionError, MediumError, SeqstoreError
+from seqstore.extents import differences, extents_of, mapped
+from seqstore.placements import Placement
+from seqstore.route import Route
+from seqstore.snapshot import Snapshot
+from seqstore.volume import Volume
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from seqstore.families import Family
+    from seqstore.fleet import Member
     from seqstore.registry import Registry
+
+_BATCH_BYTES = 8 << 20  # that are read and written at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far something is that goes over many volumes."""
+    """How far something is that goes over many volumes.
+
+    Attributes
+    ----------
+    done_blocks, total_blocks : int
+        What was copied, and what there was to copy at the beginning.
+    done_families, total_families : int
+        The same in groups of volumes, snapshots and clones that share blocks.
+    """
 
     done_blocks: int
     total_blocks: int
+    done_families: int
+    total_families: int
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return min(self.done_blocks / self.total_blocks, 1.0) if self.total_blocks else 1.0
+
+
+class Copier:
+    """Copies what one view shows to a volume of another log.
+
+    Parameters
+    ----------
+    count : callable
+        Is told how many blocks were copied.
+    """
+
+    def __init__(self, count: Callable[[int], None] = lambda _: None) -> None:
+        self._count = count
+        self._buffer: NDArray[np.uint8] | None = None
+
+    def bring(
+        self, target: EngineVolume, old: EngineView | None, new: EngineView, source: EngineView | None = None
+    ) -> None:
+        """Make a volume that shows what `old` does show what `new` does.
+
+        Parameters
+        ----------
+        target : EngineVolume
+        old, new : EngineView
+            Of one log; None shows nothing.
+        source : EngineView, optional
+            Where the bytes are read, if not from `new`: a volume or snapshot that has several copies.
+        """
+        size = new._info()[0]
+        if target._info()[0] != size:
+            target._resize(size)
+        before = [] if old is None else [extents_of(old)]
+        now = extents_of(new)
+        if old is not None:
+            before.append(extents_of(old))
+        for written, trimmed in differences(before, now):
+            for lba, count in trimmed:
+                target._trim(
+                    lba * target.block_size, min(count * target.block_size, size - lba * target.block_size)
+                )
+            self._copy(target, source or new, written, size)
+
+    def _copy(
+        self, target: EngineVolume, source: EngineView, runs: Sequence[tuple[int, int]], size: int
+    ) -> None:
+        whole, block_size = size // target.block_size, target.block_size
+        most = max(_BATCH_BYTES // block_size, 1)
+        for lbas, count in _batches(runs, most, whole):
+            if not target._engine.medium.keeps_bytes:
+                target._write_blocks(lbas, count, None)
+            else:
+                if self._buffer is None or self._buffer.shape[1] != block_size:
+                    self._buffer = np.empty((most, block_size), np.uint8)
+                part = self._buffer[:count]
+                source._read_blocks(lbas, count, part)
+                target._write_blocks(lbas, count, memoryview_of(part))
+            self._count(count)
+        if runs and runs[-1][0] + runs[-1][1] > whole:  # a block that the volume's end cuts
+            offset = whole * block_size
+            if target._engine.medium.keeps_bytes:
+                target.write(offset, source.read(offset, size - offset))
+            self._count(1)
+
+    def wipe(self) -> None:
+        """Clear what tenants' bytes went through."""
+        if self._buffer is not None:
+            self._buffer[:] = 0
+
+
+def memoryview_of(rows: NDArray[np.uint8]) -> object:
+    """Lend rows to a call that writes them."""
+    from seqstore._native.convert import lend  # noqa: PLC0415
+
+    return lend(rows, "data")
+
+
+def _batches(
+    runs: Sequence[tuple[int, int]], most: int, end: int
+) -> Iterator[tuple[int | NDArray[np.uint64], int]]:
+    """Cut runs into batches: long ones as they are, short ones together, all up to an end."""
+    gathered: list[tuple[int, int]] = []
+    room = most
+    for start, length in runs:
+        first, count = start, min(length, end - start)
+        while count > 0:
+            if count >= most:
+                yield first, most
+                first, count = first + most, count - most
+                continue
+            part = min(count, room)
+            gathered.append((first, part))
+            room -= part
+            first, count = first + part, count - part
+            if not room:
+                yield _gather(gathered)
+                gathered, room = [], most
+    if gathered:
+        yield _gather(gathered)
+
+
+def _gather(runs: list[tuple[int, int]]) -> tuple[int | NDArray[np.uint64], int]:
+    if len(runs) == 1:
+        return runs[0]
+    parts = [np.arange(first, first + count, dtype=np.uint64) for first, count in runs]
+    lbas = np.concatenate(parts)
+    return lbas, len(lbas)
+
+
+class Mover:
+    """Copies a family to a drive, and lets it lie there in place of, or beside, where it lay.
+
+    Parameters
+    ----------
+    registry : Registry
+    family : Family
+        Whose members nobody adds to or takes from meanwhile: they are held in the placer.
+    source, target : Member
+        From where, where all of it is up to date, and to where.
+    count : callable
+        Is told how many blocks were copied.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        family: Family,
+        source: Member,
+        target: Member,
+        count: Callable[[int], None],
+    ) -> None:
+        self._registry = registry
+        self._family = family
+        self._source = source
+        self._target = target
+        self._copier = Copier(count)
+        self._places = registry.catalog.placements
+        self._made: dict[int, Leg] = {}  # by the number of the volume or snapshot
+        self._extra: list[Leg] = []  # what is to go in the end: on the target, of deleted volumes
+        self._frozen: dict[int, Leg] = {}  # on the source: what volumes showed when they were copied
+
+    # ---- making the copy ------------------------------------------------------------------------
+
+    def run(self, replaced: set[int]) -> None:
+        """Copy the family; what it has on the replaced drives goes.
+
+        Parameters
+        ----------
+        replaced : set of int
+            Drives; the target is not one of them unless what it has is stale.
+        """
+        try:
+            self._freeze()
+            for number, volume, snapshots in self._family.lineages():
+                self._make_lineage(number, volume, snapshots)
+            with self._held():
+                for volume in self._family.volumes:
+                    self._catch_up(volume)
+                self._target.engine.commit()
+                left = self._switch(replaced)
+        except BaseException:
+            self._undo()
+            raise
+        finally:
+            self._copier.wipe()
+        self._remove(left)
+
+    def _source_leg(self, view: Volume | Snapshot) -> Leg:
+        leg = view._route.leg_on(self._source.number)
+        assert leg is not None
+        return leg
+
+    def _number(self, volume: int, member: Member) -> int:
+        """Draw a number for something on a drive, to which it goes in order; the lock is held."""
+        with self._registry.catalog.atomic():
+            number = self._registry.catalog.draw_number()
+            self._places.add(Placement(number=number, volume=volume, drive=member.number, state="building"))
+        return number
+
+    def _freeze(self) -> None:
+        """Take snapshots on the source, which say up to where volumes were copied."""
+        for volume in self._family.volumes:
+            leg = self._source_leg(volume)
+            assert isinstance(leg.view, EngineVolume)
+            with self._registry.lock:
+                number = self._number(volume.number, self._source)
+                handle = leg.view._snapshot(number)
+            view = EngineView(self._source.engine, handle, volume.name)
+            self._frozen[volume.number] = Leg(self._source.number, view)
+
+    def _make_lineage(self, number: int, volume: Volume | None, snapshots: list[Snapshot]) -> None:
+        """Make a volume on the target, and its snapshots as it comes to what they show."""
+        states: list[Volume | Snapshot] = [*snapshots, *([] if volume is None else [volume])]
+        origin = None if volume is None else self._made.get(volume._origin)
+        engine, first = self._target.engine, states[0]
+        with self._registry.lock:
+            own = self._number(number, self._target)
+            strict = first.unwritten == "error"
+            if origin is not None:
+                handle = origin.view._clone(own, first.tenant.number, unwritten_error=strict)
+            else:
+                handle = engine.create_volume(own, first.tenant.number, first.size, unwritten_error=strict)
+        made = EngineVolume(engine, handle, first.name)
+        leg = Leg(self._target.number, made)
+        if volume is None:
+            self._extra.append(leg)
+        else:
+            self._made[number] = leg
+        if self._registry.keeper is not None:
+            self._registry.keeper.hand_over(number, [leg])
+        shown = None
+        if origin is not None and volume is not None:
+            shown = next(view for view in self._family.views if view.number == volume._origin)
+        old = None if shown is None else self._source_leg(shown).view
+        for state in states:
+            is_living = isinstance(state, Volume)
+            new = self._frozen[state.number].view if is_living else self._source_leg(state).view
+            # A frozen volume is not what its other copies show by now; a snapshot is, on all drives.
+            self._copier.bring(made, old, new, None if is_living else state)
+            if isinstance(state, Snapshot):
+                with self._registry.lock:
+                    frozen = self._number(state.number, self._target)
+                    handle = made._snapshot(frozen)
+                self._made[state.number] = Leg(self._target.number, EngineView(engine, handle, state.name))
+            old = new
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Let changes of the family's volumes wait."""
+        with ExitStack() as held:
+            for volume in self._family.volumes:
+                mirror = volume._route.mirror
+                if mirror is not None:
+                    held.enter_context(mirror.lock)
+                    continue
+                view = self._source_leg(volume).view
+                assert isinstance(view, EngineVolume)
+                view._hold(True)
+                held.callback(_let_go, volume, view)
+            yield
+
+    def _catch_up(self, volume: Volume) -> None:
+        """Copy what was written to a volume since it was frozen."""
+        made = self._made[volume.number].view
+        assert isinstance(made, EngineVolume)
+        self._copier.bring(made, self._frozen[volume.number].view, self._source_leg(volume).view)
+
+    def _switch(self, replaced: set[int]) -> list[Placement]:
+        """Let the family lie on the target, in the catalog and then for its users; return what is left."""
+        registry, left = self._registry, list[Placement]()
+        with registry.lock, registry.catalog.atomic():
+            for view in self._family.views:
+                fresh = self._made[view.number].number
+                for place in self._places.of(view.number):
+                    if place.number != fresh and place.is_there and place.drive in replaced:
+                        left.append(place)
+                        self._places.put(place.number, "left")
+                generation = max((place.generation for place in self._places.legs(view.number)), default=0)
+                self._places.put(fresh, "in_sync")
+                self._places.set_generation(fresh, generation)
+            for leg in [*self._extra, *self._frozen.values()]:
+                self._places.put(leg.number, "left")
+            registry.audit.append(
+                Act.FAMILY_MOVED,
+                Subject(kind="drive", number=self._target.number),
+                {"from": sorted(replaced), "volumes": self._family.numbers},
+            )
+        for view in self._family.views:
+            route, fresh_leg = view._route, self._made[view.number]
+            kept = [leg for leg in route.legs if leg.drive not in replaced]
+            if route.mirror is not None:
+                route.mirror.legs = [*kept, fresh_leg]
+            else:
+                view._move(Route([fresh_leg], None, self._target.engine))
+        return left
+
+    # ---- cleaning up ----------------------------------------------------------------------------
+
+    def _remove(self, left: list[Placement]) -> None:
+        """Let the logs forget what is left; what a failing drive keeps goes when it is opened again."""
+        by_drive: dict[int, set[int]] = {self._source.number: set(), self._target.number: set()}
+        for place in left:
+            by_drive.setdefault(place.drive, set()).add(place.number)
+        by_drive[self._source.number] |= {leg.number for leg in self._frozen.values()}
+        by_drive[self._target.number] |= {leg.number for leg in self._extra}
+        for drive, numbers in by_drive.items():
+            if drive in self._registry.fleet and numbers:
+                with suppress(MediumError):
+                    remove_from_log(self._registry.fleet.member(drive), numbers)
+
+    def _undo(self) -> None:
+        """Take back what was made so far."""
+        building = [place for place in self._all_places() if place.state == "building"]
+        with suppress(SeqstoreError):
+            for place in building:
+                self._places.put(place.number, "left")
+        for member in (self._source, self._target):
+            with suppress(SeqstoreError):
+                remove_from_log(member, {p.number for p in building if p.drive == member.number})
+
+    def _all_places(self) -> list[Placement]:
+        numbers = {number for number, _, _ in self._family.lineages()} | set(self._family.numbers)
+        return [place for number in sorted(numbers) for place in self._places.of(number)]
+
+
+def remove_from_log(member: Member, numbers: set[int]) -> None:
+    """Let a log forget volumes and snapshots, durably."""
+    found = [entry for entry in member.engine.volumes() if int(entry["number"]) in numbers]
+    for entry in found:
+        member.engine.delete(int(entry["handle"]), "deleting what has moved away")
+    if found:
+        member.engine.commit()
+
+
+def _let_go(volume: Volume, view: EngineVolume) -> None:
+    # Of one that has moved the old copy stays held until it goes: a call that was on its way there must not
+    # find it, and be lost with it.
+    if any(leg.view is view for leg in volume._route.legs):
+        with suppress(SeqstoreError):
+            view._hold(False)
+    volume._moves += 1
+
+
+# ---- copies that a crash left different -------------------------------------------------------------
 
 
 def make_equal(registry: Registry) -> None:
-    """Make copies the same again that a crash may have left different."""
+    """Make copies the same again that a crash may have left different: as the first of them is."""
+    mirrors = [mirror for mirror in registry.placer.mirrors.values() if mirror.changed]
+    for mirror in mirrors:
+        for other in mirror.legs[1:]:
+            if isinstance(other.view, EngineVolume):
+                try:
+                    _equalize(mirror.first.view, other.view)
+                except (CorruptionError, MediumError) as error:
+                    mirror.give_up(other, error)
+    if mirrors:
+        registry.placer.commit([member.number for member in registry.fleet])
+    for mirror in mirrors:
+        registry.catalog.placements.mark_changed(mirror.volume, changed=False)
+        mirror.changed = False
+
+
+def _equalize(good: EngineView, other: EngineVolume) -> None:
+    size = good._info()[0]
+    if other._info()[0] != size:
+        other._resize(size)
+    block = other.block_size
+    there = dict(mapped(extents_of(good)))
+    for first, has in mapped(extents_of(other)):
+        wanted = there.get(first, np.zeros(len(has), bool))
+        for lba in np.flatnonzero(has & ~wanted).tolist():
+            other._trim((first + lba) * block, min(block, size - (first + lba) * block))
+    most = max(_BATCH_BYTES // block, 1)
+    for first, wanted in there.items():
+        lbas = np.flatnonzero(wanted).astype(np.uint64) + np.uint64(first)
+        for at in range(0, len(lbas), most):
+            _compare(good, other, lbas[at : at + most], size)
+
+
+def _compare(good: EngineView, other: EngineVolume, lbas: NDArray[np.uint64], size: int) -> None:
+    block = other.block_size
+    if not other._engine.medium.keeps_bytes:
+        return
+    if int(lbas[-1] + np.uint64(1)) * block > size:  # a block that the volume's end cuts
+        start = int(lbas[-1]) * block
+        lbas = lbas[:-1]
+        other._trim(start, size - start)
+        other.write(start, good.read(start, size - start))
+    left, right = np.empty((2, len(lbas), block), np.uint8)
+    good._read_blocks(lbas, len(lbas), left)
+    try:
+        other._read_blocks(lbas, len(lbas), right)
+        differ = np.flatnonzero((left != right).any(axis=1))
+    except SeqstoreError:  # damaged, or unwritten here
+        differ = np.arange(len(lbas))
+    if len(differ):
+        rows = np.ascontiguousarray(left[differ])
+        other._write_blocks(np.ascontiguousarray(lbas[differ]), len(differ), memoryview_of(rows))

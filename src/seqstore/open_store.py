@@ -13,11 +13,14 @@ from seqstore.deletion import Strategy
 from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
 from seqstore.drive_facts import FactTable
+from seqstore.drive_keeper import DriveKeeper
+from seqstore.drives_store import DrivesStore
 from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.evidence import Evidence
 from seqstore.evidence_book import EvidenceBook
 from seqstore.key_keeper import KeyKeeper
+from seqstore.losses import Loss
 from seqstore.moving import make_equal
 from seqstore.notebook import Notebook
 from seqstore.options import name_user
@@ -35,12 +38,13 @@ if TYPE_CHECKING:
     from seqstore.clock import Clock
     from seqstore.engine import Engine
     from seqstore.fleet import Member
+    from seqstore.folder import Folder
     from seqstore.keys import KeyProvider
     from seqstore.opening import Parts
     from seqstore.store import Store
 
 
-class OpenStore(DeletingStore):
+class OpenStore(DeletingStore, DrivesStore):
     """What a `Store` does, however it was made.
 
     Parameters
@@ -56,6 +60,8 @@ class OpenStore(DeletingStore):
         Who acts, for the audit log; by default the user of the operating system.
     evidence : bool
         Whether acts and the copies of what is deleted are written down.
+    folder : Folder, optional
+        The store's directory, if it has one.
     """
 
     def __init__(
@@ -68,14 +74,18 @@ class OpenStore(DeletingStore):
         deletion: Strategy | None = None,
         actor: str | None = None,
         evidence: bool = True,
+        folder: Folder | None = None,
     ) -> None:
         self._parts = parts
+        self._folder = folder
         self._fleet = parts.fleet
         self._clock = clock
         self._place = place
         self._closing = threading.RLock()
         self._totals = ScrubTotals()
         self._scrubs: set[Scrub] = set()
+        self._losses: dict[int, Loss] = {}
+        self._drive_keeper = DriveKeeper(self)
         try:
             self._facts = FactTable(parts.catalog.database, parts.catalog.settings.created_ns)
             self._audit = AuditLog(
@@ -183,8 +193,7 @@ class OpenStore(DeletingStore):
         self._parts.note_flushed()
 
     def _flush(self) -> None:
-        failed: dict[int, MediumError] = {}
-        self._fleet.flush(lambda member, error: failed.__setitem__(member.number, error))
+        failed = self._fleet.flush()
         for drive, error in failed.items():
             if len(self._fleet) == 1 or self._registry.has_uncopied(drive):
                 raise error

@@ -312,7 +312,7 @@ def open_parts(
                 continue
             try:
                 own = options if not members else options.for_another()
-                member = _open_member(medium, drive, catalog, settings, own, is_own_medium)
+                member = _open_member(medium, drive, catalog, settings, own, is_own_medium=is_own_medium)
             except (FormatError, MediumError) as error:
                 if not go_on or isinstance(error, VersionError):
                     raise
@@ -342,6 +342,7 @@ def _open_member(
     catalog: Catalog,
     settings: Settings,
     options: Options,
+    *,
     is_own_medium: bool,
 ) -> Member:
     if not options.read_only:
@@ -455,7 +456,7 @@ def open_medium(
     encryption = keys[0].open(keys[1], read_only=options.read_only)
     options = replace(options, encryption=encryption)
     try:
-        return _open_medium(media, path, options, settings, go_on)
+        return _open_medium(media, path, options, settings, go_on=go_on)
     except BaseException:
         if encryption is not None:
             encryption.close()
@@ -463,7 +464,12 @@ def open_medium(
 
 
 def _open_medium(
-    media: Mapping[int, NativeMedium], path: Path | None, options: Options, settings: Settings, go_on: bool
+    media: Mapping[int, NativeMedium],
+    path: Path | None,
+    options: Options,
+    settings: Settings,
+    *,
+    go_on: bool,
 ) -> Parts:
     if path is not None:
         catalog = Catalog.open(path, read_only=options.read_only)
@@ -472,7 +478,7 @@ def _open_medium(
             number: row_of_label(label_of(medium), repr(medium), number) for number, medium in media.items()
         }
         catalog = rebuild_from(
-            None, None, media, list(rows.values()), settings, replace(options, read_only=True)
+            None, None, media, list(rows.values()), settings, options=replace(options, read_only=True)
         )
     try:
         missing = missing_drives(catalog, media, go_on=go_on)
@@ -496,6 +502,7 @@ def rebuild_from(
     media: Mapping[int, NativeMedium],
     drives: list[DriveRow],
     settings: Settings,
+    *,
     options: Options,
 ) -> Catalog:
     """Make a catalog anew from the logs on media; see `seqstore.recovery.rebuild`."""

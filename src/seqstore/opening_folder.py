@@ -201,7 +201,7 @@ def _rebuild_in_place(
     fresh = folder.catalog.with_name("catalog.db.new")
     folder.discard(fresh)
     try:
-        rebuild_from(fresh, old, media, drives, settings, options).close()
+        rebuild_from(fresh, old, media, drives, settings, options=options).close()
     finally:
         if old is not None:
             old.close()

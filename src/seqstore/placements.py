@@ -1,8 +1,8 @@
 """Where volumes and snapshots lie: which drive, under which number there, and whether that copy is believed.
 
 A copy that missed a change is stale before the change is acknowledged, so that a drive which comes back from
-wherever it was is not believed. Numbers on drives are drawn from the sequence of volumes and snapshots, so that
-a number says which copy on which drive is meant, and no log meets one twice.
+wherever it was is not believed. Numbers on drives are drawn from the sequence of volumes and snapshots, so
+that a number says which copy on which drive is meant, and no log meets one twice.
 """
 
 from __future__ import annotations
@@ -197,6 +197,11 @@ class Placements:
             self.put(number, "stale")
             for other in self.legs(place.volume):
                 self._write(replace(other, generation=other.generation + 1))
+
+    def set_generation(self, number: int, generation: int) -> None:
+        """Say that a new copy is of the generation of the others."""
+        with self._lock:
+            self._write(replace(self._by_number[number], generation=generation))
 
     def mark_changed(self, volume: int, *, changed: bool) -> None:
         """Note whether copies of a volume may differ after a crash."""

@@ -115,8 +115,8 @@ class Placer:
             if not left:
                 where = f" in region {region!r}" if region is not None and not chosen else ""
                 raise ConfigError(
-                    f"{copies} drives{where} are needed, each for a copy, and {_name(usable)} can take one; add"
-                    " a drive with Store.add_drive, or ask for fewer copies"
+                    f"{copies} drives{where} are needed, each for a copy, and {_name(usable)} can take one;"
+                    " add a drive with Store.add_drive, or ask for fewer copies"
                 )
 
             def rank(number: int, regions: set[str] = regions) -> tuple[bool, bool, int]:
@@ -165,6 +165,10 @@ class Placer:
             mirror = self.mirrors[row.number] = Mirror(row.number, legs, self)
             mirror.changed = any(place.changed for place in self.placements.legs(row.number))
         return Route(legs, mirror, self.fleet.first.engine)
+
+    def nowhere(self, volume: int) -> Route:
+        """Return the way to something of which no copy is left."""
+        return Route([], Mirror(volume, [], self), self.fleet.first.engine)
 
     def forget(self, volume: int) -> None:
         """Forget what was deleted."""

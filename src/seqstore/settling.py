@@ -1,7 +1,8 @@
 """Catalog and logs say the same: what a crash, or a drive that was away, left different is put right.
 
-A number that a log knows and the catalog has given up goes from the log; a row that no log knows goes from the
-catalog. A copy that is missing on its drive, and was not deleted, is given up: it is made anew by a rebuild.
+A number that a log knows and the catalog has given up goes from the log; a row that no log knows goes from
+the catalog. A copy that is missing on its drive, and was not deleted, is given up: it is made anew by a
+rebuild.
 """
 
 from __future__ import annotations
@@ -90,7 +91,11 @@ def _look(
         volume = number if place is None else place.volume
         if place is not None and (place.state in ("left", "building") or volume not in rows):
             going.append(entry)
-        elif (place is None and not is_only and member.number) or volume not in rows or (number == volume and not entry.agrees_with(rows[volume])):
+        elif (
+            (place is None and not is_only and member.number)
+            or volume not in rows
+            or (number == volume and not entry.agrees_with(rows[volume]))
+        ):
             strange.append(number)
         elif place is None or place.state == "in_sync":
             handles[volume] = entry.handle

@@ -213,7 +213,8 @@ class Store(OpenStore):
             preallocate=preallocate,
             keys=None if encryption is None else KeySource(encryption, clock.now_ns),
         )
-        return cls(parts, clock, place=repr(os.fsdecode(path)), deletion=deletion, actor=actor)
+        place = repr(os.fsdecode(path))
+        return cls(parts, clock, place=place, deletion=deletion, actor=actor, folder=Folder(path))
 
     @classmethod
     def open(
@@ -303,7 +304,8 @@ class Store(OpenStore):
             keys=KeySource(key, clock.now_ns),
             go_on=parse_missing(missing),
         )
-        return cls(parts, clock, place=repr(os.fsdecode(path)), read_only=read_only, actor=actor)
+        place = repr(os.fsdecode(path))
+        return cls(parts, clock, place=place, read_only=read_only, actor=actor, folder=Folder(path))
 
     @classmethod
     def create_on(

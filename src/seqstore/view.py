@@ -84,7 +84,7 @@ class View(EngineView):
     # ---- where it lies ------------------------------------------------------------------------
 
     def _move(self, route: Route) -> None:
-        """Lie somewhere else from now on. Calls that were on their way to the old place find nothing there."""
+        """Lie somewhere else from now on. Calls on their way to the old place find nothing there."""
         self._route = route
         self._engine, self._handle = route.usual
         self._log = self._engine.log

@@ -396,8 +396,10 @@ class TestCatalogs:
 
     @pytest.fixture
     def old(self, path: Path) -> Path:
-        tables = ("audit", "copies", "erasures", "strategies", "purges", "moments", "drive_facts")
-        tables += ("placements", "wishes", "erasure_drives", "drive_moments")
+        tables = [
+            *("audit", "copies", "erasures", "strategies", "purges", "moments"),
+            *("drive_facts", "placements", "wishes", "erasure_drives", "drive_moments"),
+        ]
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path
 

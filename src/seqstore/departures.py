@@ -1,0 +1,236 @@
+"""What leaves a store: volumes, snapshots, tenants and ranges, and what strategies of deletion make of that.
+
+Something that ends leaves the logs first, durably, and then the catalog. A drive that fails meanwhile, where
+there are others, is left behind: what is to go there goes when it is back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from seqstore._native.records import Scope
+from seqstore.audit_records import Act, Subject
+from seqstore.bookkeeping import act_of_deletion, subject_of
+from seqstore.deletion import Bounds
+from seqstore.directory import Directory
+from seqstore.errors import MediumError, NotFoundError
+from seqstore.snapshot import Snapshot
+from seqstore.volume import Volume
+
+if TYPE_CHECKING:
+    from seqstore.audit import AuditLog
+    from seqstore.catalog import Catalog
+    from seqstore.erasing import Eraser
+    from seqstore.evidence_book import Asked, EvidenceBook
+    from seqstore.fleet import Fleet
+    from seqstore.key_keeper import KeyKeeper
+    from seqstore.placing import Placer
+    from seqstore.tenants import Tenant
+
+
+class Departures:
+    """The part of a `Registry` that lets things go."""
+
+    fleet: Fleet
+    catalog: Catalog
+    audit: AuditLog
+    evidence: EvidenceBook | None
+    eraser: Eraser | None
+    keeper: KeyKeeper | None
+    lock: threading.RLock
+    placer: Placer
+    tenants: Directory[Tenant]
+    _views: dict[int, Volume | Snapshot]
+    _asked: dict[Subject, Asked | None]
+    _snapshots: defaultdict[int, Directory[Snapshot]]
+
+    def require_writable(self) -> None:
+        """Raise `ClosedError` or `AccessError` if nothing may change."""
+        raise NotImplementedError
+
+    def undo_unfinished(self) -> None:
+        """Take back what could not be made durable."""
+        raise NotImplementedError
+
+    def delete(self, view: Volume | Snapshot) -> None:
+        """End a volume or snapshot, durably."""
+        with self.lock:
+            self.placer.wait_for([view.number])
+            self.require_writable()
+            if view.deleted:
+                view._require()
+            self.undo_unfinished()
+            subject = subject_of(view)
+            erasure, bounds = self._request(subject), self._intend(subject)
+            failed = self._leave(view)
+            with self.catalog.atomic():
+                self.catalog.remove_volume(view.number)
+                self.audit.append(act_of_deletion(subject), subject)
+            self._forget(view)
+            self._list(subject, erasure, failed)
+            self._erase(subject, bounds)
+
+    def delete_tenant(self, tenant: Tenant) -> None:
+        """End a tenant with all that it owns, durably."""
+        with self.lock:
+            owned = [view for view in self._views.values() if view.tenant is tenant]
+            self.placer.wait_for(view.number for view in owned)
+            self.require_writable()
+            self.undo_unfinished()
+            bounds = self._intend(Subject(kind="tenant", number=tenant.number))
+            subject = Subject(kind="tenant", number=tenant.number, name=tenant.name)
+            # The catalog remembers at once: all that came before has to be safe by then.
+            self.placer.commit(member.number for member in self.fleet)
+            with self.catalog.atomic():
+                erasure = self._request(subject)
+                self.catalog.mark_deleting(tenant.number)
+            tenant._deleting = True
+            # By what the log knows: a signal may have come between the log and this side.
+            failed: dict[int, MediumError] = {}
+            for member in self.fleet:
+                try:
+                    for entry in member.engine.volumes():
+                        if entry["tenant"] == tenant.number:
+                            member.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
+                    member.engine.commit()
+                except MediumError as error:
+                    failed[member.number] = error
+            self._give_up_failed(failed)
+            with self.catalog.atomic():
+                self.catalog.remove_tenant(tenant.number)
+                self.audit.append(Act.TENANT_DELETED, subject)
+            for view in owned:
+                self._forget(view)
+            self.tenants.forget(tenant)
+            tenant.deleted = True
+            self._list(subject, erasure, failed)
+            self._erase(subject, bounds)
+
+    def trim(self, volume: Volume, offset: int, length: int) -> None:
+        """Give up a range, and do what the strategy of deletion asks for."""
+        if self.eraser is None or self.eraser.is_lap:
+            volume._trim(offset, length)
+            return
+        subject = Subject(
+            kind="range", number=volume.number, tenant=volume.tenant.number, offset=offset, length=length
+        )
+        bounds = self._intend(subject)
+        if not bounds.now or not length:
+            volume._trim(offset, length)
+            self._erase(subject, bounds)
+            return
+        with self.lock:
+            self.placer.wait_for([volume.number])
+            self.require_writable()
+            erasure = self._request(subject)
+            try:
+                volume._trim(offset, length)
+                self.placer.commit([leg.drive for leg in volume._route.legs])
+            except BaseException:
+                # What was asked for stays noted, and the next opening finds that it did not happen.
+                del self._asked[subject]
+                raise
+            self._list(subject, erasure)
+            self._erase(subject, bounds)
+
+    def _intend(self, subject: Subject) -> Bounds:
+        """Say what the strategies ask for that apply to something which is to be deleted, and prepare it."""
+        if self.eraser is None or self.eraser.is_lap:
+            return Bounds()
+        bounds = self.eraser.bounds(*_scope_of(subject))
+        self.eraser.intend(*_scope_of(subject), bounds)
+        return bounds
+
+    def _erase(self, subject: Subject, bounds: Bounds) -> None:
+        try:
+            if self.eraser is not None and bounds != Bounds():
+                self.eraser.deleted(*_scope_of(subject), bounds)
+        finally:
+            # Last: what could be written over at once is said to be that, and not merely unreadable.
+            if self.keeper is not None and subject.kind != "range":
+                self.keeper.bury()
+
+    def _request(self, subject: Subject) -> Asked | None:
+        """Note that something is to be deleted, once, however often it is tried."""
+        if subject not in self._asked:
+            if self.evidence is None:
+                self.audit.append(Act.DELETION_REQUESTED, subject)
+                self._asked[subject] = None
+            else:
+                self._asked[subject] = self.evidence.request(subject)
+        return self._asked[subject]
+
+    def _list(self, subject: Subject, asked: Asked | None, failed: Iterable[int] = ()) -> None:
+        """List the copies that a deletion left behind; on drives that failed it is not done yet."""
+        del self._asked[subject]
+        if asked is not None and self.evidence is not None:
+            self.evidence.deleted([(drive, erasure) for drive, erasure in asked if drive not in failed])
+
+    def _give_up_failed(self, failed: dict[int, MediumError]) -> None:
+        """Go on without drives that failed, where there are others."""
+        if failed and len(failed) == len(self.fleet):
+            raise next(iter(failed.values()))
+        for drive, cause in failed.items():
+            self.placer.give_up_drive(drive, cause)
+
+    def _leave(self, view: Volume | Snapshot) -> dict[int, MediumError]:
+        """Let the logs forget something, durably; return the drives that failed, if not all did."""
+        failed: dict[int, MediumError] = {}
+        places = [place for place in self.catalog.placements.of(view.number) if place.is_there]
+        gone = True
+        for place in places:
+            if place.drive not in self.fleet:
+                continue
+            engine = self.fleet.member(place.drive).engine
+            leg = view._route.leg_on(place.drive)
+            try:
+                if leg is not None:
+                    with suppress(NotFoundError):  # a signal or a failure came before this side knew
+                        leg.view._delete()
+                        gone = False
+                else:
+                    for entry in engine.volumes():  # a copy that is not believed
+                        if entry["number"] == place.number:
+                            engine.delete(int(entry["handle"]), f"deletion of {view.name!r}")
+                engine.commit()
+            except MediumError as error:
+                failed[place.drive] = error
+        if gone and view.deleted:
+            view._require()
+        there = [place.drive for place in places if place.drive in self.fleet]
+        if failed and len(failed) == len(there):
+            raise next(iter(failed.values()))
+        for drive, cause in failed.items():
+            self.placer.give_up_drive(drive, cause)
+        return failed
+
+    def lose(self, view: Volume | Snapshot) -> None:
+        """Take something out of which no copy is left; the catalog keeps it."""
+        with self.lock:
+            view._move(self.placer.nowhere(view.number))
+            self._views.pop(view.number, None)
+            self.placer.mirrors.pop(view.number, None)
+            if isinstance(view, Volume):
+                view.tenant._directory.forget(view)
+            else:
+                self._snapshots[view.volume_number].forget(view)
+
+    def _forget(self, view: Volume | Snapshot) -> None:
+        self._views.pop(view.number, None)
+        self.placer.forget(view.number)
+        if isinstance(view, Volume):
+            view.tenant._directory.forget(view)
+        else:
+            self._snapshots[view.volume_number].forget(view)
+        view.deleted = True  # last: until then a deletion that a signal cut short can be repeated
+
+
+def _scope_of(subject: Subject) -> tuple[Scope, int]:
+    """Return whose residue something leaves; what a snapshot leaves is of any volume of its tenant's."""
+    if subject.kind == "snapshot":
+        return Scope.TENANT, subject.tenant or 0
+    return Scope.TENANT if subject.kind == "tenant" else Scope.VOLUME, subject.number

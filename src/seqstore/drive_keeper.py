@@ -1,0 +1,479 @@
+"""Drives that come, fail and go: what a store does when their state changes.
+
+The story of a drive is moved first, so that what is not allowed raises before anything is done; the audit log
+has a record of each act.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from seqstore._native.records import Scope
+from seqstore.audit_records import Act, Subject
+from seqstore.drive_facts import DriveFacts, first_story
+from seqstore.drive_life import DriveAct, DriveState, move
+from seqstore.errors import ConfigError, DriveStateError, MediumError, OutOfSpaceError, SeqstoreError
+from seqstore.extents import extents_of
+from seqstore.families import Family, families, largest_first, on_drive
+from seqstore.fleet import Member
+from seqstore.losses import Loss
+from seqstore.moving import Mover, Progress, remove_from_log
+from seqstore.opening import describe
+from seqstore.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from seqstore.drive import Drive
+    from seqstore.media.native import NativeMedium
+    from seqstore.open_store import OpenStore
+    from seqstore.registry import Registry
+    from seqstore.volume import Volume
+
+Told = Callable[[Progress], None] | None
+_SPARE_BLOCKS = 64  # a family takes a little more than its blocks: summaries, and what is written meanwhile
+
+
+class DriveKeeper:
+    """Adds drives to a store, and takes them out of service.
+
+    Parameters
+    ----------
+    store : OpenStore
+    """
+
+    def __init__(self, store: OpenStore) -> None:
+        self._store = store
+        self._working = threading.RLock()  # one move of volumes at a time
+
+    @property
+    def _registry(self) -> Registry:
+        return self._store._registry
+
+    # ---- coming ---------------------------------------------------------------------------------
+
+    def add(self, medium: NativeMedium, identity: int, facts: DriveFacts, *, is_own_medium: bool) -> Drive:
+        """Take a new medium into use.
+
+        Raises
+        ------
+        ConfigError
+            If its blocks are of another size than the store's, or it is too small.
+        BoundError
+            If a bound on residue cannot be kept there.
+        """
+        store, catalog = self._store, self._store._parts.catalog
+        block_size = store._fleet.first.medium.block_size
+        if medium.block_size != block_size:
+            raise ConfigError(
+                f"{medium!r} has blocks of {medium.block_size} bytes; those of the store have {block_size}"
+            )
+        if medium.keeps_bytes != store._fleet.first.medium.keeps_bytes:
+            raise ConfigError(
+                f"{medium!r} does not go with {store._fleet.first.medium!r}: one keeps no bytes"
+            )
+        with self._registry.lock:
+            self._registry.require_writable()
+            number = self.next_number()
+            options = store._parts.options.for_another()
+            row = describe(medium, identity, options.opening, number)
+            engine = options.open_engine(medium, row, catalog.settings, recover=False)
+            try:
+                member = Member(number, medium, engine, is_own_medium, catalog.placements)
+                with catalog.atomic():
+                    catalog.add_drive(row)
+                    store._facts.put(number, facts)
+                    self._note(Act.DRIVE_ADDED, number, facts, {"blocks": row.blocks, "region": facts.region})
+                try:
+                    store._join(member)
+                except BaseException:
+                    catalog.remove_drive(number)
+                    raise
+            except BaseException:
+                engine.close()
+                raise
+            store._fleet.add(member)
+            self._registry.placer.several = True
+            return store._drives[number]
+
+    def why_not(self, drive: int) -> str:
+        """Say why a drive is not in use."""
+        missing = self._store._parts.missing.get(drive)
+        return f"drive {drive} is {self._store._facts.get(drive).state.value if missing is None else missing}"
+
+    def next_number(self) -> int:
+        """Return the number that the next drive gets."""
+        return self._store._parts.catalog.drives[-1].number + 1
+
+    def facts_of_new(
+        self, *, region: str, vendor: str, model: str, serial: str, media_type: str
+    ) -> DriveFacts:
+        """Return what is written down of a drive that is added now."""
+        actor, reason = self._store._audit.who()
+        story = first_story(max(self._store._clock.now_ns(), 0), actor, reason)
+        return DriveFacts(
+            story=story, region=region, vendor=vendor, model=model, serial=serial, media_type=media_type
+        )
+
+    # ---- moves of the story -----------------------------------------------------------------------
+
+    def act(self, drive: Drive, act: DriveAct, reason: str = "", *, audit: Act | None = None) -> None:
+        """Move the story of a drive, durably.
+
+        Raises
+        ------
+        DriveStateError
+            If its state does not allow it.
+        """
+        facts, (actor, given) = drive.facts, self._store._audit.who()
+        story = move(
+            facts.story,
+            act,
+            time_ns=max(self._store._clock.now_ns(), 0),
+            actor=actor,
+            reason=reason or given,
+        )
+        facts = replace(facts, story=story)
+        with self._store._parts.catalog.atomic():
+            self._store._facts.put(drive.number, facts)
+            self._note(audit or Act.DRIVE_CHANGED, drive.number, facts, {"act": act.value, "reason": reason})
+
+    def _note(self, act: Act, drive: int, facts: DriveFacts, details: dict[str, object]) -> None:
+        subject = Subject(kind="drive", number=drive, name=facts.serial)
+        self._store._audit.append(act, subject, {**details, "state": facts.state.value})
+
+    # ---- going ------------------------------------------------------------------------------------
+
+    def fail(self, drive: Drive, reason: str) -> None:
+        """Take a drive out of service that has failed; see `Drive.fail`."""
+        store, registry = self._store, self._registry
+        with registry.lock:
+            registry.require_writable()
+            if drive.in_use and len(store._fleet) == 1:
+                raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
+            error = MediumError(f"drive {drive.number} failed: {reason}")
+            for view in registry.views():
+                self._lose(view, drive.number, error)
+            self.act(drive, DriveAct.FAIL, reason, audit=Act.DRIVE_FAILED)
+            if drive.in_use:
+                self._take_out(drive)
+
+    def _lose(self, view: Volume | Snapshot, drive: int, error: MediumError) -> None:
+        """Give up the copy of something on a drive, or all of it, if there is no other."""
+        mirror, leg = view._route.mirror, view._route.leg_on(drive)
+        if leg is None:
+            return
+        if mirror is not None and len(mirror.legs) > 1:
+            mirror.give_up(leg, error)
+            return
+        runs: tuple[tuple[int, int], ...] | None = None
+        with suppress(SeqstoreError):
+            runs = tuple((int(extent["lba"]), int(extent["count"])) for extent in extents_of(leg.view))
+        registry = self._registry
+        loss = Loss(
+            kind="snapshot" if isinstance(view, Snapshot) else "volume",
+            number=view.number,
+            name=view.name,
+            tenant=view.tenant.name,
+            drives=(drive,),
+            why=str(error),
+            runs=_merge(runs),
+        )
+        self._store._losses[view.number] = loss
+        registry.lose(view)
+
+    def _take_out(self, drive: Drive) -> None:
+        """Close the log of a drive; the medium stays with the store until it is handed out."""
+        store = self._store
+        member = store._fleet.remove(drive.number)
+        store._eraser.remove(drive.number)
+        store._parts.spare.append(member)
+        drive._member = None
+        with suppress(SeqstoreError):
+            if drive.state is DriveState.EVACUATED and member.engine.durable:
+                member.engine.finish()
+                flushed = member.engine.counters()["flushed_sequence"]
+                store._parts.catalog.note_flushed(drive.number, flushed)
+        member.engine.close()
+
+    def idle_medium(self, drive: Drive) -> NativeMedium | None:
+        """Return the medium of a drive that is out of service."""
+        if drive.in_use:
+            raise DriveStateError(
+                f"drive {drive.number} is {drive.state.value}, and the store uses it; decommission it first,"
+                " or say that it has failed",
+                state=drive.state.value,
+                act=DriveAct.BEGIN_SANITIZATION.value,
+                story=drive.story,
+            )
+        spare = [member for member in self._store._parts.spare if member.number == drive.number]
+        return spare[0].medium if spare else None
+
+    def decommission(self, drive: Drive, reason: str, told: Told) -> None:
+        """Move everything live away from a drive; see `Drive.decommission`."""
+        with self._working:
+            self._registry.require_writable()
+            store = self._store
+            if drive.state is not DriveState.DECOMMISSIONING:
+                if len(store._fleet) == 1:
+                    raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
+                self._require_room(drive)
+                self.act(drive, DriveAct.DECOMMISSION, reason)
+            try:
+                self._move_all(on_drive(self._registry, drive.number), drive.number, told)
+            except OutOfSpaceError:
+                if not self._has_moved_anything(drive):
+                    self.act(drive, DriveAct.CALL_OFF, "the other drives have no room")
+                raise
+            with self._registry.lock:
+                self._drop_stale(drive.number)
+                if on_drive(self._registry, drive.number):  # made meanwhile, as a copy of something
+                    self._move_all(on_drive(self._registry, drive.number), drive.number, told)
+                if store._registry.evidence is not None:
+                    store._book.update()
+                self.act(drive, DriveAct.FINISH_EVACUATION)
+                self._take_out(drive)
+
+    def _has_moved_anything(self, drive: Drive) -> bool:
+        places = self._store._parts.catalog.placements.on(drive.number)
+        return any(place.state == "left" for place in places)
+
+    def call_off(self, drive: Drive, reason: str) -> None:
+        """Take a decommissioning back; see `Drive.call_off`."""
+        with self._working, self._registry.lock:
+            self._registry.require_writable()
+            self.act(drive, DriveAct.CALL_OFF, reason)
+
+    def _require_room(self, drive: Drive) -> None:
+        """Refuse to empty a drive if the others have no room, or there are not enough of them.
+
+        Raises
+        ------
+        OutOfSpaceError
+        """
+        placer = self._registry.placer
+        free = {
+            member.number: placer.free_blocks(member.number)
+            for member in self._store._fleet
+            if member.number != drive.number and self._store._drives[member.number].takes_volumes
+        }
+        needed = 0
+        missing = 0
+        for family, blocks in largest_first(on_drive(self._registry, drive.number), drive.number):
+            needed += blocks
+            fit = [other for other in free if other not in family.drives()]
+            best = max(fit, key=lambda other: free[other], default=None)
+            if best is None or free[best] < blocks + (_SPARE_BLOCKS if blocks else 0):
+                missing += blocks - (0 if best is None else max(free[best], 0))
+            else:
+                free[best] -= blocks
+        if missing > 0:
+            size = drive.block_size
+            raise OutOfSpaceError(
+                f"drive {drive.number} holds {needed} live blocks, and for {missing} of them "
+                f"({missing * size} bytes) the other drives have no room, or no drive is left that has no copy of them; add a"
+                " drive, or delete something",
+                needed=needed,
+                available=needed - missing,
+            )
+
+    def _drop_stale(self, drive: int) -> None:
+        """Let a drive forget copies that nobody believes."""
+        placements = self._store._parts.catalog.placements
+        stale = [place for place in placements.on(drive) if place.state == "stale"]
+        for place in stale:
+            placements.put(place.number, "left")
+        if stale and drive in self._store._fleet:
+            remove_from_log(self._store._fleet.member(drive), {place.number for place in stale})
+
+    # ---- copying families -----------------------------------------------------------------------
+
+    def _move_all(self, moved: list[Family], drive: int, told: Told) -> None:
+        sized = largest_first(moved, drive)
+        report = _Report(told, sum(blocks for _, blocks in sized), len(sized))
+        for family, _ in sized:
+            self._copy_family(family, {drive}, report)
+            report.end_family()
+
+    @contextmanager
+    def _holding(self, family: Family) -> Iterator[Family | None]:
+        """Keep a family as it is; None if somebody else changed it before."""
+        placer = self._registry.placer
+        with self._registry.lock:
+            placer.wait_for(family.numbers)
+            now = [other for other in families(self._registry) if set(other.numbers) & set(family.numbers)]
+            held = [number for other in now for number in other.numbers]
+            placer.hold(held)
+        try:
+            yield now[0] if len(now) == 1 else None
+        finally:
+            placer.release(held)
+
+    def _copy_family(self, family: Family, replaced: set[int], report: _Report) -> None:
+        """Copy a family to the best drive, in the place of what it has on some drives."""
+        registry = self._registry
+        with self._holding(family) as current:
+            if current is None:
+                return  # it was deleted, or split: what is left of it is met again
+            sources = current.complete_on()
+            if not sources:
+                raise MediumError(
+                    f"no drive has all of {current.views[0]!r} and what shares its blocks; open the store"
+                    " again"
+                )
+            source = next((drive for drive in sources if drive not in replaced), sources[0])
+            kept = current.drives() - replaced
+            region = registry.placer.region_of(current.views[0].number) if not kept else ""
+            target = self._choose(kept, replaced, region)
+            mover = Mover(
+                registry,
+                current,
+                registry.fleet.member(source),
+                registry.fleet.member(target),
+                report.add,
+            )
+            mover.run(replaced)
+        self._keep_promises(current, target, replaced)
+
+    def _choose(self, beside: set[int], without: set[int], region: str) -> int:
+        placer = self._registry.placer
+        usable = {drive for drive in without if not self._store._drives[drive].takes_volumes}
+        avoid = without | usable
+        if region:
+            with suppress(ConfigError):
+                return placer.choose(1, region, beside=beside, without=avoid)[0]
+        try:
+            return placer.choose(1, beside=beside, without=avoid)[0]
+        except ConfigError as error:
+            raise OutOfSpaceError(str(error), needed=1, available=0) from error
+
+    def _keep_promises(self, family: Family, target: int, replaced: set[int]) -> None:
+        """Bound what the family leaves on its new drive, and write over what it left on the old ones."""
+        eraser = self._registry.eraser
+        if eraser is None or eraser.is_lap:
+            return
+        for volume in family.volumes:
+            eraser.placed(target, volume.number)
+            if eraser.bounds(Scope.VOLUME, volume.number).now:
+                for drive in replaced:
+                    eraser.purge_drive(drive, Scope.VOLUME, volume.number)
+
+    def rebuild(self, told: Told) -> int:
+        """Make new copies of what has too few; return how many families got one."""
+        with self._working:
+            self._registry.require_writable()
+            poor = [family for family in families(self._registry) if self._is_poor(family)]
+            sizes = [family.blocks(family.complete_on()[0]) if family.complete_on() else 0 for family in poor]
+            report = _Report(told, sum(sizes), len(poor))
+            for family in poor:
+                source = family.complete_on()[:1]
+                others = {row.number for row in self._store._parts.catalog.drives} - set(source)
+                self._rebuild_family(family, others, report)
+                report.end_family()
+            return len(poor)
+
+    def _rebuild_family(self, family: Family, others: set[int], report: _Report) -> None:
+        registry = self._registry
+        with self._holding(family) as current:
+            if current is None or not current.complete_on():
+                return
+            source = current.complete_on()[0]
+            target = self._choose({source}, set(), "")
+            mover = Mover(
+                registry, current, registry.fleet.member(source), registry.fleet.member(target), report.add
+            )
+            mover.run(others)
+        self._keep_promises(current, target, others)
+
+    def _is_poor(self, family: Family) -> bool:
+        placer = self._registry.placer
+        return any(
+            len(view._route.legs) < placer.copies_of(view.number) for view in family.views if view._route.legs
+        )
+
+    def rebalance(self, told: Told) -> int:
+        """Move families from full drives to empty ones, as long as that evens them out."""
+        with self._working:
+            self._registry.require_writable()
+            report = _Report(told, 0, 0)
+            moved = 0
+            while True:
+                chosen = self._next_to_balance()
+                if chosen is None:
+                    return moved
+                family, drive, blocks = chosen
+                report.grow(blocks)
+                self._copy_family(family, {drive}, report)
+                report.end_family()
+                moved += 1
+
+    def _next_to_balance(self) -> tuple[Family, int, int] | None:
+        """Choose what is moved next: a family that fits into half of the difference of fullness."""
+        fleet, drives = self._store._fleet, self._store._drives
+        fill = {
+            member.number: member.engine.counters()["live_blocks"] / drives[member.number].usable_blocks
+            for member in fleet
+            if drives[member.number].takes_volumes
+        }
+        if len(fill) < 2:
+            return None
+        full, empty = max(fill, key=fill.__getitem__), min(fill, key=fill.__getitem__)
+        most = (fill[full] - fill[empty]) / 2 * min(drives[full].usable_blocks, drives[empty].usable_blocks)
+        for family, blocks in largest_first(on_drive(self._registry, full), full):
+            fits = 0 < blocks <= most and empty not in family.drives()
+            if fits and self._choose(family.drives() - {full}, {full}, "") == empty:
+                return family, full, blocks
+        return None
+
+
+class _Report:
+    """Counts, and tells."""
+
+    def __init__(self, told: Told, blocks: int, number: int) -> None:
+        self._told = told
+        self._total_blocks = blocks
+        self._total = number
+        self._done_blocks = self._done = 0
+
+    def grow(self, blocks: int) -> None:
+        """Count one more that is to be moved."""
+        self._total_blocks += blocks
+        self._total += 1
+
+    def add(self, blocks: int) -> None:
+        """Count blocks that were copied."""
+        self._done_blocks += blocks
+        self._tell()
+
+    def end_family(self) -> None:
+        """Count a family that is there."""
+        self._done += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._told is not None:
+            self._told(
+                Progress(
+                    done_blocks=self._done_blocks,
+                    total_blocks=self._total_blocks,
+                    done_families=self._done,
+                    total_families=self._total,
+                )
+            )
+
+
+def _merge(runs: Iterable[tuple[int, int]] | None) -> tuple[tuple[int, int], ...] | None:
+    """Make one run of those that follow each other."""
+    if runs is None:
+        return None
+    merged: list[tuple[int, int]] = []
+    for first, count in runs:
+        if merged and sum(merged[-1]) == first:
+            merged[-1] = (merged[-1][0], merged[-1][1] + count)
+        else:
+            merged.append((first, count))
+    return tuple(merged)

@@ -1,0 +1,193 @@
+"""What a store does with its drives, for its callers. `seqstore.drive_keeper` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, SupportsIndex
+
+from seqstore.errors import ConfigError
+from seqstore.folder import StrPath, parse_path
+from seqstore.losses import Loss
+from seqstore.making import make_drive_file
+from seqstore.media import MemoryMedium, TagsMedium
+from seqstore.options import check_medium, draw_identity
+
+if TYPE_CHECKING:
+    from seqstore.catalog import VolumeRow
+    from seqstore.drive import Drive
+    from seqstore.drive_keeper import DriveKeeper
+    from seqstore.folder import Folder
+    from seqstore.media.native import NativeMedium
+    from seqstore.moving import Progress
+    from seqstore.opening import Parts
+    from seqstore.registry import Registry
+
+
+class DrivesStore:
+    """Drives of an `OpenStore`: more of them, new copies, and what was lost."""
+
+    _parts: Parts
+    _registry: Registry
+    _drive_keeper: DriveKeeper
+    _losses: dict[int, Loss]
+    _lost: list[VolumeRow]
+    _folder: Folder | None
+
+    def add_drive(
+        self,
+        capacity: SupportsIndex | str | None = None,
+        *,
+        path: StrPath | None = None,
+        device: StrPath | None = None,
+        medium: NativeMedium | None = None,
+        overwrite_device: bool = False,
+        segment_size: SupportsIndex | str | None = None,
+        region: str = "",
+        vendor: str = "",
+        model: str = "",
+        serial: str = "",
+        media_type: str = "",
+    ) -> Drive:
+        """Take one more drive into use. From then on volumes are placed where there is most room.
+
+        Parameters
+        ----------
+        capacity : int or str, optional
+            Size of the drive; see `Store.memory`. Needed unless a medium is given.
+        path : path-like, optional
+            A file that is made for it, instead of one in the store's directory.
+        device : path-like, optional
+            A block device or existing file, as in `Store.create`.
+        medium : NativeMedium, optional
+            A new medium of the caller's, who also closes it, for a store that was made with
+            `Store.create_on`, or one in memory; when the store is opened again, it is passed to
+            `Store.open_on`.
+        overwrite_device : bool
+            As in `Store.create`.
+        segment_size : int or str, optional
+            As in `Store.memory`; by default that of the first drive, if the capacity is a multiple of it.
+        region : str
+            Where it stands: copies of a volume go to different regions, where there are such.
+        vendor, model, serial, media_type : str
+            As its label says.
+
+        Raises
+        ------
+        ConfigError
+            If an option cannot be used, something is in the way, or the device is too small or not empty.
+        BoundError
+            If a bound on residue that was promised cannot be kept on such a drive.
+        MediumError, AccessError, MemoryError
+            As `Store.create`.
+        ClosedError
+            If the store was closed.
+        """
+        self._registry.require_writable()
+        keeper, first = self._drive_keeper, self._parts.fleet.first.medium
+        facts = keeper.facts_of_new(
+            region=region, vendor=vendor, model=model, serial=serial, media_type=media_type
+        )
+        if medium is not None:
+            if capacity is not None or path is not None or device is not None:
+                raise ConfigError("medium= stands alone; it has a capacity and a place")
+            return keeper.add(check_medium(medium), draw_identity(), facts, is_own_medium=False)
+        if capacity is None:
+            raise ConfigError("capacity is missing; the size of the drive is expected, or medium=")
+        geometry = {"block_size": first.block_size, "zone_size": segment_size}
+        if self._folder is None:
+            if path is not None or device is not None or overwrite_device:
+                raise ConfigError("path and device are for stores in a directory; give medium= for this one")
+            if not isinstance(first, (MemoryMedium, TagsMedium)):
+                raise ConfigError(
+                    f"the store lies on a medium of the caller's, {first!r}; give medium= for another"
+                )
+            made = type(first)(capacity, block_size=first.block_size, zone_size=segment_size)
+            return keeper.add(made, 0, facts, is_own_medium=True)
+        if path is not None and device is not None:
+            raise ConfigError("path makes a file and device uses one; give one of them")
+        with self._registry.lock:
+            file = make_drive_file(
+                self._folder,
+                keeper.next_number(),
+                capacity,
+                path=None if path is None else parse_path(path, "path"),
+                device=None if device is None else parse_path(device, "device"),
+                overwrite_device=overwrite_device,
+                settings=self._parts.catalog.settings,
+                geometry=geometry,
+            )
+            try:
+                return keeper.add(file.medium, draw_identity(), facts, is_own_medium=True)
+            except BaseException:
+                file.medium.close()
+                with suppress(OSError):
+                    file.remove()
+                raise
+
+    def drive(self, number: SupportsIndex) -> Drive:
+        """Return a drive by its number."""
+        raise NotImplementedError
+
+    def rebuild(self, *, progress: Callable[[Progress], None] | None = None) -> int:
+        """Make new copies of volumes of which copies were lost or are out of date.
+
+        Programs go on reading and writing. If it is cut off, calling it again goes on with what is left.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Is told how far it is.
+
+        Returns
+        -------
+        int
+            How many families of volumes, snapshots and clones got a new copy.
+
+        Raises
+        ------
+        OutOfSpaceError
+            If no drive is there that can take a copy.
+        MediumError, AccessError, ClosedError
+            As `Drive.decommission`.
+        """
+        return self._drive_keeper.rebuild(progress)
+
+    def rebalance(self, *, progress: Callable[[Progress], None] | None = None) -> int:
+        """Move volumes from full drives to empty ones, until that would not even them out any more.
+
+        Parameters and errors are those of `rebuild`.
+
+        Returns
+        -------
+        int
+            How many families were moved.
+        """
+        return self._drive_keeper.rebalance(progress)
+
+    def losses(self) -> tuple[Loss, ...]:
+        """Say which volumes and snapshots cannot be read, since no drive with a copy is there.
+
+        Returns
+        -------
+        tuple of Loss
+            In order of creation. What lies on a drive that is only missing is there again with the drive.
+        """
+        found = dict(self._losses)
+        catalog = self._parts.catalog
+        tenants = {row.number: row.name for row in catalog.tenants()}
+        facts = self._drive_keeper
+        for row in self._lost:
+            places = [place for place in catalog.placements.of(row.number) if place.is_there]
+            drives = tuple(place.drive for place in places)
+            if row.number not in found and drives:
+                found[row.number] = Loss(
+                    kind=row.kind,
+                    number=row.number,
+                    name=row.name,
+                    tenant=tenants.get(row.tenant, ""),
+                    drives=drives,
+                    why="; ".join(facts.why_not(drive) for drive in drives),
+                    runs=None,
+                )
+        return tuple(found[number] for number in sorted(found))
