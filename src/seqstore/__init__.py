@@ -20,6 +20,7 @@ from seqstore._native.records import (
 from seqstore.clock import Clock, ManualClock, SystemClock
 from seqstore.deletion import CryptographicErase, Deadline, Lap, Now, Plan, Purge
 from seqstore.drive import Drive
+from seqstore.drive_facts import DriveFacts
 from seqstore.drive_life import DriveAct, DriveState, DriveStory
 from seqstore.errors import (
     AccessError,
@@ -48,7 +49,9 @@ from seqstore.errors import (
     VersionError,
 )
 from seqstore.find import FIND_DTYPE
+from seqstore.losses import Loss
 from seqstore.media import TAG_DTYPE, CallsMedium, FileMedium, MediumCalls, MemoryMedium, TagsMedium
+from seqstore.moving import Progress
 from seqstore.recovery import Recovery
 from seqstore.scrub import Damage, Scrub, ScrubReport
 from seqstore.snapshot import Snapshot
@@ -83,6 +86,7 @@ __all__ = [
     "Deadline",
     "Drive",
     "DriveAct",
+    "DriveFacts",
     "DriveState",
     "DriveStateError",
     "DriveStory",
@@ -91,6 +95,7 @@ __all__ = [
     "FormatError",
     "InvariantError",
     "Lap",
+    "Loss",
     "LostWritesError",
     "ManualClock",
     "MediumCalls",
@@ -100,6 +105,7 @@ __all__ = [
     "Now",
     "OutOfSpaceError",
     "Plan",
+    "Progress",
     "Purge",
     "Reach",
     "Recovery",

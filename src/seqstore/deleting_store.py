@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
 from seqstore._native.records import Scope
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from seqstore.audit_records import Subject
     from seqstore.drive import Drive
+    from seqstore.drive_facts import FactTable
     from seqstore.erasing import Eraser
     from seqstore.evidence_book import EvidenceBook
     from seqstore.fleet import Fleet
@@ -36,6 +38,7 @@ class DeletingStore:
 
     _parts: Parts
     _drives: dict[int, Drive]
+    _facts: FactTable
     _fleet: Fleet
     _registry: Registry
     _eraser: Eraser
@@ -63,7 +66,21 @@ class DeletingStore:
         ClosedError
             If the store was closed.
         """
-        return self._eraser.report(*self._scope(tenant))
+        scope, number = self._scope(tenant)
+        found = self._eraser.report(scope, number)
+        left = self._facts.residue(
+            tenant=number if scope is Scope.TENANT else None,
+            volume=number if scope is Scope.VOLUME else None,
+        )
+        blocks = sum(left.values())
+        if not blocks:
+            return found
+        return replace(
+            found,
+            blocks=found.blocks + blocks,
+            bytes=found.bytes + blocks * self._fleet.first.medium.block_size,
+            out_of_use_blocks=blocks,
+        )
 
     def find(
         self, tenant: Tenant | Volume | Snapshot | str | SupportsIndex | None = None

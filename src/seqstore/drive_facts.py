@@ -18,6 +18,9 @@ _NOBODY = "the store"
 # Drives in these states hold what the store shows.
 IN_USE = (DriveState.NEW, DriveState.ONLINE, DriveState.DEGRADED, DriveState.DECOMMISSIONING)
 
+# And in these nothing of anybody.
+_HOLDS_NOTHING = (DriveState.SANITIZED, DriveState.RELEASED, DriveState.DESTROYED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveFacts:
@@ -146,3 +149,24 @@ class FactTable:
         )
         self.put(drive, facts)
         return facts
+
+    # ---- what lies on drives that are out of use ------------------------------------------------
+
+    def keep_residue(self, drive: int, blocks: dict[tuple[int, int], int]) -> None:
+        """Write down how many blocks of whom a drive holds that goes out of use, by tenant and volume."""
+        with self._database.atomic():
+            self._database.run("DELETE FROM left_residue WHERE drive = ?", drive)
+            self._database.run_many(
+                "INSERT INTO left_residue VALUES (?, ?, ?, ?)",
+                [(drive, tenant, volume, count) for (tenant, volume), count in blocks.items()],
+            )
+
+    def residue(self, *, tenant: int | None = None, volume: int | None = None) -> dict[int, int]:
+        """Return how many blocks of somebody lie on drives out of use that are not sanitized, by drive."""
+        rows = self._database.run(
+            "SELECT drive, SUM(blocks) FROM left_residue"
+            " WHERE tenant = COALESCE(?, tenant) AND volume = COALESCE(?, volume) GROUP BY drive",
+            tenant,
+            volume,
+        )
+        return {drive: blocks for drive, blocks in rows if self.get(drive).state not in _HOLDS_NOTHING}

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from seqstore._native.records import Scope
 from seqstore.audit_records import Act, Subject
 from seqstore.drive_facts import DriveFacts, first_story
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from seqstore.volume import Volume
 
 Told = Callable[[Progress], None] | None
+_LEDGER_AT_ONCE = 1 << 18  # entries
 _SPARE_BLOCKS = 64  # a family takes a little more than its blocks: summaries, and what is written meanwhile
 
 
@@ -190,6 +193,8 @@ class DriveKeeper:
         """Close the log of a drive; the medium stays with the store until it is handed out."""
         store = self._store
         member = store._fleet.remove(drive.number)
+        with suppress(SeqstoreError):  # of a log that is broken nobody knows
+            store._facts.keep_residue(drive.number, held_blocks(member))
         store._eraser.remove(drive.number)
         store._parts.spare.append(member)
         drive._member = None
@@ -219,7 +224,7 @@ class DriveKeeper:
             self._registry.require_writable()
             store = self._store
             if drive.state is not DriveState.DECOMMISSIONING:
-                if len(store._fleet) == 1:
+                if drive.in_use and len(store._fleet) == 1:
                     raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
                 self._require_room(drive)
                 self.act(drive, DriveAct.DECOMMISSION, reason)
@@ -275,8 +280,8 @@ class DriveKeeper:
             size = drive.block_size
             raise OutOfSpaceError(
                 f"drive {drive.number} holds {needed} live blocks, and for {missing} of them "
-                f"({missing * size} bytes) the other drives have no room, or no drive is left that has no copy of them; add a"
-                " drive, or delete something",
+                f"({missing * size} bytes) the other drives have no room, or no drive is left that has no copy"
+                " of them; add a drive, or delete something",
                 needed=needed,
                 available=needed - missing,
             )
@@ -424,10 +429,22 @@ class DriveKeeper:
         full, empty = max(fill, key=fill.__getitem__), min(fill, key=fill.__getitem__)
         most = (fill[full] - fill[empty]) / 2 * min(drives[full].usable_blocks, drives[empty].usable_blocks)
         for family, blocks in largest_first(on_drive(self._registry, full), full):
-            fits = 0 < blocks <= most and empty not in family.drives()
+            fits = 0 < blocks <= most + 0.5 and empty not in family.drives()
             if fits and self._choose(family.drives() - {full}, {full}, "") == empty:
                 return family, full, blocks
         return None
+
+
+def held_blocks(member: Member) -> dict[tuple[int, int], int]:
+    """Count the blocks of a drive that hold bytes of somebody, live or dead, by tenant and volume."""
+    held: dict[tuple[int, int], int] = {}
+    for first in range(0, member.medium.blocks, _LEDGER_AT_ONCE):
+        ledger = member.engine.ledger(first, min(_LEDGER_AT_ONCE, member.medium.blocks - first))
+        owned = ledger[ledger["volume"] != 0][["tenant", "volume"]]
+        for (tenant, number), count in zip(*np.unique(owned, return_counts=True), strict=True):
+            key = int(tenant), member.placements.volume_of(int(number))
+            held[key] = held.get(key, 0) + int(count)
+    return held
 
 
 class _Report:

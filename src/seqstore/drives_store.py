@@ -12,6 +12,7 @@ from seqstore.losses import Loss
 from seqstore.making import make_drive_file
 from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.options import check_medium, draw_identity
+from seqstore.units import parse_size
 
 if TYPE_CHECKING:
     from seqstore.catalog import VolumeRow
@@ -94,6 +95,9 @@ class DrivesStore:
             return keeper.add(check_medium(medium), draw_identity(), facts, is_own_medium=False)
         if capacity is None:
             raise ConfigError("capacity is missing; the size of the drive is expected, or medium=")
+        zone_bytes = first.zone_blocks * first.block_size
+        if segment_size is None and parse_size(capacity, "capacity") % zone_bytes == 0:
+            segment_size = zone_bytes
         geometry = {"block_size": first.block_size, "zone_size": segment_size}
         if self._folder is None:
             if path is not None or device is not None or overwrite_device:

@@ -152,6 +152,13 @@ CREATE TABLE wishes (
     copies INTEGER NOT NULL,
     region TEXT NOT NULL
 );
+CREATE TABLE left_residue (
+    drive INTEGER NOT NULL,
+    tenant INTEGER NOT NULL,
+    volume INTEGER NOT NULL,
+    blocks INTEGER NOT NULL,
+    PRIMARY KEY (drive, tenant, volume)
+);
 CREATE TABLE erasure_drives (
     erasure INTEGER PRIMARY KEY,
     drive INTEGER NOT NULL

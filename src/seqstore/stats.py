@@ -162,6 +162,9 @@ class Remanence:
         The same until the last of them is.
     histogram : tuple of int
         Blocks by age in 32nds of a lap; the last entry stands for all that are older.
+    out_of_use_blocks : int
+        Blocks among `blocks` on drives that are out of use and not sanitized yet: nothing else is known of
+        them.
     """
 
     blocks: int
@@ -176,6 +179,7 @@ class Remanence:
     due_writes: int | None
     done_writes: int | None
     histogram: tuple[int, ...]
+    out_of_use_blocks: int = 0
 
 
 def add_remanence(parts: Sequence[Remanence]) -> Remanence:

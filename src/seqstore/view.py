@@ -203,7 +203,9 @@ class View(EngineView):
         while len(parts[-1]):
             last = parts[-1][-1]
             parts.append(self._extents(int(last["lba"]) + int(last["count"])))
-        return np.concatenate(parts)
+        extents = np.concatenate(parts)
+        extents["drive"] = next((leg.drive for leg in self._route.legs), 0)
+        return extents
 
     # ---- checks of arguments ------------------------------------------------------------------
 

@@ -398,7 +398,7 @@ class TestCatalogs:
     def old(self, path: Path) -> Path:
         tables = [
             *("audit", "copies", "erasures", "strategies", "purges", "moments"),
-            *("drive_facts", "placements", "wishes", "erasure_drives", "drive_moments"),
+            *("drive_facts", "placements", "wishes", "erasure_drives", "drive_moments", "left_residue"),
         ]
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path

@@ -1,0 +1,604 @@
+"""Several drives a store: placement, copies, evacuation, failures, and what is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqstore import (
+    ConfigError,
+    CorruptionError,
+    Deadline,
+    DriveState,
+    DriveStateError,
+    FormatError,
+    MediumError,
+    NotFoundError,
+    Now,
+    OutOfSpaceError,
+    Progress,
+    Store,
+    Tenant,
+    Volume,
+)
+from seqstore.media import MemoryMedium
+from tests.durable import crash
+from tests.several import BLOCK, SEGMENT, Rack, content, fill, legs
+from tests.small import mba_of, overwrite
+
+SIZES: dict[str, Any] = {"block_size": BLOCK, "segment_size": SEGMENT}
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store.memory(64 * SEGMENT, evidence=True, **SIZES) as store:
+        yield store
+        store.check()
+
+
+@pytest.fixture
+def tenant(store: Store) -> Tenant:
+    return store.create_tenant("contoso")
+
+
+@pytest.fixture
+def rack(tmp_path: Path) -> Iterator[Rack]:
+    rack = Rack(tmp_path / "names.db")
+    yield rack
+    rack.close()
+
+
+def family(tenant: Tenant) -> Volume:
+    """Make a volume with snapshots, clones, a rollback, and a deleted ancestor."""
+    volume = tenant.create_volume("volume", 100 * BLOCK + 100)
+    fill(volume, 1)
+    monday = volume.snapshot("monday")
+    volume.write(7 * BLOCK, b"tuesday" * 300)
+    volume.trim(50 * BLOCK, 9 * BLOCK)
+    tuesday = volume.snapshot("tuesday")
+    volume.resize(80 * BLOCK)
+    clone = monday.clone("clone")
+    clone.write(5, b"of the clone")
+    deep = clone.snapshot("deep")
+    clone.write(9 * BLOCK, b"more")
+    deep.clone("below").write(30 * BLOCK, b"below")
+    volume.rollback(tuesday)
+    volume.write(0, b"after the rollback")
+    orphaned = tenant.create_volume("gone", 20 * BLOCK)
+    fill(orphaned, 9)
+    kept = orphaned.snapshot("kept")
+    orphaned.write(0, b"not in the snapshot")
+    orphaned.delete()
+    kept.clone("heir").write(3 * BLOCK, b"heir")
+    return volume
+
+
+class TestAdding:
+    def test_volumes_go_where_there_is_room(self, store: Store, tenant: Tenant) -> None:
+        fill(tenant.create_volume("first", 100 * BLOCK), 1)
+        drive = store.add_drive(
+            64 * SEGMENT, region="east", vendor="v", model="m", serial="s", media_type="hdd"
+        )
+        second = tenant.create_volume("second", 300 * BLOCK)
+        assert (drive.number, legs(second)) == (1, [1])
+        fill(second, 2)
+        assert legs(tenant.create_volume("third", 100 * BLOCK)) == [0]
+        facts = store.drives[1].facts
+        assert (facts.region, facts.vendor, facts.model, facts.serial) == ("east", "v", "m", "s")
+        assert drive.state is DriveState.ONLINE
+        assert store.stats().block_count == 2 * 64 * SEGMENT // BLOCK
+
+    def test_a_region_or_a_drive_can_be_asked_for(self, store: Store, tenant: Tenant) -> None:
+        store.add_drive(64 * SEGMENT, region="east")
+        fill(tenant.create_volume("first", 100 * BLOCK, region="east"), 1)
+        assert legs(tenant.create_volume("second", 10 * BLOCK, region="east")) == [1]
+        assert legs(tenant.create_volume("third", 10 * BLOCK, drive=1)) == [1]
+        assert legs(tenant.create_volume("fourth", 10 * BLOCK, drive=store.drives[0])) == [0]
+        with pytest.raises(ConfigError, match="region 'west'"):
+            tenant.create_volume("fifth", BLOCK, region="west")
+        with pytest.raises(ConfigError, match="drive 7 takes no volumes"):
+            tenant.create_volume("fifth", BLOCK, drive=7)
+        assert [volume.name for volume in tenant.volumes] == ["first", "second", "third", "fourth"]
+
+    def test_a_copy_needs_another_drive(self, store: Store, tenant: Tenant) -> None:
+        with pytest.raises(ConfigError, match="2 drives are needed"):
+            tenant.create_volume("v", BLOCK, copies=2)
+        with pytest.raises(ConfigError, match="copies is 3"):
+            tenant.create_volume("v", BLOCK, copies=3)  # type: ignore[arg-type]
+        assert tenant.volumes == ()
+
+    def test_copies_go_to_different_regions(self, store: Store, tenant: Tenant) -> None:
+        store.add_drive(128 * SEGMENT)
+        store.add_drive(64 * SEGMENT, region="east")
+        volume = tenant.create_volume("v", BLOCK, copies=2)
+        assert legs(volume) == [1, 2]  # the one with most room, and the one elsewhere
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({}, "capacity is missing"),
+            ({"capacity": SEGMENT, "segment_size": SEGMENT}, "."),
+            ({"capacity": 64 * SEGMENT, "path": "x"}, "in a directory"),
+            ({"capacity": 64 * SEGMENT, "region": "a\nb"}, "printable"),
+            ({"medium": MemoryMedium(64 * 4096, block_size=1024, zone_size=4096)}, "blocks of 1024"),
+        ],
+    )
+    def test_what_is_no_drive(self, store: Store, options: dict[str, Any], words: str) -> None:
+        with pytest.raises(ConfigError, match=words):
+            store.add_drive(**options)
+        assert len(store.drives) == 1
+        assert store._parts.catalog.drives[-1].number == 0
+
+    def test_in_a_directory(self, tmp_path: Path) -> None:
+        path, device = tmp_path / "store", tmp_path / "device.img"
+        device.write_bytes(bytes(64 * SEGMENT))
+        with Store.create(path, 64 * SEGMENT, **SIZES) as store:
+            store.add_drive(64 * SEGMENT, segment_size=SEGMENT)
+            store.add_drive(64 * SEGMENT, segment_size=SEGMENT, path=tmp_path / "elsewhere.img")
+            store.add_drive(64 * SEGMENT, segment_size=SEGMENT, device=device)
+            with pytest.raises(ConfigError, match="there already"):
+                store.add_drive(64 * SEGMENT, segment_size=SEGMENT, path=device)
+            tenant = store.create_tenant("contoso")
+            data = [fill(tenant.create_volume(str(n), 50 * BLOCK, drive=n), n) for n in range(4)]
+        assert len(list((path / "drives").iterdir())) == 4
+        with Store.open(path) as store:
+            volumes = store.tenant("contoso").volumes
+            assert [volume.read(0, 50 * BLOCK) for volume in volumes] == data
+            assert [legs(volume) for volume in volumes] == [[0], [1], [2], [3]]
+            assert sorted({int(drive) for drive in store.find()["drive"]}) == [0, 1, 2, 3]
+
+    def test_simulated(self) -> None:
+        with Store.simulated(64 * SEGMENT, **SIZES) as store:
+            store.add_drive(64 * SEGMENT)
+            tenant = store.create_tenant("contoso")
+            volume = tenant.create_volume("v", 300 * BLOCK, copies=2)
+            volume.write_blocks(0, None, count=300)
+            volume.write_blocks(np.array([7, 9]), None)
+            single = tenant.create_volume("w", 300 * BLOCK, drive=0)
+            single.write_blocks(5, None, count=50)
+            store.add_drive(64 * SEGMENT)
+            store.drives[0].decommission()
+            assert volume.mapped_blocks == 300
+            assert single.mapped_blocks == 50
+            assert 0 not in legs(volume) + legs(single)
+            store.check()
+
+
+class TestEvacuation:
+    def test_everything_is_what_it_was(self, store: Store, tenant: Tenant) -> None:
+        volume = family(tenant)
+        before, live = content(store), store.stats().live_blocks
+        store.add_drive(64 * SEGMENT)
+        told: list[Progress] = []
+        store.drives[0].decommission("worn out", progress=told.append)
+        assert content(store) == before
+        assert store.drives[0].state is DriveState.EVACUATED
+        assert not store.drives[0].in_use
+        assert told[-1].share == 1
+        assert told[-1].done_families == told[-1].total_families == 2
+        # Shared blocks are shared still, but for the ones that the rollback brought back.
+        assert live <= store.stats().live_blocks <= live + 10
+        monday = volume.find_snapshot("monday")
+        assert monday.clone("later").read(0, BLOCK) == before[f"{volume.number}@monday"][:BLOCK]
+        volume.rollback(monday)
+        assert volume.read(0, volume.size) == before[f"{volume.number}@monday"]
+        acts = [record.act for record in store.audit.records()]
+        assert acts.count("family moved") == 2
+        assert "drive changed" in acts
+
+    def test_a_drive_out_of_use_can_be_handed_out(self, store: Store, tenant: Tenant) -> None:
+        family(tenant)
+        store.add_drive(64 * SEGMENT)
+        drive = store.drives[0]
+        medium = drive.medium
+        with pytest.raises(DriveStateError, match="decommission it first"):
+            drive.require_idle()
+        drive.decommission()
+        assert drive.require_idle() is medium
+        medium.overwrite(0, bytes(BLOCK))  # type: ignore[attr-defined]
+        for call in (drive.segments, drive.ledger, lambda: drive.raw(0, 1), lambda: drive.medium):
+            with pytest.raises(MediumError, match="evacuated"):
+                call()
+        with pytest.raises(DriveStateError, match="evacuated"):
+            drive.decommission()
+
+    def test_without_room_nothing_moves(self, store: Store, tenant: Tenant) -> None:
+        for number in range(3):
+            fill(tenant.create_volume(str(number), 200 * BLOCK), number)
+        with pytest.raises(MediumError, match="only one"):
+            store.drives[0].decommission()
+        store.add_drive(24 * SEGMENT, segment_size=SEGMENT)
+        before = content(store)
+        with pytest.raises(OutOfSpaceError, match="have no room") as caught:
+            store.drives[0].decommission()
+        assert (caught.value.needed, caught.value.needed > caught.value.available) == (600, True)
+        assert store.drives[0].state is DriveState.ONLINE
+        assert content(store) == before
+        assert all(legs(volume) == [0] for volume in tenant.volumes)
+        store.add_drive(64 * SEGMENT)
+        store.drives[0].decommission()
+        assert content(store) == before
+
+    def test_programs_go_on(self, store: Store, tenant: Tenant) -> None:
+        volumes = [tenant.create_volume(str(n), 60 * BLOCK, drive=0) for n in range(3)]
+        volumes.append(volumes[0].snapshot("s").clone("c"))
+        store.add_drive(64 * SEGMENT)
+        store.add_drive(64 * SEGMENT)
+        volumes.append(tenant.create_volume("two", 60 * BLOCK, copies=2))
+        model = {volume.name: bytearray(volume.size) for volume in volumes}
+        end, errors = threading.Event(), list[BaseException]()
+
+        def work(volume: Volume, seed: int) -> None:
+            random, mine = Random(seed), model[volume.name]
+            try:
+                while not end.is_set():
+                    offset = random.randrange(volume.size - 100)
+                    data = random.randbytes(random.randrange(1, 100))
+                    if random.random() < 0.2:
+                        start, count = offset // BLOCK, random.randrange(1, 4)
+                        count = min(count, volume.blocks - start)
+                        volume.trim(start * BLOCK, count * BLOCK)
+                        mine[start * BLOCK : (start + count) * BLOCK] = bytes(count * BLOCK)
+                    else:
+                        volume.write(offset, data)
+                        mine[offset : offset + len(data)] = data
+                    assert volume.read(0, volume.size) == mine
+            except BaseException as error:
+                errors.append(error)
+                raise
+
+        threads = [threading.Thread(target=work, args=(volume, n)) for n, volume in enumerate(volumes)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(2):
+                store.drives[number].decommission()
+                store.add_drive(64 * SEGMENT)
+                store.rebalance()
+        finally:
+            end.set()
+            for thread in threads:
+                thread.join()
+        assert not errors
+        for volume in volumes:
+            assert volume.read(0, volume.size) == model[volume.name]
+
+    def test_calling_it_off(self, store: Store, tenant: Tenant) -> None:
+        drive = store.add_drive(64 * SEGMENT)
+        with pytest.raises(DriveStateError, match="call off"):
+            drive.call_off()
+
+    def test_what_is_left_behind_is_residue(self, store: Store, tenant: Tenant) -> None:
+        volume = tenant.create_volume("v", 50 * BLOCK)
+        fill(volume, 1)
+        store.add_drive(64 * SEGMENT)
+        other = tenant.create_volume("other", 10 * BLOCK, drive=1)
+        store.drives[0].decommission()
+        assert store.remanence(volume).out_of_use_blocks >= 50
+        assert store.remanence(tenant).blocks >= 50
+        assert store.remanence(other).blocks == 0
+        volume.delete()
+        assert store.remanence(volume).blocks >= 100
+        # The erasure on the drive that is out of use stays open, and says so.
+        states = {e.state for e in store.erasures}
+        assert states == {"requested", "listed"}
+        with pytest.raises(MediumError, match="drive 0, which is not in use"):
+            store.statement(next(e for e in store.erasures if e.state == "requested"))
+        drives = store.statement(next(e for e in store.erasures if e.state == "listed")).document["store"]
+        assert [drive["number"] for drive in drives["drives"]] == [1]
+
+
+class TestCopies:
+    def test_both_have_it(self, store: Store, tenant: Tenant) -> None:
+        store.add_drive(64 * SEGMENT, region="east")
+        volume = tenant.create_volume("v", 50 * BLOCK + 7, copies=2, unwritten="error")
+        data = Random(1).randbytes(volume.size)
+        volume.write(0, data)
+        snapshot = volume.snapshot("s")
+        volume.write_blocks(np.array([3, 1]), np.full((2, BLOCK), 7, np.uint8))
+        volume.trim(10 * BLOCK, BLOCK)
+        volume.resize(60 * BLOCK)
+        clone = snapshot.clone("c")
+        volume.rollback(snapshot)
+        volume.write(0, b"x")
+        assert [view.copies for view in (volume, snapshot, clone)] == [2, 2, 2]
+        for view in (volume, snapshot, clone):
+            first, second = (leg.view.read(0, view.size) for leg in view._route.legs)
+            assert first == second == view.read(0, view.size)
+        assert volume.read(1, volume.size - 1) == data[1:]
+        volume.flush()
+        clone.delete()
+        snapshot.delete()
+        volume.delete()
+        assert store.stats().live_blocks == 0
+
+    def test_damage_is_answered_from_the_other_and_repaired(self, store: Store, tenant: Tenant) -> None:
+        store.add_drive(64 * SEGMENT)
+        volume = tenant.create_volume("v", 40 * BLOCK, copies=2, drive=0)
+        data = fill(volume, 1)
+        snapshot = volume.snapshot("s")
+        volume.write(0, data)
+        for lba in (3, 4, 39):
+            overwrite(store, mba_of(volume, lba), b"\xff" * BLOCK)
+        leg = volume._route.legs[0].view
+        with pytest.raises(CorruptionError):
+            leg.read(0, leg._info()[0])
+        assert volume.read(0, volume.size) == data
+        assert leg.read(0, volume.size) == data  # repaired
+        assert store.drives[0].facts.read_errors == 1
+        assert volume.copies == 2
+        overwrite(store, mba_of(volume, 5), b"\xff" * BLOCK)
+        assert volume.read_blocks(np.array([7, 5]))[1].tobytes() == data[5 * BLOCK : 6 * BLOCK]
+        overwrite(store, mba_of(volume, 6), b"\xff" * BLOCK)
+        volume.write(6 * BLOCK + 5, b"part")  # which needs the rest of the block
+        assert leg.read(6 * BLOCK, 9) == data[6 * BLOCK : 6 * BLOCK + 5] + b"part"
+        overwrite(store, mba_of(snapshot, 8), b"\xff" * BLOCK)  # type: ignore[arg-type]
+        assert snapshot.read(0, snapshot.size) == data
+        assert snapshot.read(0, snapshot.size) == data
+
+    def test_a_drive_that_dies_in_a_write(self, rack: Rack) -> None:
+        tenant = rack.store.create_tenant("contoso")
+        volume = tenant.create_volume("v", 60 * BLOCK, copies=2)
+        single = tenant.create_volume("single", 10 * BLOCK, drive=0)
+        fill(single, 3)
+        fill(volume, 1)
+        rack.store.flush()
+        rack.drives[1].die(after=3)
+        data = b""
+        for mark in range(2, 9):
+            data = fill(volume, mark)
+            volume.flush()
+        assert volume.copies == 1
+        assert volume.read(0, volume.size) == data
+        rack.store.flush()  # nothing lies on the dead drive alone
+        places = rack.store._parts.catalog.placements.of(volume.number)
+        assert [(place.drive, place.state) for place in places] in (
+            [(0, "in_sync"), (1, "stale")],
+            [(1, "stale"), (0, "in_sync")],
+        )
+        assert min(p.generation for p in places if p.state == "stale") < max(p.generation for p in places)
+        rack.store.drives[1].fail("it is dead")
+        rack.add()
+        assert rack.store.rebuild() == 1
+        assert sorted(legs(volume)) == [0, 2]
+        assert volume._route.legs[1].view.read(0, volume.size) == data
+
+    def test_a_stale_drive_that_comes_back_is_not_believed(self, rack: Rack) -> None:
+        tenant = rack.store.create_tenant("contoso")
+        volume = tenant.create_volume("v", 40 * BLOCK, copies=2)
+        gone = tenant.create_volume("gone", 40 * BLOCK, copies=2)
+        fill(gone, 5)
+        fill(volume, 1)
+        rack.store.close()
+        rack.open(without=[1])
+        assert rack.volume("v").copies == 1
+        data = fill(rack.volume("v"), 2)
+        rack.volume("gone").delete()
+        rack.store.close()
+        store = rack.open()
+        volume = rack.volume("v")
+        assert legs(volume) == [0]
+        assert volume.read(0, volume.size) == data
+        with pytest.raises(NotFoundError):
+            rack.volume("gone")
+        assert store.rebuild() == 1
+        assert volume._route.legs[1].view.read(0, volume.size) == data
+        assert store.stats().live_blocks == 80
+        store.check()
+
+    @pytest.mark.parametrize("without", [0, 1])
+    def test_an_old_image_of_a_drive_is_refused(self, rack: Rack, without: int) -> None:
+        volume = rack.store.create_tenant("contoso").create_volume("v", 40 * BLOCK, copies=2)
+        fill(volume, 1)
+        rack.store.close()
+        old = rack.drives[without].clone()
+        for mark in (2, 3):
+            rack.open()
+            data = fill(rack.volume("v"), mark)
+            rack.store.close()
+        rack.drives[without] = old
+        with pytest.raises((FormatError, MediumError)):
+            rack.open()
+        for medium in rack.media.values():
+            medium.close()
+        store = rack.open(missing="go on")
+        assert legs(rack.volume("v")) == [1 - without]
+        assert rack.volume("v").read(0, 40 * BLOCK) == data
+        assert store.drives[without].why_not
+
+    def test_flushing_needs_all_drives_with_single_volumes(self, rack: Rack) -> None:
+        tenant = rack.store.create_tenant("contoso")
+        single = tenant.create_volume("single", 10 * BLOCK, drive=1)
+        copied = tenant.create_volume("copied", 10 * BLOCK, copies=2)
+        fill(single, 1)
+        fill(copied, 1)
+        rack.drives[1].die()
+        with pytest.raises(MediumError):
+            rack.store.flush()
+        copied.flush()
+        assert copied.copies == 1
+
+    def test_crashes_leave_copies_that_are_the_same(self, tmp_path: Path) -> None:
+        for seed in range(6):
+            rack = Rack(tmp_path / f"{seed}.db", seed=seed)
+            tenant = rack.store.create_tenant("contoso")
+            volume = tenant.create_volume("v", 60 * BLOCK + 9, copies=2)
+            fill(volume, 1, 60)
+            rack.store.flush()
+            random = Random(seed)
+            for _ in range(40):
+                volume.write(random.randrange(50 * BLOCK), random.randbytes(900))
+                volume.trim(random.randrange(50) * BLOCK, 3 * BLOCK)
+            rack.crash()
+            rack.open()
+            volume = rack.volume("v")
+            first, second = (leg.view.read(0, volume.size) for leg in volume._route.legs)
+            assert first == second
+            rack.store.check()
+            rack.close()
+
+
+class TestLosses:
+    def test_what_goes_with_a_drive(self, store: Store, tenant: Tenant) -> None:
+        store.add_drive(64 * SEGMENT)
+        lost = tenant.create_volume("lost", 50 * BLOCK, drive=1)
+        lost.write(3 * BLOCK, bytes(4 * BLOCK))
+        lost.write(20 * BLOCK, b"x")
+        snapshot = lost.snapshot("s")
+        lost.write(40 * BLOCK, b"y")
+        copied = tenant.create_volume("copied", 10 * BLOCK, copies=2)
+        data = fill(copied, 1)
+        assert store.losses() == ()
+        store.drives[1].fail("it burns")
+        assert [(loss.kind, loss.name, loss.runs) for loss in store.losses()] == [
+            ("volume", "lost", ((3, 4), (20, 1), (40, 1))),
+            ("snapshot", "s", ((3, 4), (20, 1))),
+        ]
+        assert store.losses()[0].blocks == 6
+        for call in (lambda: lost.read(0, 1), lambda: snapshot.read(0, 1), lambda: lost.write(0, b"x")):
+            with pytest.raises(MediumError, match="no copy of volume number"):
+                call()
+        with pytest.raises(NotFoundError):
+            tenant.volume("lost")
+        assert copied.read(0, copied.size) == data
+        assert store.drives[1].state is DriveState.FAILED
+        assert "it burns" in store.drives[1].story.tell()
+        with pytest.raises(MediumError, match="only one"):
+            store.drives[0].fail("as well")
+
+    def test_a_missing_drive(self, tmp_path: Path) -> None:
+        path = tmp_path / "store"
+        with Store.create(path, 64 * SEGMENT, **SIZES) as store:
+            store.add_drive(64 * SEGMENT, segment_size=SEGMENT)
+            tenant = store.create_tenant("contoso")
+            data = fill(tenant.create_volume("copied", 30 * BLOCK, copies=2), 1)
+            fill(tenant.create_volume("lost", 30 * BLOCK, drive=0), 2)
+        (path / "drives/0.img").rename(tmp_path / "away")
+        with pytest.raises(MediumError, match=r"drives \[0\]|missing"):
+            Store.open(path)
+        with Store.open(path, missing="go on") as store:
+            assert store.tenant("contoso").volume("copied").read(0, 30 * BLOCK) == data
+            assert [(loss.name, loss.drives, loss.runs) for loss in store.losses()] == [("lost", (0,), None)]
+            assert not store.drives[0].in_use
+            data = fill(store.tenant("contoso").volume("copied"), 3)
+        (tmp_path / "away").rename(path / "drives/0.img")
+        with Store.open(path) as store:
+            assert store.losses() == ()
+            assert store.tenant("contoso").volume("lost").read(0, 8) == b"00000002"
+            assert store.tenant("contoso").volume("copied").read(0, 30 * BLOCK) == data
+            assert store.rebuild() == 1
+        with pytest.raises(ConfigError, match="missing is 'maybe'"):
+            Store.open(path, missing="maybe")  # type: ignore[arg-type]
+
+    def test_reading_alone_changes_nothing(self, rack: Rack) -> None:
+        volume = rack.store.create_tenant("contoso").create_volume("v", 40 * BLOCK, copies=2)
+        data = fill(volume, 1)
+        rack.store.close()
+        before = rack.catalog.read_bytes()
+        rack.open(without=[1], read_only=True)
+        assert rack.volume("v").read(0, 40 * BLOCK) == data
+        rack.store.close()
+        assert rack.catalog.read_bytes() == before
+        rack.open()
+        assert rack.volume("v").copies == 2
+
+
+class TestRebalancing:
+    def test_it_evens_out(self, store: Store, tenant: Tenant) -> None:
+        for number in range(6):
+            fill(tenant.create_volume(str(number), 60 * BLOCK), number)
+        store.add_drive(64 * SEGMENT)
+        before = content(store)
+        assert store.rebalance() == 3
+        assert [drive.live_blocks for drive in store.drives] == [180, 180]
+        assert content(store) == before
+        assert store.rebalance() == 0
+
+
+class TestDeletion:
+    def test_now_and_purge_reach_all_drives(self, store: Store, tenant: Tenant) -> None:
+        store.add_drive(64 * SEGMENT)
+        store.set_deletion(Now(), tenant)
+        volume = tenant.create_volume("v", 50 * BLOCK, copies=2)
+        secret = b"secret of contoso".ljust(BLOCK, b".")
+        volume.write(0, secret * 50)
+        moved = tenant.create_volume("moved", 20 * BLOCK, drive=0)
+        moved.write(0, secret * 20)
+        store.add_drive(64 * SEGMENT)
+        assert store.rebalance() >= 0
+        volume.trim(0, 10 * BLOCK)
+        assert sum(drive.raw(0, drive.blocks).count(secret) for drive in store.drives) == 80 + 20
+        tenant.delete()
+        for drive in store.drives:
+            assert secret not in drive.raw(0, drive.blocks)
+        assert store.remanence().blocks == 0
+        assert {e.state for e in store.erasures} == {"listed"}
+        assert all(store.statement(e).complete for e in store.erasures)
+
+    def test_deadlines_hold_on_each_drive(self) -> None:
+        with Store.memory(64 * SEGMENT, deletion=Deadline(laps=2), selection="greedy", **SIZES) as store:
+            tenant = store.create_tenant("contoso")
+            drive = store.add_drive(64 * SEGMENT)
+            volumes = [tenant.create_volume(str(n), 400 * BLOCK, drive=n) for n in range(2)]
+            random = Random(1)
+            for _ in range(1500):
+                volume = volumes[random.random() < 0.7]
+                volume.write(random.randrange(200) * BLOCK, bytes(BLOCK * 3))
+            for each in (store.drives[0], drive):
+                ledger, position = each.ledger(), each._engine.counters()["position"]
+                dead = ledger["died"][(ledger["state"] == 2) | (ledger["state"] == 3)]
+                assert position - int(dead.min(initial=position)) <= 2 * each.blocks
+            assert store.remanence().unbounded_blocks == 0
+
+    def test_a_stricter_strategy_that_one_drive_cannot_keep(self, store: Store) -> None:
+        store.add_drive(16 * SEGMENT, segment_size=SEGMENT)
+        with pytest.raises(ConfigError):
+            store.set_deletion(Deadline(writes=10))
+        assert str(store.deletion) == "Lap()"
+
+    def test_find_names_drives(self, store: Store, tenant: Tenant) -> None:
+        store.add_drive(64 * SEGMENT)
+        volume = tenant.create_volume("v", 5 * BLOCK, copies=2)
+        fill(volume, 1)
+        found = store.find(volume)
+        assert found["volume"].tolist() == [volume.number] * len(found)
+        assert {int(run["drive"]): int(run["count"]) for run in found} == {0: 5, 1: 5}
+        assert volume.extents()["drive"].tolist() == [legs(volume)[0]]
+
+
+class TestRebuiltCatalogs:
+    def test_from_logs_and_an_old_catalog(self, tmp_path: Path) -> None:
+        path = tmp_path / "store"
+        with Store.create(path, 64 * SEGMENT, **SIZES) as store:
+            store.add_drive(64 * SEGMENT, segment_size=SEGMENT)
+            tenant = store.create_tenant("contoso")
+            fill(tenant.create_volume("copied", 30 * BLOCK, copies=2), 1)
+            fill(tenant.create_volume("one", 30 * BLOCK, drive=1), 2)
+            before = content(store)
+        with Store.open(path, rebuild_catalog=True) as store:
+            assert content(store) == before
+            assert store.tenant("contoso").volume("copied").copies == 2
+        (path / "catalog.db").unlink()
+        with Store.open(path, rebuild_catalog=True) as store:
+            volumes = store.tenants[0].volumes
+            assert sorted(volume.read(0, 8) for volume in volumes) == [b"00000001", b"00000001", b"00000002"]
+            fresh = store.tenants[0].create_volume("fresh", BLOCK)
+            assert fresh.number > max(volume.number for volume in volumes)
+            store.check()
+
+    def test_a_crashed_store_can_be_rebuilt(self, tmp_path: Path) -> None:
+        path = tmp_path / "store"
+        store = Store.create(path, 64 * SEGMENT, **SIZES)
+        store.add_drive(64 * SEGMENT, segment_size=SEGMENT)
+        volume = store.create_tenant("contoso").create_volume("copied", 30 * BLOCK, copies=2)
+        data = fill(volume, 1)
+        store.flush()
+        crash(store)
+        with Store.open(path, rebuild_catalog=True) as store:
+            assert store.tenant("contoso").volume("copied").read(0, 30 * BLOCK) == data
