@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from seqstore import SeqstoreError, Store, Volume
+from seqstore import SeqstoreError, Snapshot, Store, Volume
 from seqstore.media.faults import FaultMedium, FaultyDrive
 
 BLOCK, SEGMENT = 512, 8192
@@ -114,6 +114,6 @@ def content(store: Store) -> dict[str, bytes]:
     return shown
 
 
-def legs(volume: Volume) -> list[int]:
+def legs(volume: Volume | Snapshot) -> list[int]:
     """Return the drives on which a volume lies, up to date."""
     return [leg.drive for leg in volume._route.legs]

@@ -30,13 +30,14 @@ LAYERS = (
     ("store",),
     (
         "options", "open_store", "opening", "opening_folder", "making", "encryption", "probe", "folder",
-        "recovery", "scrub", "settling", "drive_keeper", "drives_store",
+        "recovery", "scrub", "settling", "drive_keeper", "drives_store", "parts",
     ),
     (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "deletion_table", "erasing", "notebook", "timeline",
-        "deleting_store", "evidence_book", "fleet", "placing", "families", "moving", "departures",
+        "deleting_store", "evidence_book", "fleet", "placing", "families", "moving",
+        "departures", "equalizing", "emptying",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),

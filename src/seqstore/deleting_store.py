@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from seqstore.erasing import Eraser
     from seqstore.evidence_book import EvidenceBook
     from seqstore.fleet import Fleet
-    from seqstore.opening import Parts
+    from seqstore.parts import Parts
     from seqstore.registry import Registry
     from seqstore.signing import SigningKey
     from seqstore.statement import Statement

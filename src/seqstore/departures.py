@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from seqstore.catalog import Catalog
     from seqstore.erasing import Eraser
     from seqstore.evidence_book import Asked, EvidenceBook
-    from seqstore.fleet import Fleet
+    from seqstore.fleet import Fleet, Member
     from seqstore.key_keeper import KeyKeeper
     from seqstore.placing import Placer
     from seqstore.tenants import Tenant
@@ -90,15 +90,7 @@ class Departures:
                 self.catalog.mark_deleting(tenant.number)
             tenant._deleting = True
             # By what the log knows: a signal may have come between the log and this side.
-            failed: dict[int, MediumError] = {}
-            for member in self.fleet:
-                try:
-                    for entry in member.engine.volumes():
-                        if entry["tenant"] == tenant.number:
-                            member.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
-                    member.engine.commit()
-                except MediumError as error:
-                    failed[member.number] = error
+            failed = self.fleet.each(lambda member: _leave_tenant(member, tenant))
             self._give_up_failed(failed)
             with self.catalog.atomic():
                 self.catalog.remove_tenant(tenant.number)
@@ -227,6 +219,13 @@ class Departures:
         else:
             self._snapshots[view.volume_number].forget(view)
         view.deleted = True  # last: until then a deletion that a signal cut short can be repeated
+
+
+def _leave_tenant(member: Member, tenant: Tenant) -> None:
+    for entry in member.engine.volumes():
+        if entry["tenant"] == tenant.number:
+            member.engine.delete(int(entry["handle"]), f"deletion of tenant {tenant.name!r}")
+    member.engine.commit()
 
 
 def _scope_of(subject: Subject) -> tuple[Scope, int]:

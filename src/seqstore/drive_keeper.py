@@ -7,38 +7,34 @@ has a record of each act.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqstore._native.records import Scope
 from seqstore.audit_records import Act, Subject
 from seqstore.drive_facts import DriveFacts, first_story
 from seqstore.drive_life import DriveAct, DriveState, move
+from seqstore.emptying import FamilyMovers, Told
 from seqstore.errors import ConfigError, DriveStateError, MediumError, OutOfSpaceError, SeqstoreError
 from seqstore.extents import extents_of
-from seqstore.families import Family, families, largest_first, on_drive
+from seqstore.families import on_drive
 from seqstore.fleet import Member
 from seqstore.losses import Loss
-from seqstore.moving import Mover, Progress, remove_from_log
+from seqstore.moving import remove_from_log
 from seqstore.opening import describe
 from seqstore.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from seqstore.drive import Drive
     from seqstore.media.native import NativeMedium
     from seqstore.open_store import OpenStore
     from seqstore.registry import Registry
     from seqstore.volume import Volume
 
-Told = Callable[[Progress], None] | None
 _LEDGER_AT_ONCE = 1 << 18  # entries
-_SPARE_BLOCKS = 64  # a family takes a little more than its blocks: summaries, and what is written meanwhile
 
 
 class DriveKeeper:
@@ -52,6 +48,22 @@ class DriveKeeper:
     def __init__(self, store: OpenStore) -> None:
         self._store = store
         self._working = threading.RLock()  # one move of volumes at a time
+
+    @property
+    def _movers(self) -> FamilyMovers:
+        return FamilyMovers(self._registry)
+
+    def rebuild(self, told: Told) -> int:
+        """Make new copies of what has too few; return how many families got one."""
+        with self._working:
+            self._registry.require_writable()
+            return self._movers.rebuild(told)
+
+    def rebalance(self, told: Told) -> int:
+        """Move families from full drives to empty ones, as long as that evens them out."""
+        with self._working:
+            self._registry.require_writable()
+            return self._movers.rebalance(told)
 
     @property
     def _registry(self) -> Registry:
@@ -226,10 +238,10 @@ class DriveKeeper:
             if drive.state is not DriveState.DECOMMISSIONING:
                 if drive.in_use and len(store._fleet) == 1:
                     raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
-                self._require_room(drive)
+                self._movers.require_room(drive.number)
                 self.act(drive, DriveAct.DECOMMISSION, reason)
             try:
-                self._move_all(on_drive(self._registry, drive.number), drive.number, told)
+                self._movers.move_all(on_drive(self._registry, drive.number), drive.number, told)
             except OutOfSpaceError:
                 if not self._has_moved_anything(drive):
                     self.act(drive, DriveAct.CALL_OFF, "the other drives have no room")
@@ -237,7 +249,7 @@ class DriveKeeper:
             with self._registry.lock:
                 self._drop_stale(drive.number)
                 if on_drive(self._registry, drive.number):  # made meanwhile, as a copy of something
-                    self._move_all(on_drive(self._registry, drive.number), drive.number, told)
+                    self._movers.move_all(on_drive(self._registry, drive.number), drive.number, told)
                 if store._registry.evidence is not None:
                     store._book.update()
                 self.act(drive, DriveAct.FINISH_EVACUATION)
@@ -253,39 +265,6 @@ class DriveKeeper:
             self._registry.require_writable()
             self.act(drive, DriveAct.CALL_OFF, reason)
 
-    def _require_room(self, drive: Drive) -> None:
-        """Refuse to empty a drive if the others have no room, or there are not enough of them.
-
-        Raises
-        ------
-        OutOfSpaceError
-        """
-        placer = self._registry.placer
-        free = {
-            member.number: placer.free_blocks(member.number)
-            for member in self._store._fleet
-            if member.number != drive.number and self._store._drives[member.number].takes_volumes
-        }
-        needed = 0
-        missing = 0
-        for family, blocks in largest_first(on_drive(self._registry, drive.number), drive.number):
-            needed += blocks
-            fit = [other for other in free if other not in family.drives()]
-            best = max(fit, key=lambda other: free[other], default=None)
-            if best is None or free[best] < blocks + (_SPARE_BLOCKS if blocks else 0):
-                missing += blocks - (0 if best is None else max(free[best], 0))
-            else:
-                free[best] -= blocks
-        if missing > 0:
-            size = drive.block_size
-            raise OutOfSpaceError(
-                f"drive {drive.number} holds {needed} live blocks, and for {missing} of them "
-                f"({missing * size} bytes) the other drives have no room, or no drive is left that has no copy"
-                " of them; add a drive, or delete something",
-                needed=needed,
-                available=needed - missing,
-            )
-
     def _drop_stale(self, drive: int) -> None:
         """Let a drive forget copies that nobody believes."""
         placements = self._store._parts.catalog.placements
@@ -294,145 +273,6 @@ class DriveKeeper:
             placements.put(place.number, "left")
         if stale and drive in self._store._fleet:
             remove_from_log(self._store._fleet.member(drive), {place.number for place in stale})
-
-    # ---- copying families -----------------------------------------------------------------------
-
-    def _move_all(self, moved: list[Family], drive: int, told: Told) -> None:
-        sized = largest_first(moved, drive)
-        report = _Report(told, sum(blocks for _, blocks in sized), len(sized))
-        for family, _ in sized:
-            self._copy_family(family, {drive}, report)
-            report.end_family()
-
-    @contextmanager
-    def _holding(self, family: Family) -> Iterator[Family | None]:
-        """Keep a family as it is; None if somebody else changed it before."""
-        placer = self._registry.placer
-        with self._registry.lock:
-            placer.wait_for(family.numbers)
-            now = [other for other in families(self._registry) if set(other.numbers) & set(family.numbers)]
-            held = [number for other in now for number in other.numbers]
-            placer.hold(held)
-        try:
-            yield now[0] if len(now) == 1 else None
-        finally:
-            placer.release(held)
-
-    def _copy_family(self, family: Family, replaced: set[int], report: _Report) -> None:
-        """Copy a family to the best drive, in the place of what it has on some drives."""
-        registry = self._registry
-        with self._holding(family) as current:
-            if current is None:
-                return  # it was deleted, or split: what is left of it is met again
-            sources = current.complete_on()
-            if not sources:
-                raise MediumError(
-                    f"no drive has all of {current.views[0]!r} and what shares its blocks; open the store"
-                    " again"
-                )
-            source = next((drive for drive in sources if drive not in replaced), sources[0])
-            kept = current.drives() - replaced
-            region = registry.placer.region_of(current.views[0].number) if not kept else ""
-            target = self._choose(kept, replaced, region)
-            mover = Mover(
-                registry,
-                current,
-                registry.fleet.member(source),
-                registry.fleet.member(target),
-                report.add,
-            )
-            mover.run(replaced)
-        self._keep_promises(current, target, replaced)
-
-    def _choose(self, beside: set[int], without: set[int], region: str) -> int:
-        placer = self._registry.placer
-        usable = {drive for drive in without if not self._store._drives[drive].takes_volumes}
-        avoid = without | usable
-        if region:
-            with suppress(ConfigError):
-                return placer.choose(1, region, beside=beside, without=avoid)[0]
-        try:
-            return placer.choose(1, beside=beside, without=avoid)[0]
-        except ConfigError as error:
-            raise OutOfSpaceError(str(error), needed=1, available=0) from error
-
-    def _keep_promises(self, family: Family, target: int, replaced: set[int]) -> None:
-        """Bound what the family leaves on its new drive, and write over what it left on the old ones."""
-        eraser = self._registry.eraser
-        if eraser is None or eraser.is_lap:
-            return
-        for volume in family.volumes:
-            eraser.placed(target, volume.number)
-            if eraser.bounds(Scope.VOLUME, volume.number).now:
-                for drive in replaced:
-                    eraser.purge_drive(drive, Scope.VOLUME, volume.number)
-
-    def rebuild(self, told: Told) -> int:
-        """Make new copies of what has too few; return how many families got one."""
-        with self._working:
-            self._registry.require_writable()
-            poor = [family for family in families(self._registry) if self._is_poor(family)]
-            sizes = [family.blocks(family.complete_on()[0]) if family.complete_on() else 0 for family in poor]
-            report = _Report(told, sum(sizes), len(poor))
-            for family in poor:
-                source = family.complete_on()[:1]
-                others = {row.number for row in self._store._parts.catalog.drives} - set(source)
-                self._rebuild_family(family, others, report)
-                report.end_family()
-            return len(poor)
-
-    def _rebuild_family(self, family: Family, others: set[int], report: _Report) -> None:
-        registry = self._registry
-        with self._holding(family) as current:
-            if current is None or not current.complete_on():
-                return
-            source = current.complete_on()[0]
-            target = self._choose({source}, set(), "")
-            mover = Mover(
-                registry, current, registry.fleet.member(source), registry.fleet.member(target), report.add
-            )
-            mover.run(others)
-        self._keep_promises(current, target, others)
-
-    def _is_poor(self, family: Family) -> bool:
-        placer = self._registry.placer
-        return any(
-            len(view._route.legs) < placer.copies_of(view.number) for view in family.views if view._route.legs
-        )
-
-    def rebalance(self, told: Told) -> int:
-        """Move families from full drives to empty ones, as long as that evens them out."""
-        with self._working:
-            self._registry.require_writable()
-            report = _Report(told, 0, 0)
-            moved = 0
-            while True:
-                chosen = self._next_to_balance()
-                if chosen is None:
-                    return moved
-                family, drive, blocks = chosen
-                report.grow(blocks)
-                self._copy_family(family, {drive}, report)
-                report.end_family()
-                moved += 1
-
-    def _next_to_balance(self) -> tuple[Family, int, int] | None:
-        """Choose what is moved next: a family that fits into half of the difference of fullness."""
-        fleet, drives = self._store._fleet, self._store._drives
-        fill = {
-            member.number: member.engine.counters()["live_blocks"] / drives[member.number].usable_blocks
-            for member in fleet
-            if drives[member.number].takes_volumes
-        }
-        if len(fill) < 2:
-            return None
-        full, empty = max(fill, key=fill.__getitem__), min(fill, key=fill.__getitem__)
-        most = (fill[full] - fill[empty]) / 2 * min(drives[full].usable_blocks, drives[empty].usable_blocks)
-        for family, blocks in largest_first(on_drive(self._registry, full), full):
-            fits = 0 < blocks <= most + 0.5 and empty not in family.drives()
-            if fits and self._choose(family.drives() - {full}, {full}, "") == empty:
-                return family, full, blocks
-        return None
 
 
 def held_blocks(member: Member) -> dict[tuple[int, int], int]:
@@ -445,42 +285,6 @@ def held_blocks(member: Member) -> dict[tuple[int, int], int]:
             key = int(tenant), member.placements.volume_of(int(number))
             held[key] = held.get(key, 0) + int(count)
     return held
-
-
-class _Report:
-    """Counts, and tells."""
-
-    def __init__(self, told: Told, blocks: int, number: int) -> None:
-        self._told = told
-        self._total_blocks = blocks
-        self._total = number
-        self._done_blocks = self._done = 0
-
-    def grow(self, blocks: int) -> None:
-        """Count one more that is to be moved."""
-        self._total_blocks += blocks
-        self._total += 1
-
-    def add(self, blocks: int) -> None:
-        """Count blocks that were copied."""
-        self._done_blocks += blocks
-        self._tell()
-
-    def end_family(self) -> None:
-        """Count a family that is there."""
-        self._done += 1
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._told is not None:
-            self._told(
-                Progress(
-                    done_blocks=self._done_blocks,
-                    total_blocks=self._total_blocks,
-                    done_families=self._done,
-                    total_families=self._total,
-                )
-            )
 
 
 def _merge(runs: Iterable[tuple[int, int]] | None) -> tuple[tuple[int, int], ...] | None:

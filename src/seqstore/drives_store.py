@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex, cast
 
+from seqstore.drive import Drive
 from seqstore.errors import ConfigError
+from seqstore.evidence import Evidence
 from seqstore.folder import StrPath, parse_path
 from seqstore.losses import Loss
 from seqstore.making import make_drive_file
 from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.options import check_medium, draw_identity
+from seqstore.recovery import Recovery, make_recovery
 from seqstore.units import parse_size
 
 if TYPE_CHECKING:
+    from seqstore.audit import AuditLog
+    from seqstore.audit_records import Subject
     from seqstore.catalog import VolumeRow
-    from seqstore.drive import Drive
+    from seqstore.clock import Clock
+    from seqstore.drive_facts import FactTable
     from seqstore.drive_keeper import DriveKeeper
+    from seqstore.engine import Engine
+    from seqstore.erasing import Eraser
+    from seqstore.fleet import Fleet, Member
     from seqstore.folder import Folder
     from seqstore.media.native import NativeMedium
     from seqstore.moving import Progress
-    from seqstore.opening import Parts
+    from seqstore.open_store import OpenStore
+    from seqstore.parts import Parts
+    from seqstore.promise import Promise
     from seqstore.registry import Registry
 
 
@@ -29,6 +40,12 @@ class DrivesStore:
     """Drives of an `OpenStore`: more of them, new copies, and what was lost."""
 
     _parts: Parts
+    _fleet: Fleet
+    _clock: Clock
+    _audit: AuditLog
+    _eraser: Eraser
+    _drives: dict[int, Drive]
+    _facts: FactTable
     _registry: Registry
     _drive_keeper: DriveKeeper
     _losses: dict[int, Loss]
@@ -129,14 +146,20 @@ class DrivesStore:
                     file.remove()
                 raise
 
-    def drive(self, number: SupportsIndex) -> Drive:
-        """Return a drive by its number."""
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened for reading alone."""
+        return self._registry.read_only
+
+    def _promise(self, subject: Subject) -> Promise:
         raise NotImplementedError
 
     def rebuild(self, *, progress: Callable[[Progress], None] | None = None) -> int:
         """Make new copies of volumes of which copies were lost or are out of date.
 
-        Programs go on reading and writing. If it is cut off, calling it again goes on with what is left.
+        Programs go on reading and writing. If it is cut off, calling it again goes on with what is left. A
+        copy with a damaged block of a snapshot, that a read has met, is made anew as well: nothing is written
+        into snapshots.
 
         Parameters
         ----------
@@ -195,3 +218,50 @@ class DrivesStore:
                     runs=None,
                 )
         return tuple(found[number] for number in sorted(found))
+
+    # ---- what the rest of the store builds on -----------------------------------------------------
+
+    def _join(self, member: Member) -> None:
+        """Take a drive into use that has a log."""
+        deletion = member.deletion()
+        member.evidence = Evidence(
+            member,
+            deletion,
+            self._parts.catalog,
+            self._audit,
+            now_ns=self._clock.now_ns,
+            promise=self._promise,
+        )
+        self._eraser.add(member.number, member.engine, deletion)
+        row = next(row for row in self._parts.catalog.drives if row.number == member.number)
+        self._drives[member.number] = Drive(cast("OpenStore", self), row, member)
+
+    @staticmethod
+    def _recovery_of(member: Member) -> Recovery | None:
+        return None if member.recovery is None else make_recovery(member.recovery)
+
+    @property
+    def _engine(self) -> Engine:
+        return self._fleet.first.engine
+
+    @property
+    def _drive(self) -> Drive:
+        return self._drives[self._fleet.first.number]
+
+    @property
+    def _evidence(self) -> Evidence:
+        evidence = self._fleet.first.evidence
+        assert evidence is not None
+        return evidence
+
+    def _flush(self) -> None:
+        failed = self._fleet.flush()
+        for drive, error in failed.items():
+            if len(self._fleet) == 1 or self._registry.has_uncopied(drive):
+                raise error
+        for drive, error in failed.items():
+            self._registry.placer.give_up_drive(drive, error)
+
+    def _note_findings(self, drive: int, found: int) -> None:
+        if not self.read_only:
+            self._facts.count(drive, findings=found)

@@ -66,7 +66,7 @@ class Keeper(Protocol):
     def begin_changes(self, volume: int) -> None:
         """Note durably that copies of a volume may differ from now on, if a crash comes."""
 
-    def read_failed(self, leg: Leg, error: SeqstoreError) -> None:
+    def read_failed(self, leg: Leg, volume: int, *, repairable: bool) -> None:
         """Count a read that failed, and was answered from another copy."""
 
 
@@ -200,8 +200,9 @@ class Mirror:
             except (CorruptionError, MediumError) as error:
                 failed.append((leg, error))
                 continue
-            for bad, cause in failed:
-                self.keeper.read_failed(bad, cause)
+            for bad, _ in failed:
+                is_volume = isinstance(bad.view, EngineVolume)
+                self.keeper.read_failed(bad, self.volume, repairable=is_volume)
                 self._repair(bad, leg, function, arguments)
             return
         raise failed[0][1]

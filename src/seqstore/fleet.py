@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -143,10 +143,12 @@ class Fleet:
         """Return when everything acknowledged is safe on all drives, and say which of them failed."""
         return self.each(lambda member: member.engine.flush())
 
-    def each(self, work: Callable[[Member], None]) -> dict[int, MediumError]:
-        """Do something with each drive, and say which of them failed."""
+    def each(
+        self, work: Callable[[Member], None], drives: Iterable[int] | None = None
+    ) -> dict[int, MediumError]:
+        """Do something with each drive, or some, and say which of them failed."""
         failed: dict[int, MediumError] = {}
-        for member in self:
+        for member in self if drives is None else map(self.member, drives):
             try:
                 work(member)
             except MediumError as error:  # noqa: PERF203 (a few drives)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from seqstore.catalog import Settings
     from seqstore.encryption import KeySource
     from seqstore.folder import Folder
-    from seqstore.opening import Options, Parts
+    from seqstore.parts import Options, Parts
 
 _ROOMY_SEGMENTS = 64  # more than the smallest drive has, whatever its segments are
 _MOST_TRIED_BLOCKS = 1 << 22  # tables of larger drives take time and memory

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqstore._native.convert import lend
 from seqstore.audit_records import Act, Subject
 from seqstore.engine_mirror import Leg
 from seqstore.engine_volume import EngineView, EngineVolume
-from seqstore.errors import CorruptionError, MediumError, SeqstoreError
-from seqstore.extents import differences, extents_of, mapped
+from seqstore.errors import MediumError, SeqstoreError
+from seqstore.extents import differences, extents_of
 from seqstore.placements import Placement
 from seqstore.route import Route
 from seqstore.snapshot import Snapshot
@@ -112,7 +113,7 @@ class Copier:
                     self._buffer = np.empty((most, block_size), np.uint8)
                 part = self._buffer[:count]
                 source._read_blocks(lbas, count, part)
-                target._write_blocks(lbas, count, memoryview_of(part))
+                target._write_blocks(lbas, count, lend(part, "data"))
             self._count(count)
         if runs and runs[-1][0] + runs[-1][1] > whole:  # a block that the volume's end cuts
             offset = whole * block_size
@@ -124,13 +125,6 @@ class Copier:
         """Clear what tenants' bytes went through."""
         if self._buffer is not None:
             self._buffer[:] = 0
-
-
-def memoryview_of(rows: NDArray[np.uint8]) -> object:
-    """Lend rows to a call that writes them."""
-    from seqstore._native.convert import lend  # noqa: PLC0415
-
-    return lend(rows, "data")
 
 
 def _batches(
@@ -377,61 +371,3 @@ def _let_go(volume: Volume, view: EngineVolume) -> None:
         with suppress(SeqstoreError):
             view._hold(False)
     volume._moves += 1
-
-
-# ---- copies that a crash left different -------------------------------------------------------------
-
-
-def make_equal(registry: Registry) -> None:
-    """Make copies the same again that a crash may have left different: as the first of them is."""
-    mirrors = [mirror for mirror in registry.placer.mirrors.values() if mirror.changed]
-    for mirror in mirrors:
-        for other in mirror.legs[1:]:
-            if isinstance(other.view, EngineVolume):
-                try:
-                    _equalize(mirror.first.view, other.view)
-                except (CorruptionError, MediumError) as error:
-                    mirror.give_up(other, error)
-    if mirrors:
-        registry.placer.commit([member.number for member in registry.fleet])
-    for mirror in mirrors:
-        registry.catalog.placements.mark_changed(mirror.volume, changed=False)
-        mirror.changed = False
-
-
-def _equalize(good: EngineView, other: EngineVolume) -> None:
-    size = good._info()[0]
-    if other._info()[0] != size:
-        other._resize(size)
-    block = other.block_size
-    there = dict(mapped(extents_of(good)))
-    for first, has in mapped(extents_of(other)):
-        wanted = there.get(first, np.zeros(len(has), bool))
-        for lba in np.flatnonzero(has & ~wanted).tolist():
-            other._trim((first + lba) * block, min(block, size - (first + lba) * block))
-    most = max(_BATCH_BYTES // block, 1)
-    for first, wanted in there.items():
-        lbas = np.flatnonzero(wanted).astype(np.uint64) + np.uint64(first)
-        for at in range(0, len(lbas), most):
-            _compare(good, other, lbas[at : at + most], size)
-
-
-def _compare(good: EngineView, other: EngineVolume, lbas: NDArray[np.uint64], size: int) -> None:
-    block = other.block_size
-    if not other._engine.medium.keeps_bytes:
-        return
-    if int(lbas[-1] + np.uint64(1)) * block > size:  # a block that the volume's end cuts
-        start = int(lbas[-1]) * block
-        lbas = lbas[:-1]
-        other._trim(start, size - start)
-        other.write(start, good.read(start, size - start))
-    left, right = np.empty((2, len(lbas), block), np.uint8)
-    good._read_blocks(lbas, len(lbas), left)
-    try:
-        other._read_blocks(lbas, len(lbas), right)
-        differ = np.flatnonzero((left != right).any(axis=1))
-    except SeqstoreError:  # damaged, or unwritten here
-        differ = np.arange(len(lbas))
-    if len(differ):
-        rows = np.ascontiguousarray(left[differ])
-        other._write_blocks(np.ascontiguousarray(lbas[differ]), len(differ), memoryview_of(rows))

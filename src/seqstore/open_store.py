@@ -15,16 +15,15 @@ from seqstore.drive import Drive
 from seqstore.drive_facts import FactTable
 from seqstore.drive_keeper import DriveKeeper
 from seqstore.drives_store import DrivesStore
+from seqstore.equalizing import make_equal
 from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
-from seqstore.evidence import Evidence
 from seqstore.evidence_book import EvidenceBook
 from seqstore.key_keeper import KeyKeeper
 from seqstore.losses import Loss
-from seqstore.moving import make_equal
 from seqstore.notebook import Notebook
 from seqstore.options import name_user
-from seqstore.recovery import Recovery, make_recovery, note_opening
+from seqstore.recovery import Recovery, note_opening
 from seqstore.registry import Registry
 from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
 from seqstore.settling import settle
@@ -36,11 +35,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from seqstore.clock import Clock
-    from seqstore.engine import Engine
-    from seqstore.fleet import Member
     from seqstore.folder import Folder
     from seqstore.keys import KeyProvider
-    from seqstore.opening import Parts
+    from seqstore.parts import Parts
     from seqstore.store import Store
 
 
@@ -114,39 +111,6 @@ class OpenStore(DeletingStore, DrivesStore):
         if deletion is not None:
             self._begin_with(deletion)
 
-    def _join(self, member: Member) -> None:
-        """Take a drive into use that has a log."""
-        deletion = member.deletion()
-        member.evidence = Evidence(
-            member,
-            deletion,
-            self._parts.catalog,
-            self._audit,
-            now_ns=self._clock.now_ns,
-            promise=self._promise,
-        )
-        self._eraser.add(member.number, member.engine, deletion)
-        row = next(row for row in self._parts.catalog.drives if row.number == member.number)
-        self._drives[member.number] = Drive(self, row, member)
-
-    @staticmethod
-    def _recovery_of(member: Member) -> Recovery | None:
-        return None if member.recovery is None else make_recovery(member.recovery)
-
-    @property
-    def _engine(self) -> Engine:
-        return self._fleet.first.engine
-
-    @property
-    def _drive(self) -> Drive:
-        return self._drives[self._fleet.first.number]
-
-    @property
-    def _evidence(self) -> Evidence:
-        evidence = self._fleet.first.evidence
-        assert evidence is not None
-        return evidence
-
     # ---- life -------------------------------------------------------------------------------
 
     @property
@@ -191,14 +155,6 @@ class OpenStore(DeletingStore, DrivesStore):
         for member in self._fleet:
             member.engine.checkpoint()
         self._parts.note_flushed()
-
-    def _flush(self) -> None:
-        failed = self._fleet.flush()
-        for drive, error in failed.items():
-            if len(self._fleet) == 1 or self._registry.has_uncopied(drive):
-                raise error
-        for drive, error in failed.items():
-            self._registry.placer.give_up_drive(drive, error)
 
     def close(self) -> None:
         """Wait for the calls under way, flush, and give everything back. Closing again does nothing.
@@ -430,10 +386,6 @@ class OpenStore(DeletingStore, DrivesStore):
             If the store was closed.
         """
         self._fleet.check()
-
-    def _note_findings(self, drive: int, found: int) -> None:
-        if not self.read_only:
-            self._facts.count(drive, findings=found)
 
     def _load(self) -> None:
         """Take in the tenants, volumes and snapshots that there are."""

@@ -13,15 +13,8 @@ from seqstore.catalog import Catalog, DriveRow, Settings
 from seqstore.errors import FormatError, MediumError, NotFoundError, VersionError
 from seqstore.folder import os_errors
 from seqstore.media import FileMedium
-from seqstore.opening import (
-    Options,
-    Parts,
-    missing_drives,
-    open_parts,
-    out_of_use,
-    rebuild_from,
-    row_of_label,
-)
+from seqstore.opening import missing_drives, open_parts, out_of_use, rebuild_from, row_of_label
+from seqstore.parts import Options, Parts
 
 if TYPE_CHECKING:
     from seqstore.encryption import KeySource
@@ -115,15 +108,7 @@ def open_folder(
         there = [drive for drive in wanted if folder.drive_path(drive.number).exists()]
         if catalog is not None:
             missing_drives(catalog, {drive.number: drive for drive in there}, go_on=go_on)
-        media: dict[int, NativeMedium] = {}
-        missing: dict[int, str] = {}
-        for drive in wanted:
-            try:
-                media[drive.number] = _open_medium(folder, drive, options, access or settings.access)
-            except MediumError as error:
-                if not go_on:
-                    raise
-                missing[drive.number] = str(error)
+        media, missing = _open_media(folder, wanted, options, access or settings.access, go_on=go_on)
         for medium in media.values():
             undo.callback(medium.close)
         try:
@@ -169,6 +154,26 @@ def _open_catalog(folder: Folder, options: Options, *, lenient: bool) -> Catalog
             return None
         raise
     return catalog
+
+
+def _open_media(
+    folder: Folder, drives: list[DriveRow], options: Options, access: Access, *, go_on: bool
+) -> tuple[dict[int, NativeMedium], dict[int, str]]:
+    """Open the media of drives; return them, and why others cannot be opened where the store does without."""
+    media: dict[int, NativeMedium] = {}
+    missing: dict[int, str] = {}
+    with ExitStack() as undo:
+        for drive in drives:
+            try:
+                medium = media[drive.number] = _open_medium(folder, drive, options, access)
+            except MediumError as error:
+                if not go_on:
+                    raise
+                missing[drive.number] = str(error)
+            else:
+                undo.callback(medium.close)
+        undo.pop_all()
+    return media, missing
 
 
 def _open_medium(folder: Folder, drive: DriveRow, options: Options, access: Access) -> FileMedium:

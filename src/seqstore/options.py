@@ -10,7 +10,7 @@ from seqstore.catalog import Settings
 from seqstore.cleaning import CUSTOM, Placement, PlacementFunction, Policy, Selection, SelectionFunction
 from seqstore.errors import ConfigError
 from seqstore.media.native import NativeMedium
-from seqstore.opening import Options
+from seqstore.parts import Options
 from seqstore.units import parse_size
 
 if TYPE_CHECKING:

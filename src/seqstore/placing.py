@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from seqstore.drive_life import DriveState
 from seqstore.engine_mirror import Leg, Mirror
 from seqstore.engine_volume import EngineView, EngineVolume
-from seqstore.errors import ConfigError, MediumError, SeqstoreError
+from seqstore.errors import ConfigError, MediumError
 from seqstore.placements import Placement
 from seqstore.route import Route
 
@@ -39,19 +39,29 @@ class Placer:
     facts : FactTable
     lock : RLock
         The registry's.
+    read_only : bool
+        Whether nothing may change.
 
     Attributes
     ----------
     several : bool
         Whether the store has or had several drives, so that it is written down what lies where.
+    mirrors : dict of int to Mirror
+        Those of volumes and snapshots that are to have several copies.
+    damaged : dict of int to set of int
+        Drives on which blocks of a snapshot were damaged, which only a new copy repairs.
     """
 
-    def __init__(self, fleet: Fleet, catalog: Catalog, facts: FactTable, lock: threading.RLock) -> None:
+    def __init__(
+        self, fleet: Fleet, catalog: Catalog, facts: FactTable, lock: threading.RLock, *, read_only: bool
+    ) -> None:
         self.fleet = fleet
         self.placements = catalog.placements
         self.facts = facts
         self.several = len(catalog.drives) > 1
         self.mirrors: dict[int, Mirror] = {}
+        self.damaged: dict[int, set[int]] = {}
+        self._read_only = read_only
         self._catalog = catalog
         self._wishes = self.placements.wishes()
         self._lock = lock
@@ -64,6 +74,14 @@ class Placer:
         """Return how many more live blocks a drive takes."""
         counters = self.fleet.member(drive).engine.counters()
         return counters["usable_blocks"] - counters["live_blocks"]
+
+    def usable_blocks(self, drive: int) -> int:
+        """Return how many live blocks a drive takes at most."""
+        return self.fleet.member(drive).engine.counters()["usable_blocks"]
+
+    def takes(self, drive: int) -> bool:
+        """Tell whether volumes are placed on a drive."""
+        return drive in self.fleet and self.facts.get(drive).state in _TAKES_VOLUMES
 
     def choose(
         self,
@@ -200,9 +218,12 @@ class Placer:
                 self.placements.mark_changed(mirror.volume, changed=False)
                 mirror.changed = False
 
-    def read_failed(self, leg: Leg, error: SeqstoreError) -> None:
-        """Count a read that failed, and was answered from another copy."""
-        self.facts.count(leg.drive, reads=1)
+    def read_failed(self, leg: Leg, volume: int, *, repairable: bool) -> None:
+        """Count a read that another copy answered; note what only a rebuild can repair."""
+        if not repairable:
+            self.damaged.setdefault(volume, set()).add(leg.drive)
+        if not self._read_only:
+            self.facts.count(leg.drive, reads=1)
 
     def give_up_drive(self, drive: int, error: BaseException) -> None:
         """Do not believe any copy on a drive any more, where there are others."""
@@ -219,13 +240,8 @@ class Placer:
         MediumError
             If all of them fail.
         """
-        failed: dict[int, MediumError] = {}
         numbers = list(drives)
-        for drive in numbers:
-            try:
-                self.fleet.member(drive).engine.commit()
-            except MediumError as error:
-                failed[drive] = error
+        failed = self.fleet.each(lambda member: member.engine.commit(), numbers)
         if failed and len(failed) == len(numbers):
             raise failed[numbers[0]]
         for drive, cause in failed.items():

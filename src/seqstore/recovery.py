@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from seqstore.audit import AuditLog
     from seqstore.engine import Engine
-    from seqstore.opening import Parts
+    from seqstore.parts import Parts
 
 _LEDGER_AT_ONCE = 1 << 16
 

@@ -96,7 +96,7 @@ class Registry(Departures):
         self.keeper: KeyKeeper | None = None
         self.read_only = read_only
         self.lock = threading.RLock()
-        self.placer = Placer(fleet, catalog, facts, self.lock)
+        self.placer = Placer(fleet, catalog, facts, self.lock, read_only=read_only)
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}
         self._unfinished: set[int] = set()  # numbers of what failed half-way
@@ -316,7 +316,7 @@ class Registry(Departures):
             self.audit.append(Act.TENANT_CREATED, Subject(kind="tenant", number=number, name=name))
         return number
 
-    def _enter(
+    def _enter(  # noqa: PLR0917 (what its three callers have)
         self,
         row: VolumeRow,
         tenant: Tenant,

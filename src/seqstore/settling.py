@@ -8,7 +8,7 @@ rebuild.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from seqstore.bookkeeping import drop_row, drop_tenant, subject_of_row, was_asked_for
@@ -59,22 +59,20 @@ def settle(catalog: Catalog, fleet: Fleet, audit: AuditLog, *, read_only: bool) 
         _finish_deletions(fleet, doomed)
     settled = Settled()
     for number, row in rows.items():
+        handles = found.get(number, {})
         if row.tenant in doomed:
-            if not read_only and number not in found:
+            if not read_only and not handles:
                 drop_row(catalog, audit, row, is_doomed=True)
             continue
-        handles = found.get(number, {})
-        if read_only:
-            away = any(place.drive not in fleet for place in catalog.placements.legs(number))
-        else:
+        away = any(place.drive not in fleet for place in catalog.placements.legs(number))
+        if not read_only:
             handles, away = _settle_row(catalog, fleet, audit, row, handles)
         if handles:
             settled.views.append((row, handles))
         elif away:
             settled.lost.append(row)
-    if not read_only:
-        for tenant in doomed.values():
-            drop_tenant(catalog, audit, tenant)
+    for tenant in () if read_only else doomed.values():
+        drop_tenant(catalog, audit, tenant)
     return settled
 
 
@@ -94,7 +92,7 @@ def _look(
         elif (
             (place is None and not is_only and member.number)
             or volume not in rows
-            or (number == volume and not entry.agrees_with(rows[volume]))
+            or (number == volume and not _agrees(entry, rows[volume], catalog))
         ):
             strange.append(number)
         elif place is None or place.state == "in_sync":
@@ -111,6 +109,11 @@ def _look(
         if going:
             member.engine.commit()
     return handles
+
+
+def _agrees(entry: LogEntry, row: VolumeRow, catalog: Catalog) -> bool:
+    """Tell whether a row stands for what a log knows, where origins may have numbers of their own."""
+    return replace(entry, origin=catalog.placements.volume_of(entry.origin)).agrees_with(row)
 
 
 def _settle_row(

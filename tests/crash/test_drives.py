@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from seqstore import DriveState, MediumError, OutOfSpaceError, SeqstoreError, Store, UnwrittenError, Volume
+from seqstore import DriveState, MediumError, OutOfSpaceError, Snapshot, Store, Volume
 from tests.several import BLOCK, Rack, content, fill, legs
 
 BLOCKS = 24  # of the volumes
@@ -31,7 +31,7 @@ def furnish(rack: Rack) -> None:
 
 @pytest.mark.parametrize("cut_drive", [0, 1, 2])
 def test_a_cut_at_each_write_of_an_evacuation(tmp_path: Path, cut_drive: int) -> None:
-    for writes in (*range(1, 12, 2), 15, 22, 31):
+    for writes in (1, 2, 4, 7, 11, 16, 24):
         rack = Rack(tmp_path / f"{writes}.db", drives=3, seed=f"{cut_drive} {writes}")
         furnish(rack)
         before = content(rack.store)
@@ -61,7 +61,7 @@ def test_a_cut_at_each_write_of_an_evacuation(tmp_path: Path, cut_drive: int) ->
 
 @pytest.mark.parametrize("cut_drive", [0, 2])
 def test_a_cut_at_each_write_of_a_rebuild(tmp_path: Path, cut_drive: int) -> None:
-    for writes in (*range(1, 10, 2), 14, 21):
+    for writes in (1, 2, 4, 7, 11, 16):
         rack = Rack(tmp_path / f"{writes}.db", drives=3, seed=f"{cut_drive} {writes}")
         furnish(rack)
         before = {name: data for name, data in content(rack.store).items() if name != "other"}
@@ -206,8 +206,8 @@ class World:
 
     def victims(self) -> list[int]:
         """Return the drives whose loss loses no uncopied volume."""
-        only = {legs(v)[0] for v in [*self.store.tenants[0].volumes, *self.store.tenants[0].snapshots]
-                if len(v._route.legs) == 1}  # fmt: skip
+        views: list[Volume | Snapshot] = [*self.store.tenants[0].volumes, *self.store.tenants[0].snapshots]
+        only = {legs(view)[0] for view in views if len(legs(view)) == 1}
         drives = [drive.number for drive in self.store.drives if drive.in_use and drive.number not in only]
         return drives if len([drive for drive in self.store.drives if drive.in_use]) > 1 else []
 
@@ -288,21 +288,29 @@ class World:
             self.store.rebalance()
 
     def rot(self) -> None:
-        """Let a block of a volume with two copies rot on one of the drives."""
+        """Let a block of a volume with two copies rot on one of the drives.
+
+        It lies behind a checkpoint: where the end of a log rots and the power fails, nobody can tell that from
+        writes that were cut off.
+        """
         self.flush()
+        self.store.checkpoint()
         for volume in self.store.tenants[0].volumes:
             if volume.copies == 2 and volume.mapped_blocks:
                 extent = self.random.choice(volume.extents())
-                self.rack.drives[legs(volume)[0]].rot(int(extent["mba"]), self.random.randrange(8 * BLOCK))
+                drive = self.rack.drives[legs(volume)[0]]
+                drive.rot(int(extent["mba"]), self.random.randrange(8 * BLOCK))
+                content(self.store)
+                self.flush()  # what was repaired
+                self.rebuild()
                 return
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_anything_happens_to_drives(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path / "names.db", seed)
     world.create()
     for _ in range(40):
         world.step()
-    with suppress(SeqstoreError, UnwrittenError):
-        world.store.check()
+    world.store.check()
     world.rack.close()

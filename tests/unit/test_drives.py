@@ -340,7 +340,11 @@ class TestCopies:
         assert leg.read(6 * BLOCK, 9) == data[6 * BLOCK : 6 * BLOCK + 5] + b"part"
         overwrite(store, mba_of(snapshot, 8), b"\xff" * BLOCK)  # type: ignore[arg-type]
         assert snapshot.read(0, snapshot.size) == data
-        assert snapshot.read(0, snapshot.size) == data
+        drive, _ = legs(snapshot)
+        assert store._registry.placer.damaged == {snapshot.number: {drive}}
+        assert store.rebuild() == 1
+        for each in snapshot._route.legs:
+            assert each.view.read(0, snapshot.size) == data
 
     def test_a_drive_that_dies_in_a_write(self, rack: Rack) -> None:
         tenant = rack.store.create_tenant("contoso")
