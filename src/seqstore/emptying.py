@@ -57,8 +57,8 @@ class FamilyMovers:
             size = self._registry.fleet.first.medium.block_size
             raise OutOfSpaceError(
                 f"drive {drive} holds {needed} live blocks, and for {missing} of them"
-                f"({missing * size} bytes) the other drives have no room, or no drive is left that has no copy"
-                " of them; add a drive, or delete something",
+                f" ({missing * size} bytes) the other drives have no room, or each of them has a copy of them"
+                " already; add a drive, or delete something",
                 needed=needed,
                 available=needed - missing,
             )

@@ -166,7 +166,7 @@ def _open_media(
         for drive in drives:
             try:
                 medium = media[drive.number] = _open_medium(folder, drive, options, access)
-            except MediumError as error:
+            except MediumError as error:  # noqa: PERF203 (a few drives)
                 if not go_on:
                     raise
                 missing[drive.number] = str(error)

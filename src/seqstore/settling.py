@@ -64,9 +64,7 @@ def settle(catalog: Catalog, fleet: Fleet, audit: AuditLog, *, read_only: bool) 
             if not read_only and not handles:
                 drop_row(catalog, audit, row, is_doomed=True)
             continue
-        away = any(place.drive not in fleet for place in catalog.placements.legs(number))
-        if not read_only:
-            handles, away = _settle_row(catalog, fleet, audit, row, handles)
+        handles, away = _settle_row(catalog, fleet, audit, row, handles, read_only=read_only)
         if handles:
             settled.views.append((row, handles))
         elif away:
@@ -117,15 +115,21 @@ def _agrees(entry: LogEntry, row: VolumeRow, catalog: Catalog) -> bool:
 
 
 def _settle_row(
-    catalog: Catalog, fleet: Fleet, audit: AuditLog, row: VolumeRow, handles: dict[int, int]
+    catalog: Catalog,
+    fleet: Fleet,
+    audit: AuditLog,
+    row: VolumeRow,
+    handles: dict[int, int],
+    *,
+    read_only: bool,
 ) -> tuple[dict[int, int], bool]:
     """Return the handles of something, if it is to live, and whether copies of it are on missing drives."""
     places = catalog.placements
     legs = places.legs(row.number)
     away = [place for place in legs if place.drive not in fleet]
     gone = [place for place in legs if place.drive in fleet and place.drive not in handles]
-    if not gone and not away:
-        return handles, False
+    if read_only or (not gone and not away):
+        return handles, bool(away)
     if (not handles and not away) or (gone and was_asked_for(audit, subject_of_row(row))):
         for drive, handle in handles.items():
             fleet.member(drive).engine.delete(handle, "completing a deletion")

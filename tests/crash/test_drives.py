@@ -290,8 +290,8 @@ class World:
     def rot(self) -> None:
         """Let a block of a volume with two copies rot on one of the drives.
 
-        It lies behind a checkpoint: where the end of a log rots and the power fails, nobody can tell that from
-        writes that were cut off.
+        It lies behind a checkpoint: where the end of a log rots and the power fails, nobody can tell that
+        from writes that were cut off.
         """
         self.flush()
         self.store.checkpoint()
