@@ -200,9 +200,12 @@ class FamilyMovers:
         if len(fill) < 2:
             return None
         full, empty = max(fill, key=fill.__getitem__), min(fill, key=fill.__getitem__)
-        most = (fill[full] - fill[empty]) / 2 * min(placer.usable_blocks(full), placer.usable_blocks(empty))
+        unit = min(placer.usable_blocks(full), placer.usable_blocks(empty))
+        difference = (fill[full] - fill[empty]) * unit
         for family, blocks in largest_first(on_drive(self._registry, full), full):
-            fits = 0 < blocks <= most + 0.5 and empty not in family.drives()
+            # The difference must get smaller, or there would be no end to it.
+            is_gain = 0 < blocks <= difference / 2 + 0.5 and blocks < difference - 1e-6
+            fits = is_gain and empty not in family.drives()
             if fits and self._choose(family.drives() - {full}, {full}, "") == empty:
                 return family, full, blocks
         return None

@@ -300,6 +300,14 @@ class TestRebalancing:
         assert content(store) == before
         assert store.rebalance() == 0
 
+    def test_it_comes_to_an_end(self, store: Store, tenant: Tenant) -> None:
+        tenant.create_volume("one", BLOCK).write(0, b"one block")
+        store.add_drive(64 * SEGMENT)
+        store.add_drive(32 * SEGMENT)
+        assert store.rebalance() == 0
+        fill(tenant.create_volume("more", 7 * BLOCK, drive=0), 1)
+        assert store.rebalance() == 1
+
 
 class TestDeletion:
     def test_now_and_purge_reach_all_drives(self, store: Store, tenant: Tenant) -> None:
