@@ -43,6 +43,7 @@ def test_a_cut_at_each_write_of_an_evacuation(tmp_path: Path, cut_drive: int) ->
         store = rack.open()
         assert content(store) == before
         store.check()
+        assert_tidy(store)
         if store.drives[0].state is not DriveState.EVACUATED:
             assert store.drives[0].state in {DriveState.ONLINE, DriveState.DECOMMISSIONING}
             store.drives[0].decommission()
@@ -81,7 +82,17 @@ def test_a_cut_at_each_write_of_a_rebuild(tmp_path: Path, cut_drive: int) -> Non
         for volume in store.tenants[0].volumes:
             assert_same(volume)
         store.check()
+        assert_tidy(store)
         rack.close()
+
+
+def assert_tidy(store: Store) -> None:
+    """Expect the logs to know what the catalog says that they know, and nothing that was left half made."""
+    placements = store._parts.catalog.placements
+    for member in store._fleet:
+        known = {int(entry["number"]) for entry in member.engine.volumes()}
+        there = {place.number for place in placements.on(member.number) if place.is_there}
+        assert known == there
 
 
 def assert_same(volume: Volume) -> None:
