@@ -144,7 +144,7 @@ class DriveKeeper:
         DriveStateError
             If its state does not allow it.
         """
-        facts, (actor, given) = drive.facts, self._store._audit.who()
+        facts, (actor, given) = self._store._facts.get(drive.number), self._store._audit.who()
         story = move(
             facts.story,
             act,
@@ -204,6 +204,7 @@ class DriveKeeper:
     def _take_out(self, drive: Drive) -> None:
         """Close the log of a drive; the medium stays with the store until it is handed out."""
         store = self._store
+        store._note_errors()
         member = store._fleet.remove(drive.number)
         with suppress(SeqstoreError):  # of a log that is broken nobody knows
             store._facts.keep_residue(drive.number, held_blocks(member))
