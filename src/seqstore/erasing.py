@@ -295,7 +295,11 @@ class Eraser:
             done["position"] = next(iter(logs.values())).engine.counters()["position"]
         purge = Purge(
             residue_blocks=before,
-            **done,
+            segments=done["segments"],
+            relocated_blocks=done["relocated_blocks"],
+            overwritten_blocks=done["overwritten_blocks"],
+            verified_blocks=done["verified_blocks"],
+            position=done["position"],
             started_ns=started_ns,
             finished_ns=self._clock.now_ns(),
         )

@@ -341,6 +341,8 @@ class TestEvacuation:
         assert store.remanence(other).blocks == 0
         volume.delete()
         assert store.remanence(volume).blocks >= 100
+        assert store.purge(volume).out_of_reach == (0,)
+        assert store.purge(other).out_of_reach == ()
         # The erasure on the drive that is out of use stays open, and says so.
         states = {e.state for e in store.erasures}
         assert states == {"requested", "listed"}
