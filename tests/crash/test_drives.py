@@ -35,7 +35,7 @@ def test_a_cut_at_each_write_of_an_evacuation(
     tmp_path: Path, cut_drive: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Mover, "_undo", lambda _: None)  # the process ends with the power
-    for writes in (1, 2, 4, 7, 11, 16, 24):
+    for writes in (1, 3, 7, 16):
         rack = Rack(tmp_path / f"{writes}.db", drives=3, seed=f"{cut_drive} {writes}")
         furnish(rack)
         before = content(rack.store)
@@ -109,7 +109,7 @@ def test_a_cut_at_each_write_of_a_rebuild(
     tmp_path: Path, cut_drive: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Mover, "_undo", lambda _: None)
-    for writes in (1, 2, 4, 7, 11, 16):
+    for writes in (1, 3, 9):
         rack = Rack(tmp_path / f"{writes}.db", drives=3, seed=f"{cut_drive} {writes}")
         furnish(rack)
         before = {name: data for name, data in content(rack.store).items() if name != "other"}
