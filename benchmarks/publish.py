@@ -18,6 +18,7 @@ SECTIONS = {
     "simulator": ("bench_replay", "bench_sweep"),
     "deletion": ("bench_deletion", "bench_ledger"),
     "keys": ("bench_keys", "bench_epochs"),
+    "sanitization": ("bench_sanitize",),
 }
 """Markers in the documents, and the files of benchmarks whose results stand between them.
 

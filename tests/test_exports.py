@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import seqstore
-from seqstore import errors
+from seqstore import errors, sanitize
 from seqstore.media import faults
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -88,11 +89,12 @@ def test_the_reference_names_every_member(name: str) -> None:
     assert missing_in_reference(f"{name}.{member}" for member in sorted(members)) == []
 
 
-def test_the_reference_names_the_fault_medium() -> None:
-    """It is imported from where it is: a program that stores things has no use for it."""
-    assert missing_in_reference(faults.__all__) == []
-    for name in faults.__all__:
-        owner = getattr(faults, name)
+@pytest.mark.parametrize("module", [faults, sanitize], ids=lambda module: module.__name__)
+def test_the_reference_names_what_is_imported_from_where_it_is(module: ModuleType) -> None:
+    """A program that stores things has no use for it."""
+    assert missing_in_reference(module.__all__) == []
+    for name in module.__all__:
+        owner = getattr(module, name)
         if inspect.isclass(owner):
             members = {member for member, _ in public_members(owner)}
             if dataclasses.is_dataclass(owner):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import seqstore
-from seqstore import ConfigError, SeqstoreError, evidence_commands
+from seqstore import ConfigError, SeqstoreError, certificate_commands, evidence_commands, sanitize_commands
 from seqstore.forensics.commands import add_command as add_forensics
 from seqstore.report.commands import add_commands
 
@@ -145,6 +145,8 @@ def _make_parser() -> argparse.ArgumentParser:
     add_forensics(verbs)
     add_commands(verbs)
     evidence_commands.add_commands(verbs)
+    certificate_commands.add_commands(verbs)
+    sanitize_commands.add_commands(verbs)
     return parser
 
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import TypeAlias
 
 from seqstore import canonical
-from seqstore.audit import AuditLog
 from seqstore.audit_records import AuditHead, AuditRecord
-from seqstore.catalog import Catalog
+from seqstore.command_parts import (
+    OK,
+    Verbs,
+    add_group,
+    complain,
+    open_audit,
+    open_catalog,
+    read_file,
+    write_file,
+)
 from seqstore.errors import ConfigError, EvidenceError, FormatError, NotFoundError
-from seqstore.folder import Folder, os_errors
 from seqstore.keys import FileKey
+from seqstore.paper import plain, tell_time
 from seqstore.signing import PublicKey, Sealed, SigningKey
 from seqstore.statement import Statement
-from seqstore.statement_page import plain, render_html, render_text, tell_time
+from seqstore.statement_page import render_html, render_text
 from seqstore.store import Store
-
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-_OK, _FAILED = 0, 1
 
 _AUDIT_DESCRIPTION = """\
 Shows and checks the audit log of a store: who did what, when and why. Each record holds the hash of the one
@@ -60,7 +62,7 @@ exit status: 0 if all went well, 1 if a statement does not hold, 2 if the comman
 
 def add_commands(verbs: Verbs) -> None:
     """Describe the commands to the parser."""
-    audit = _add_group(
+    audit = add_group(
         verbs, "audit", "who did what to a store, when and why", _AUDIT_DESCRIPTION, _AUDIT_EPILOG
     )
     show = audit.add_parser("show", help="list the records")
@@ -79,7 +81,7 @@ def add_commands(verbs: Verbs) -> None:
     export.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     export.set_defaults(run=_audit_export)
 
-    statement = _add_group(
+    statement = add_group(
         verbs, "statement", "what became of what was deleted", _STATEMENT_DESCRIPTION, _STATEMENT_EPILOG
     )
     make = statement.add_parser("make", help="make a statement of an erasure")
@@ -115,33 +117,22 @@ def add_commands(verbs: Verbs) -> None:
     view.set_defaults(run=_statement_show)
 
 
-def _add_group(verbs: Verbs, name: str, words: str, description: str, epilog: str) -> Verbs:
-    group = verbs.add_parser(
-        name,
-        help=words,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return group.add_subparsers(title="verbs", dest=f"{name}_verb", metavar="VERB", required=True)
-
-
 # ---- audit --------------------------------------------------------------------------------------
 
 
 def _audit_show(arguments: argparse.Namespace) -> int:
-    catalog = _open_catalog(arguments.store)
+    catalog = open_catalog(arguments.store)
     try:
-        for record in _audit(catalog).records(arguments.first):
+        for record in open_audit(catalog).records(arguments.first):
             if arguments.json:
                 sys.stdout.write(canonical.encode({**record.to_dict(), "hash": record.hash}).decode() + "\n")
             else:
                 sys.stdout.write(_line(record) + "\n")
     except EvidenceError as error:
-        return _complain(error)
+        return complain(error)
     finally:
         catalog.close()
-    return _OK
+    return OK
 
 
 def _line(record: AuditRecord) -> str:
@@ -156,21 +147,21 @@ def _line(record: AuditRecord) -> str:
 def _audit_verify(arguments: argparse.Namespace) -> int:
     if (arguments.head is None) != (arguments.key is None):
         raise ConfigError("--head and --key need each other")
-    catalog = _open_catalog(arguments.store)
+    catalog = open_catalog(arguments.store)
     try:
         head = None
         if arguments.head is not None:
-            sealed = Sealed.parse(_read(arguments.head))
+            sealed = Sealed.parse(read_file(arguments.head))
             sealed.verify(PublicKey.load(arguments.key))
             head = AuditHead.from_document(sealed.document)
-        now = _audit(catalog).verify(head)
+        now = open_audit(catalog).verify(head)
     except (EvidenceError, FormatError) as error:
-        return _complain(error)
+        return complain(error)
     finally:
         catalog.close()
     if now is None:
         sys.stdout.write("the audit log is empty\n")
-        return _OK
+        return OK
     sys.stdout.write(f"the audit log holds: {now.number} records, the last one {now.hash}\n")
     if head is None:
         sys.stdout.write(
@@ -178,22 +169,22 @@ def _audit_verify(arguments: argparse.Namespace) -> int:
         )
     else:
         sys.stdout.write(f"all {head.number} records of the exported head are there\n")
-    return _OK
+    return OK
 
 
 def _audit_export(arguments: argparse.Namespace) -> int:
-    key, catalog = SigningKey.load(arguments.key), _open_catalog(arguments.store)
+    key, catalog = SigningKey.load(arguments.key), open_catalog(arguments.store)
     try:
-        head = _audit(catalog).verify()
+        head = open_audit(catalog).verify()
         if head is None:
             raise ConfigError("the audit log is empty; there is nothing to export")
-        last = _audit(catalog)[head.number]
+        last = open_audit(catalog)[head.number]
     except EvidenceError as error:
-        return _complain(error)
+        return complain(error)
     finally:
         catalog.close()
-    _write(arguments.output, Sealed.make(head.to_document(last.time_ns), key).to_json())
-    return _OK
+    write_file(arguments.output, Sealed.make(head.to_document(last.time_ns), key).to_json())
+    return OK
 
 
 # ---- statements -----------------------------------------------------------------------------------
@@ -207,8 +198,8 @@ def _statement_make(arguments: argparse.Namespace) -> int:
             statement = store.statement(arguments.erasure, key=key)
         except NotFoundError as error:
             raise ConfigError(f"{error}; `seqstore statement list` shows them") from error
-    _write(arguments.output, statement.to_json())
-    return _OK
+    write_file(arguments.output, statement.to_json())
+    return OK
 
 
 def _statement_list(arguments: argparse.Namespace) -> int:
@@ -222,25 +213,25 @@ def _statement_list(arguments: argparse.Namespace) -> int:
                 )
                 + "\n"
             )
-    return _OK
+    return OK
 
 
 def _statement_verify(arguments: argparse.Namespace) -> int:
     key = None if arguments.key is None else PublicKey.load(arguments.key)
     try:
-        statement = Statement.from_json(_read(arguments.file))
+        statement = Statement.from_json(read_file(arguments.file))
         if key is None:
             statement.check()
         else:
             statement.verify(key)
         if arguments.store is not None:
-            catalog = _open_catalog(arguments.store)
+            catalog = open_catalog(arguments.store)
             try:
-                statement.verify_in(_audit(catalog))
+                statement.verify_in(open_audit(catalog))
             finally:
                 catalog.close()
     except (EvidenceError, FormatError) as error:
-        return _complain(error)
+        return complain(error)
     totals = statement.document["totals"]
     state = "finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"
     kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in statement.document["kept"])
@@ -258,12 +249,12 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
             " --key\n"
         )
     sys.stdout.write(plain(f"{totals['blocks']} blocks: {state}") + "\n")
-    return _OK
+    return OK
 
 
 def _statement_show(arguments: argparse.Namespace) -> int:
     try:
-        statement = Statement.from_json(_read(arguments.file))
+        statement = Statement.from_json(read_file(arguments.file))
         verified = None
         if arguments.key is not None:
             key = PublicKey.load(arguments.key)
@@ -271,18 +262,18 @@ def _statement_show(arguments: argparse.Namespace) -> int:
             verified = key.fingerprint
         statement.check()
     except (EvidenceError, FormatError) as error:
-        return _complain(error)
+        return complain(error)
     if arguments.signature is not None:
         if statement.sealed.signature is None:
             raise ConfigError("the statement is not signed")
-        _write(arguments.signature, statement.sealed.signature)
+        write_file(arguments.signature, statement.sealed.signature)
     elif arguments.signed_bytes is not None:
-        _write(arguments.signed_bytes, statement.sealed.data)
+        write_file(arguments.signed_bytes, statement.sealed.data)
     elif arguments.html is not None:
-        _write(arguments.html, render_html(statement, verified=verified))
+        write_file(arguments.html, render_html(statement, verified=verified))
     else:
         sys.stdout.write(render_text(statement, verified=verified))
-    return _OK
+    return OK
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -294,41 +285,3 @@ def _add_root_key(verb: argparse.ArgumentParser) -> None:
 
 def _root_key(arguments: argparse.Namespace) -> FileKey | None:
     return None if arguments.root_key is None else FileKey(arguments.root_key)
-
-
-def _open_catalog(store: str) -> Catalog:
-    """Open the catalog of a store for reading, also while the store is open elsewhere."""
-    path = Folder(store).catalog
-    if not path.exists():
-        raise ConfigError(f"{store!r} is no store: it has no catalog.db")
-    return Catalog.open(path, read_only=True)
-
-
-def _audit(catalog: Catalog) -> AuditLog:
-    return AuditLog(catalog, lambda: 0, "reader")
-
-
-def _read(path: str) -> bytes:
-    try:
-        with os_errors(f"reading {path!r}"):
-            return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _write(path: str | None, content: str | bytes) -> None:
-    """Write a new file, or to the standard output."""
-    data = content.encode() if isinstance(content, str) else content
-    if path is None:
-        sys.stdout.buffer.write(data)
-        return
-    try:
-        with Path(path).open("xb") as file:
-            file.write(data)
-    except OSError as error:
-        raise ConfigError(f"{path!r} cannot be written: {error.strerror}") from error
-
-
-def _complain(error: Exception) -> int:
-    sys.stderr.write(f"seqstore: {error}\n")
-    return _FAILED

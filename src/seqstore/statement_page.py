@@ -1,18 +1,15 @@
 """Erasure statements for people: as text, and as an HTML page that needs no other file.
 
-Both say the same: one list of sections, of lines and tables, is made of a statement and put into either form.
-Nothing that a tenant or an operator wrote is taken for more than text.
+Both say the same: one paper is made of a statement, and `seqstore.paper` puts it into either form. Nothing
+that a tenant or an operator wrote is taken for more than text.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from html import escape
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
+from seqstore.paper import Paper, Section, plain, tell_time, to_html, to_text
 from seqstore.statement import Statement
 
 _MOST_ROWS = 400  # of copies on a page; all of them stand in the JSON text
@@ -28,53 +25,6 @@ _SCOPE = (
 )
 _COLUMNS = ("drive", "first block", "blocks", "state", "died at", "gone at", "noted", "how")
 
-CSS: Final = """\
-:root { color-scheme: light; --ink: #1d1d1b; --soft: #63635e; --line: #e2e2dc; --back: #f6f5f1; }
-* { box-sizing: border-box; }
-body {
-  margin: 0; background: var(--back); color: var(--ink);
-  font: 15px/1.5 system-ui, "Segoe UI", sans-serif;
-}
-main { max-width: 940px; margin: 0 auto; padding: 32px 20px 64px; }
-h1 { font-size: 27px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 17px; margin: 0 0 6px; }
-p { margin: 0 0 10px; max-width: 85ch; overflow-wrap: anywhere; }
-.soft { color: var(--soft); }
-.state { border-radius: 8px; padding: 14px 18px; margin: 18px 0; border: 1px solid; font-size: 16px; }
-.state b { display: block; font-size: 20px; }
-.complete { background: #e9f5ef; border-color: #9fcdb8; }
-.open { background: #fdf1e3; border-color: #e3b57a; }
-section {
-  background: #fff; border: 1px solid var(--line); border-radius: 8px;
-  padding: 16px 20px; margin: 0 0 14px;
-}
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 18px; margin: 0; }
-dt { color: var(--soft); }
-dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-ul { margin: 0; padding-left: 20px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-th, td {
-  padding: 4px 10px 4px 0; text-align: left; border-bottom: 1px solid var(--line);
-  white-space: nowrap;
-}
-th { font-weight: 600; }
-.there td { background: #fdf1e3; }
-footer { color: var(--soft); font-size: 13px; margin-top: 20px; overflow-wrap: anywhere; }
-@media (max-width: 560px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; } }
-@media print { body { background: none; } section { break-inside: avoid; } }
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A part of a statement: facts by name, sentences, or the rows of the table of copies."""
-
-    title: str
-    facts: tuple[tuple[str, str], ...] = ()
-    sentences: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-
 
 def render_text(statement: Statement, *, verified: str | None = None) -> str:
     """Return a statement as text.
@@ -86,56 +36,27 @@ def render_text(statement: Statement, *, verified: str | None = None) -> str:
     verified : str, optional
         Fingerprint of the key that it was verified with.
     """
-    lines = [_title(statement), "=" * len(_title(statement)), "", *_verdict(statement)]
-    for section in _sections(statement, verified):
-        lines += ["", section.title, "-" * len(section.title)]
-        width = max((len(name) for name, _ in section.facts), default=0)
-        lines += [f"{name:<{width}}  {value}" for name, value in section.facts]
-        lines += [f"* {sentence}" for sentence in section.sentences]
-        lines += _text_table(section.rows)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return to_text(_paper(statement, verified))
 
 
 def render_html(statement: Statement, *, verified: str | None = None) -> str:
     """Return a statement as an HTML page; parameters as in `render_text`."""
+    return to_html(_paper(statement, verified))
+
+
+def _paper(statement: Statement, verified: str | None) -> Paper:
     verdict, explanation = _verdict(statement)
-    title, state = escape(_title(statement)), "complete" if statement.complete else "open"
-    sections = "\n".join(map(_html_section, _sections(statement, verified)))
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{CSS}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<div class="state {state}"><b>{escape(verdict)}</b>{escape(explanation)}</div>
-{sections}
-<footer>SHA-256 of the statement: {statement.digest}.
-What counts is the signed JSON text, not this page.</footer>
-</main>
-</body>
-</html>
-"""
-
-
-def tell_time(time_ns: int) -> str:
-    """Write a time as people do, in UTC, to the second."""
-    try:
-        moment = datetime.fromtimestamp(time_ns // 10**9, timezone.utc)
-    except (OverflowError, ValueError, OSError):
-        return f"{time_ns} ns"
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def plain(text: str) -> str:
-    """Make what somebody wrote harmless in a line of text: no control or formatting characters."""
-    return "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in text)
+    return Paper(
+        title=_title(statement),
+        standing="complete" if statement.complete else "open",
+        verdict=verdict,
+        explanation=explanation,
+        sections=tuple(_sections(statement, verified)),
+        footer=(
+            f"SHA-256 of the statement: {statement.digest}.\n"
+            "What counts is the signed JSON text, not this page."
+        ),
+    )
 
 
 def _title(statement: Statement) -> str:
@@ -198,7 +119,9 @@ def _sections(statement: Statement, verified: str | None) -> Iterator[Section]:
     note = (f"{left_out} further runs stand in the JSON text.",) if left_out else ()
     yield Section(
         title=f"Copies: {totals['blocks']} blocks in {len(document['copies'])} runs",
+        columns=_COLUMNS,
         rows=rows,
+        marked=frozenset(number for number, row in enumerate(rows) if not row[-1]),
         sentences=note,
     )
     yield Section(title="Where this comes from", facts=tuple(_origin(statement, verified)))
@@ -261,33 +184,3 @@ def _origin(statement: Statement, verified: str | None) -> Iterator[tuple[str, s
     yield "Request", f"record {request['record']}, {plain(request['hash'])}"
     yield "Signed by", "nobody" if sealed.fingerprint is None else f"key {plain(sealed.fingerprint)}"
     yield "Signature", "not verified here" if verified is None else f"verified with key {verified}"
-
-
-def _text_table(rows: tuple[tuple[str, ...], ...]) -> Iterable[str]:
-    if not rows:
-        return
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    for row in (_COLUMNS, *rows):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-
-
-def _html_section(section: Section) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>"]
-    if section.facts:
-        facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in section.facts)
-        parts.append(f"<dl>{facts}</dl>")
-    if section.rows:
-        head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
-        body = "".join(map(_html_row, section.rows))
-        parts.append(
-            f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        )
-    if section.sentences:
-        parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in section.sentences)}</ul>")
-    return f"<section>\n{''.join(parts)}\n</section>"
-
-
-def _html_row(row: tuple[str, ...]) -> str:
-    is_there = not row[-1]
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
-    return f'<tr class="there">{cells}</tr>' if is_there else f"<tr>{cells}</tr>"

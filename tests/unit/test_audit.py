@@ -19,6 +19,7 @@ from seqstore.engine import Engine
 from tests.durable import crash, create
 
 STORE = Subject(kind="store")
+TABLES_OF_DRIVES = ["drive_facts", "placements", "wishes", "left_residue", "erasure_drives", "drive_moments"]
 PARTS = {
     "number": 'json_set(content, "$.number", 99)',
     "time_ns": 'json_set(content, "$.time_ns", 1)',
@@ -404,7 +405,7 @@ class TestCatalogs:
     def old(self, path: Path) -> Path:
         tables = [
             *("audit", "kept", "copies", "erasures", "strategies", "purges", "moments", "audit_end"),
-            *("drive_facts", "placements", "wishes", "erasure_drives", "drive_moments", "left_residue"),
+            *TABLES_OF_DRIVES,
         ]
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path

@@ -26,12 +26,14 @@ from seqstore import (
 )
 from seqstore._native.crypt import KeyRing, system_crypto
 from seqstore.clock import ManualClock
+from seqstore.engine_deletion import EngineDeletion
 from seqstore.keys import FileKey
 from seqstore.keys.area import FileStorage
 from seqstore.keys.nodes import NodesFile
+from seqstore.media.faults import FaultMedium, FaultyDrive
 from tests.durable import crash, create, picture, reopen
 from tests.epochs import EPOCH, GONE, KEPT, assert_kept, block, fill, words
-from tests.small import BLOCK_SIZE
+from tests.small import BLOCK_SIZE, SEGMENT_SIZE
 
 
 @pytest.fixture
@@ -169,20 +171,33 @@ class TestCrashes:
         assert not [*path.glob("*.new")]
 
     def test_a_summary_that_cannot_be_read_lets_no_key_die(
-        self, store: Store, volume: Volume, path: Path, root: FileKey, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, root: FileKey, clock: ManualClock
     ) -> None:
         """It might be that of a block that lives."""
-        store.flush()
-
-        def fail(*_: object) -> None:
-            raise MediumError("the summary", errno=5)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(type(store._eraser.core), "live_seals", fail)
-            with pytest.raises(MediumError, match="the summary"):
+        drive = FaultyDrive(64 * SEGMENT_SIZE, block_size=BLOCK_SIZE, zone_size=SEGMENT_SIZE)
+        files: dict[str, Any] = {
+            "catalog": tmp_path / "catalog.db",
+            "keys": tmp_path / "keys",
+            "clock": clock,
+        }
+        with FaultMedium(drive) as medium:
+            strategy = CryptographicErase(epoch=EPOCH)
+            with Store.create_on(medium, encryption=root, deletion=strategy, **files) as store:
+                fill(store.create_tenant("contoso").create_volume("disk", 64 * BLOCK_SIZE))
+        with FaultMedium(drive) as medium, Store.open_on(medium, key=root, **files) as store:
+            volume = store.tenant("contoso").volume("disk")
+            (first,) = volume.extents()[:1]["mba"].tolist()
+            summary = next(mba for mba in range(first, 0, -1) if drive.peek(mba, 1)[:8] == b"SEQSREC1")
+            drive.bad_on_read(summary)
+            with pytest.raises(MediumError, match="listing what lives under a key"):
                 store.idle(EPOCH)
-        assert GONE in words(path, root)
-        assert_kept(volume)
+            keys = store._parts.encryption._keychain.keys  # type: ignore[union-attr]
+            assert [key.kind.name for key in keys] == ["TENANT", "VOLUME", "TREE", "TREE"]
+            # The cleaner gives up what cannot be opened any more, and then it is known what lives.
+            volume.trim(0, volume.size)
+            store.idle(1)
+            keys = store._parts.encryption._keychain.keys  # type: ignore[union-attr]
+            assert [key.kind.name for key in keys] == ["TENANT", "VOLUME", "TREE"]
 
     def test_deletions_that_were_not_flushed_are_before_keys_die(
         self, store: Store, volume: Volume, path: Path, root: FileKey, clock: ManualClock
@@ -196,6 +211,29 @@ class TestCrashes:
         volume = store.tenant("contoso").volume("disk")
         assert volume.read(BLOCK_SIZE, 4) == b"anew"
         assert not any(volume.read(2 * BLOCK_SIZE, BLOCK_SIZE))
+        store.close()
+
+    def test_deletions_in_the_middle_of_the_end_are_flushed_too(
+        self,
+        store: Store,
+        volume: Volume,
+        path: Path,
+        root: FileKey,
+        clock: ManualClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        real = EngineDeletion.live_seals
+
+        def late(core: EngineDeletion, keys: list[int]) -> Any:
+            volume.write(BLOCK_SIZE, block(b"anew"))
+            return real(core, keys)
+
+        store.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr(EngineDeletion, "live_seals", late)
+            store.idle(EPOCH)
+        store = reopen(store, path, key=root, clock=clock)
+        assert store.tenant("contoso").volume("disk").read(BLOCK_SIZE, 4) == b"anew"
         store.close()
 
 

@@ -21,6 +21,7 @@ extern "Python" {
     int seqstore_read(void *context, uint64_t mba, uint64_t count, uint8_t *data_out);
     int seqstore_sync(void *context);
     int seqstore_reset(void *context, uint64_t zone);
+    int seqstore_overwrite(void *context, uint64_t mba, uint64_t count, const uint8_t *data);
     int seqstore_select(void *context, const struct sq_policy_segment *segments, uint64_t count,
                         uint64_t *index_out);
     int seqstore_place(void *context, const struct sq_policy_block *blocks, uint64_t count,
@@ -61,7 +62,7 @@ def make_ffibuilder() -> FFI:
     # The image says what was planted, so that it is not taken for another.
     mark = f'\nconst char sq_planted[] = "SEQSTORE_PLANT={plant}";' if plant else ""
     builder = FFI()
-    for header in ("seqstore_api.h", "deletion_api.h", "crypto_api.h"):
+    for header in ("seqstore_api.h", "deletion_api.h", "crypto_api.h", "sanitize_api.h"):
         builder.cdef((folder / header).read_text(encoding="utf-8"))
     builder.cdef(CALLED_BY_C)
     builder.set_source(

@@ -56,7 +56,8 @@ static int find_all(struct sq_crypto *crypto)
         && find(library, "EVP_CipherInit_ex", &crypto->cipher_init)
         && find(library, "EVP_Cipher", &crypto->cipher_step)
         && find(library, "EVP_sha256", &crypto->digest_sha256)
-        && find(library, "EVP_aes_256_gcm", &crypto->cipher_gcm);
+        && find(library, "EVP_aes_256_gcm", &crypto->cipher_gcm)
+        && find(library, "EVP_aes_256_ctr", &crypto->cipher_ctr);
 }
 
 int sq_crypto_open(const char *path, sq_crypto **crypto_out)

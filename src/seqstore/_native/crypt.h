@@ -37,6 +37,7 @@ struct sq_crypto {
                        unsigned int bytes);
     const void *(*digest_sha256)(void);
     const void *(*cipher_gcm)(void);
+    const void *(*cipher_ctr)(void);
 };
 
 /* A context of a key's that is at hand, for this call alone; NULL: out of memory. slot_out: where it belongs,

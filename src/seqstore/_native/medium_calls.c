@@ -35,12 +35,28 @@ static int calls_reset(sq_medium *medium, uint64_t zone)
     return calls->functions.reset(calls->context, zone);
 }
 
+static int calls_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data)
+{
+    const struct calls *calls = medium->backend;
+    return calls->functions.overwrite(calls->context, mba, count, data);
+}
+
 static void calls_destroy(sq_medium *medium)
 {
     free(medium->backend);
 }
 
 static const struct sq_medium_ops calls_ops = {
+    .append = calls_append,
+    .read = calls_read,
+    .sync = calls_sync,
+    .reset = calls_reset,
+    .overwrite = calls_overwrite,
+    .destroy = calls_destroy,
+};
+
+/* Of a medium that cannot be sanitized. */
+static const struct sq_medium_ops calls_ops_without_overwrite = {
     .append = calls_append,
     .read = calls_read,
     .sync = calls_sync,
@@ -58,7 +74,9 @@ int sq_medium_create_calls(const struct sq_geometry *geometry, const struct sq_m
     if (calls == NULL)
         return SQ_E_NO_MEMORY;
     *calls = (struct calls){.functions = *functions, .context = context};
-    int status = sq_medium_make(SQ_MEDIUM_CALLS, geometry, &calls_ops, calls, medium_out);
+    const struct sq_medium_ops *ops =
+        functions->overwrite == NULL ? &calls_ops_without_overwrite : &calls_ops;
+    int status = sq_medium_make(SQ_MEDIUM_CALLS, geometry, ops, calls, medium_out);
     if (status != SQ_OK)
         free(calls);
     return status;

@@ -9,6 +9,7 @@
 #include "seqstore_api.h"
 #include "deletion_api.h"
 #include "crypto_api.h"
+#include "sanitize_api.h"
 
 _Static_assert(sizeof(struct sq_ledger_entry) == 40, "LEDGER in records.py");
 _Static_assert(sizeof(struct sq_extent) == 32, "EXTENT in records.py");

@@ -289,12 +289,13 @@ int sq_medium_create_file(const struct sq_geometry *geometry, int descriptor, in
                           sq_medium **medium_out);
 
 /* What a medium made of functions consists of. Each returns 0 or an errno, and may be called from several
- * threads at once; ranges and write pointers were checked before. All of them are needed. */
+ * threads at once; ranges and write pointers were checked before. All but the last are needed. */
 struct sq_medium_calls {
     int (*append)(void *context, uint64_t mba, uint64_t count, const uint8_t *data);
     int (*read)(void *context, uint64_t mba, uint64_t count, uint8_t *data_out);
     int (*sync)(void *context);
     int (*reset)(void *context, uint64_t zone);
+    int (*overwrite)(void *context, uint64_t mba, uint64_t count, const uint8_t *data); /* or NULL */
 };
 int sq_medium_create_calls(const struct sq_geometry *geometry, const struct sq_medium_calls *functions,
                            void *context, sq_medium **medium_out);
@@ -325,7 +326,7 @@ int sq_medium_reset(sq_medium *medium, uint64_t zone, int *os_error_out);
 int sq_medium_write_pointer(sq_medium *medium, uint64_t zone, uint64_t *mba_out);
 
 /* Overwrites in place, whatever the write pointers: for sanitization, never in normal service.
- * SQ_E_INVALID on a medium made of functions. */
+ * SQ_E_INVALID on a medium made of functions that has none for it. */
 int sq_medium_overwrite(sq_medium *medium, uint64_t mba, uint64_t count, const uint8_t *data,
                         int *os_error_out);
 
@@ -447,11 +448,6 @@ int sq_volume_delete(sq_log *log, uint64_t handle); /* blocks that nobody else r
 
 /* All volumes and snapshots in order of their numbers, capacity of them at most; count_out: how many are. */
 int sq_volume_list(sq_log *log, uint64_t capacity, struct sq_volume_entry *entries_out, uint64_t *count_out);
-
-/* Who, besides the volume of that number (which may be deleted), still reads blocks of [lba, lba + count)
- * that were written through it. count_out is how many there are, also above the capacity. */
-int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, uint64_t capacity,
-                    struct sq_reach *reach_out, uint64_t *count_out);
 
 /* Blocks of the volume are sealed under this secret of the key ring from now on, by_leaf: each with a key of
  * its own from the secret's tree. Nothing can be written before. SQ_E_INVALID on a log that is not sealed,

@@ -27,6 +27,9 @@ class MediumCalls(Protocol):
     end with the call. An `OSError` that a method raises is the cause of the `MediumError` or `BadBlockError`
     that comes out of the call that needed it, by its `errno` or else EIO. Whatever else it raises, an error
     of this library too, comes out itself. Methods may not use the medium or store that calls them.
+
+    A method ``overwrite(mba, data)`` besides, which writes as `append` does and anywhere, makes a medium that
+    can be sanitized.
     """
 
     def append(self, mba: int, data: memoryview) -> None:
@@ -77,7 +80,8 @@ class CallsMedium(BytesMedium):
         key = next(_keys)
         _bridges[key] = self._bridge
         context = ffi.cast("void *", key)
-        self._make(geometry, lambda native, out: lib.sq_medium_create_calls(native, _FUNCTIONS, context, out))
+        functions = _ALL_FUNCTIONS if callable(getattr(calls, "overwrite", None)) else _FUNCTIONS
+        self._make(geometry, lambda native, out: lib.sq_medium_create_calls(native, functions, context, out))
 
     def take_error(self) -> BaseException | None:  # noqa: D102 (inherited)
         return self._bridge.take_error()
@@ -202,7 +206,16 @@ def seqstore_reset(context: Any, zone: int) -> int:
     return errno.ENODEV if bridge is None else bridge.run(bridge.calls.reset, zone)
 
 
-_FUNCTIONS = ffi.new(
-    "struct sq_medium_calls *",
-    (lib.seqstore_append, lib.seqstore_read, lib.seqstore_sync, lib.seqstore_reset),
-)
+@_called_by_c
+def seqstore_overwrite(context: Any, mba: int, count: int, data: Any) -> int:
+    """Overwrite `count` blocks."""
+    bridge = _find(context)
+    if bridge is None:
+        return errno.ENODEV
+    calls: Any = bridge.calls
+    return bridge.run(bridge.lend, data, count, False, calls.overwrite, mba)
+
+
+_NEEDED = (lib.seqstore_append, lib.seqstore_read, lib.seqstore_sync, lib.seqstore_reset)
+_FUNCTIONS = ffi.new("struct sq_medium_calls *", _NEEDED)
+_ALL_FUNCTIONS = ffi.new("struct sq_medium_calls *", (*_NEEDED, lib.seqstore_overwrite))

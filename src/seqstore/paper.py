@@ -1,0 +1,187 @@
+"""Papers for people: as text, and as an HTML page that needs no other file.
+
+A paper is a title, a verdict and sections of facts, tables and sentences, made of a signed document. It is
+put into either form here, and into PDF in `seqstore.certificate_pdf`, so that all say the same. Nothing that
+somebody wrote is taken for more than text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from html import escape
+from typing import Final, Literal
+
+Standing = Literal["complete", "open", "failed"]
+
+_CSS: Final = """\
+:root { color-scheme: light; --ink: #1d1d1b; --soft: #63635e; --line: #e2e2dc; --back: #f6f5f1; }
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--back); color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", sans-serif;
+}
+main { max-width: 940px; margin: 0 auto; padding: 32px 20px 64px; }
+h1 { font-size: 27px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 17px; margin: 0 0 6px; }
+p { margin: 0 0 10px; max-width: 85ch; overflow-wrap: anywhere; }
+.soft { color: var(--soft); }
+.state { border-radius: 8px; padding: 14px 18px; margin: 18px 0; border: 1px solid; font-size: 16px; }
+.state b { display: block; font-size: 20px; }
+.complete { background: #e9f5ef; border-color: #9fcdb8; }
+.open { background: #fdf1e3; border-color: #e3b57a; }
+.failed { background: #fbe9e7; border-color: #d9968c; }
+section {
+  background: #fff; border: 1px solid var(--line); border-radius: 8px;
+  padding: 16px 20px; margin: 0 0 14px;
+}
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 18px; margin: 0; }
+dt { color: var(--soft); }
+dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+ul { margin: 0; padding-left: 20px; }
+* + ul, dl + .wide { margin-top: 8px; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
+th, td {
+  padding: 4px 10px 4px 0; text-align: left; border-bottom: 1px solid var(--line);
+  white-space: nowrap;
+}
+th { font-weight: 600; }
+.there td { background: #fdf1e3; }
+footer { color: var(--soft); font-size: 13px; margin-top: 20px; overflow-wrap: anywhere; }
+@media (max-width: 560px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; } }
+@media print { body { background: none; } section { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of a paper: facts by name, rows of a table, sentences.
+
+    Attributes
+    ----------
+    title : str
+    facts : tuple of (str, str)
+        Names and values.
+    columns : tuple of str
+        Heads of the table.
+    rows : tuple of tuple of str
+    marked : frozenset of int
+        Rows that stand out.
+    sentences : tuple of str
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    marked: frozenset[int] = frozenset()
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """What is shown of a document.
+
+    Attributes
+    ----------
+    title : str
+    standing : {"complete", "open", "failed"}
+        Whether all is well, as the colour of the verdict shows.
+    verdict, explanation : str
+        How it stands, in a line, and what that means.
+    sections : tuple of Section
+    footer : str
+        Below a page; not in the text.
+    """
+
+    title: str
+    standing: Standing
+    verdict: str
+    explanation: str
+    sections: tuple[Section, ...]
+    footer: str
+
+
+def to_text(paper: Paper) -> str:
+    """Return a paper as text."""
+    lines = [paper.title, "=" * len(paper.title), "", paper.verdict, paper.explanation]
+    for section in paper.sections:
+        lines += ["", section.title, "-" * len(section.title)]
+        width = max((len(name) for name, _ in section.facts), default=0)
+        lines += [f"{name:<{width}}  {value}" for name, value in section.facts]
+        lines += [f"* {sentence}" for sentence in section.sentences]
+        lines += _text_table(section)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def to_html(paper: Paper) -> str:
+    """Return a paper as an HTML page."""
+    title = escape(paper.title)
+    sections = "\n".join(map(_html_section, paper.sections))
+    verdict = f"<b>{escape(paper.verdict)}</b>{escape(paper.explanation)}"
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{_CSS}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<div class="state {paper.standing}">{verdict}</div>
+{sections}
+<footer>{escape(paper.footer)}</footer>
+</main>
+</body>
+</html>
+"""
+
+
+def tell_time(time_ns: int) -> str:
+    """Write a time as people do, in UTC, to the second."""
+    try:
+        moment = datetime.fromtimestamp(time_ns // 10**9, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return f"{time_ns} ns"
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def plain(text: str) -> str:
+    """Make what somebody wrote harmless in a line of text: no control or formatting characters."""
+    return "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in text)
+
+
+def _text_table(section: Section) -> Iterator[str]:
+    if not section.rows:
+        return
+    widths = [max(map(len, column)) for column in zip(section.columns, *section.rows, strict=True)]
+    for row in (section.columns, *section.rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+
+
+def _html_section(section: Section) -> str:
+    parts = [f"<h2>{escape(section.title)}</h2>"]
+    if section.facts:
+        facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in section.facts)
+        parts.append(f"<dl>{facts}</dl>")
+    if section.rows:
+        head = "".join(f"<th>{escape(name)}</th>" for name in section.columns)
+        body = "".join(_html_row(row, number in section.marked) for number, row in enumerate(section.rows))
+        parts.append(
+            f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        )
+    if section.sentences:
+        parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in section.sentences)}</ul>")
+    return f"<section>\n{''.join(parts)}\n</section>"
+
+
+def _html_row(row: tuple[str, ...], is_marked: bool) -> str:
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
+    return f'<tr class="there">{cells}</tr>' if is_marked else f"<tr>{cells}</tr>"

@@ -1,0 +1,209 @@
+"""What people see of certificates, and of many: text, pages, PDF."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zlib
+from html import unescape
+from typing import Any
+
+import pytest
+
+from seqstore import Store
+from seqstore.audit_records import Subject
+from seqstore.certificate import Certificate
+from seqstore.certificate_batch import make_paper, summarize
+from seqstore.certificate_content import Issued
+from seqstore.certificate_page import render_html, render_text, tell_size
+from seqstore.certificate_parts import Category, Destruction, MediumFacts, Validation
+from seqstore.certify import Certifier
+from seqstore.paper import to_html
+from seqstore.sanitize.result import Area, AreaResult, Range, Technique
+from seqstore.signing import SigningKey
+from tests.certificates import (
+    BLOCK,
+    BLOCKS,
+    DRIVE,
+    SECOND,
+    START,
+    bad_blocks,
+    full_reading,
+    good_outcome,
+    good_pass,
+    issue,
+    particulars,
+    person,
+    sampling,
+)
+
+pytest.importorskip("cryptography")
+
+ZERO = Technique.zero().steps[0]
+LATER = Issued(time_ns=START + 1000 * SECOND, actor="carol")
+
+
+def of(serial: str, **changes: Any) -> Certificate:
+    """Return a good certificate of another drive."""
+    drive = dataclasses.replace(DRIVE, serial=serial)
+    medium = MediumFacts(serial=serial, media_type="hdd")
+    return issue(good_outcome(before=drive, after=drive), medium=medium, **changes)
+
+
+class TestPage:
+    def test_a_page_needs_nothing_else(self) -> None:
+        page = render_html(issue())
+        assert re.findall(r"(src|href|url\(|@import|<script)", page) == []
+        assert page.startswith("<!DOCTYPE html>")
+
+    def test_both_forms_say_the_same(self, key: SigningKey) -> None:
+        spare = AreaResult(area=Area.SPARE, blocks=16, reached_by="command", read_back=16)
+        for outcome in (
+            bad_blocks(),
+            good_outcome(verifications=(sampling(ZERO),)),
+            good_outcome(areas=(spare,)),
+        ):
+            certificate = issue(outcome, key)
+            text = render_text(certificate, verified=key.public.fingerprint)
+            page = unescape(
+                re.sub(r"<[^>]+>", " ", render_html(certificate, verified=key.public.fingerprint))
+            )
+            words = re.findall(r"[^\s*=-][^\s]*", text)
+            assert [word for word in words if word not in page] == []
+
+    def test_what_somebody_wrote_is_text(self) -> None:
+        evil = "<script>alert(1)</script>"
+        certificate = issue(remarks=f"{evil} \u202e")
+        assert evil not in render_html(certificate)
+        assert "&lt;script&gt;" in render_html(certificate)
+        assert "\u202e" not in render_html(certificate) + render_text(certificate)
+
+    @pytest.mark.parametrize(
+        ("certificate", "standing", "verdict"),
+        [
+            pytest.param(issue(), "complete", "Clear achieved", id="good"),
+            pytest.param(issue(bad_blocks()), "failed", "Not sanitized", id="bad"),
+            pytest.param(
+                issue(requested=Category.PURGE), "open", "Clear achieved, purge was asked for", id="less"
+            ),
+            pytest.param(
+                issue(validation=Validation(person=person("Carol Shaw"), accepted=False)),
+                "open",
+                "Clear achieved, and not accepted",
+                id="refused",
+            ),
+        ],
+    )
+    def test_verdicts(self, certificate: Certificate, standing: str, verdict: str) -> None:
+        assert f'<div class="state {standing}"><b>{verdict}' in render_html(certificate)
+
+    def test_every_range_and_reason_is_there(self) -> None:
+        text = render_text(issue(bad_blocks()))
+        assert re.search(r"pass 1 +user +100 +5 +Input/output error", text)
+        assert re.search(r"pass 1 +user +9,000 +2", text)
+        assert f"7 blocks, 3.5 KiB ({7 * BLOCK:,} bytes)" in text
+        many = tuple(Range(first=10 * number, count=1) for number in range(300))
+        part = good_pass(1, ZERO, unreachable=many, overwritten=BLOCKS - 300)
+        text = render_text(issue(good_outcome(passes=(part,))))
+        assert "100 further ranges stand in the JSON text." in text
+
+    def test_chances_are_never_rounded_up_to_certainty(self) -> None:
+        text = render_text(issue(good_outcome(verifications=(sampling(ZERO),))))
+        assert "1: 10.01 %" in text
+        assert "1,000: over 99.99 %" in text
+        assert "100 %" not in text
+
+    def test_destroyed_without_a_pass(self) -> None:
+        end = Destruction(
+            operator=person("Ada Byron"), witness=person("Grace Murray"), how="shredded", reason="dead"
+        )
+        said = particulars(sanitized_by=None, verified_by=None, destruction=end)
+        text = render_text(Certificate.issue(said, None, issued=LATER, key=None))
+        assert "Destroyed" in text
+        assert re.search(r"witness +Grace Murray", text)
+        assert re.search(r"How destroyed +shredded", text)
+
+    def test_techniques_and_sizes(self) -> None:
+        technique = Technique.pattern(b"\xaa" * 9) + Technique.random(b"\x07" * 32)
+        text = render_text(issue(good_outcome(technique)))
+        assert "pattern aaaaaaaaaaaaaaaa\u2026, then random (seed 0707070707070707\u2026)" in text
+        assert (tell_size(7), tell_size(1 << 40)) == ("7 bytes", "1 TiB (1,099,511,627,776 bytes)")
+
+    def test_one_of_a_store_says_where_it_stands_in_the_log(self, key: SigningKey) -> None:
+        with Store.memory("1MiB", evidence=True, actor="alice") as store:
+            certifier = Certifier(store.audit, lambda: START + 100 * SECOND)
+            subject = Subject(kind="drive", number=0, name="x")
+            certifier.begin(subject, Technique.zero(), Category.CLEAR)
+            certifier.end(subject, good_outcome())
+            text = render_text(certifier.issue(subject, particulars(), good_outcome(), key))
+            assert f"{store.audit[1].hash}, up to record 3" in text
+
+
+class TestPdf:
+    def test_it_holds_the_certificate(self, key: SigningKey) -> None:
+        pytest.importorskip("fpdf")
+        from seqstore.certificate_pdf import ATTACHMENT, render_pdf  # noqa: PLC0415  an extra
+
+        certificate = issue(key=key, sanitized_by=person("\u0141ukasz \u017b\u00f3\u0142\u0107"))
+        data = render_pdf(certificate)
+        assert data == render_pdf(certificate)
+        assert ATTACHMENT.encode() in data
+        streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
+        attached = [text for text in map(unpack, streams) if text.startswith(b'{\n "document"')]
+        assert len(attached) == 1
+        Certificate.from_json(attached[0]).verify(key.public)
+
+    def test_long_ones_go_on_over_pages(self) -> None:
+        pytest.importorskip("fpdf")
+        from seqstore.certificate_pdf import render_pdf  # noqa: PLC0415  an extra
+
+        many = tuple(Range(first=10 * number, count=1, reason="x" * 200) for number in range(150))
+        part = good_pass(1, ZERO, unreachable=many, overwritten=BLOCKS - 150)
+        data = render_pdf(issue(good_outcome(passes=(part,))))
+        assert len(re.findall(rb"/Type /Page\n", data)) > 4
+
+
+def unpack(stream: bytes) -> bytes:
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return stream
+
+
+class TestBatch:
+    def test_all_done(self, key: SigningKey) -> None:
+        summary = summarize([of("B", key=key), of("A", key=key)], key=key.public, expected=["A", "B"])
+        assert summary.done
+        assert [entry.serial for entry in summary.entries] == ["A", "B"]
+        page = to_html(make_paper(summary))
+        assert "All drives are done, 2 of 2" in page
+        assert summary.to_document()["achieved"] == {"none": 0, "clear": 2, "purge": 0, "destroy": 0}
+
+    def test_what_does_not_hold_counts_for_nothing(self, key: SigningKey) -> None:
+        forged = of("C", key=SigningKey.generate())
+        summary = summarize([of("A", key=key), forged], key=key.public)
+        assert [entry.done for entry in summary.entries] == [True, False]
+        assert summary.entries[1].achieved is Category.NONE
+        assert "signed by the key" in summary.entries[1].problem
+        assert not summary.done
+        assert "1 of 2 drives are done" in to_html(make_paper(summary))
+
+    def test_missing_doubled_and_replaced_ones(self, key: SigningKey) -> None:
+        first = of("A", key=key)
+        decision = Validation(person=person("Carol Shaw", seconds=500), accepted=True)
+        second = first.with_validation(decision, issued=LATER, key=key)
+        assert [entry.digest for entry in summarize([first, second]).entries] == [second.digest]
+        doubled = summarize([first, of("A", key=key, number="other")])
+        assert [entry.done for entry in doubled.entries] == [False, False]
+        assert not summarize([first], expected=["A", "B"]).done
+        assert not summarize([]).done
+
+    def test_refused_and_lesser_ones_are_not_done(self) -> None:
+        no = Validation(person=person("Carol Shaw"), accepted=False)
+        assert not summarize([of("A", validation=no)]).done
+        assert not summarize([of("A", requested=Category.PURGE)]).done
+        assert not summarize([issue(bad_blocks())]).done
+
+    def test_a_table_says_what_was_read(self) -> None:
+        two = good_outcome(verifications=(sampling(ZERO), full_reading(ZERO, verifier="python")))
+        assert "sampling 10.01 %, full 100 %" in to_html(make_paper(summarize([issue(two)])))
