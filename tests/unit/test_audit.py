@@ -403,10 +403,7 @@ class TestCatalogs:
 
     @pytest.fixture
     def old(self, path: Path) -> Path:
-        tables = [
-            *("audit", "kept", "copies", "erasures", "strategies", "purges", "moments", "audit_end"),
-            *TABLES_OF_DRIVES,
-        ]
+        tables = "audit kept copies erasures strategies purges moments audit_end".split() + TABLES_OF_DRIVES
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path
 
