@@ -1,9 +1,8 @@
 """How fast is a drive emptied, beside copying the bytes that live on it?
 
-A volume of 4 KiB blocks written at random, so that it lies in many extents, with a snapshot and a clone. The
-drive is emptied to a new one, which is emptied in the next round. The copy, in batches of the same size,
-reads the live bytes where they lie in an array or a file and writes them to a new one; files are synced, on
-both sides.
+A volume of 4 KiB blocks written at random, so that it lies in many extents, with a snapshot and a clone.
+The drive is emptied to a new one, which is emptied in the next round. The copy takes batches of the same size
+from an array or a file and writes them to a new one; files are synced on both sides.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import seqstore
-from benchmarks.side_by_side import Result, Session, Timed
+from benchmarks.side_by_side import Result, Round, Session, Timed
 from benchmarks.workloads import BLOCK, MIB, timed
 
 _BATCH = 8 * MIB
@@ -73,7 +72,10 @@ def test_memory(side_by_side: Session) -> None:
             against="memcpy to new memory",
             to_reach=0.7,
         )
-        contestants: dict[str, Round] = {"decommission": evacuation(store, capacity, forget), "memcpy to new memory": copy}
+        contestants: dict[str, Round] = {
+            "decommission": evacuation(store, capacity, forget),
+            "memcpy to new memory": copy,
+        }
         side_by_side.compare(result, contestants, rounds=5)
         side_by_side.scaled(result, 1e9)
         assert result.ratio > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqstore import Volume
+from seqstore import Snapshot, Volume
 from seqstore.keys import FileKey
 from tests.attacker import Keys, readable
 from tests.small import BLOCK_SIZE
@@ -40,7 +40,7 @@ def words(
     return {found[:4] for found in readable(content, keys, BLOCK_SIZE)}
 
 
-def assert_kept(volume: Volume) -> None:
+def assert_kept(volume: Volume | Snapshot) -> None:
     shown = volume.read(0, volume.size)
     for lba in range(64):
         found = shown[lba * BLOCK_SIZE : (lba + 1) * BLOCK_SIZE]

@@ -39,7 +39,7 @@ LAYERS = (
         "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
         "audit_records", "find", "key_keeper", "epochs", "deletion_table", "erasing", "notebook", "timeline",
         "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing", "families", "moving",
-        "departures", "equalizing", "emptying", "certificate_parts", "certificate_rules",
+        "departures", "equalizing", "emptying", "erasing_log", "certificate_parts", "certificate_rules",
         "certificate_content", "certificate_check", "certify", "drive_health",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),

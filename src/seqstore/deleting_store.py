@@ -68,11 +68,7 @@ class DeletingStore:
         """
         scope, number = self._scope(owner)
         found = self._eraser.report(scope, number)
-        left = self._facts.residue(
-            tenant=number if scope is Scope.TENANT else None,
-            volume=number if scope is Scope.VOLUME else None,
-        )
-        blocks = sum(left.values())
+        blocks = sum(self._left(scope, number).values())
         if not blocks:
             return found
         return replace(
@@ -165,7 +161,16 @@ class DeletingStore:
             If the store was opened for reading alone, or closed.
         """
         self._registry.require_writable()
-        return self._eraser.purge(*self._scope(owner))
+        scope, number = self._scope(owner)
+        done = self._eraser.purge(scope, number)
+        return replace(done, out_of_reach=tuple(sorted({*self._left(scope, number), *self._parts.missing})))
+
+    def _left(self, scope: Scope, number: int) -> dict[int, int]:
+        """Return how many blocks of an owner lie on drives that are out of use, by drive."""
+        return self._facts.residue(
+            tenant=number if scope is Scope.TENANT else None,
+            volume=number if scope is Scope.VOLUME else None,
+        )
 
     @property
     def deletion_failure(self) -> SeqstoreError | None:

@@ -292,6 +292,8 @@ class Purge:
         Of the log, at the end.
     started_ns, finished_ns : int
         By the store's clock.
+    out_of_reach : tuple of int
+        Drives that are missing, or out of service and not sanitized, on which deleted bytes may lie still.
     """
 
     residue_blocks: int
@@ -302,3 +304,4 @@ class Purge:
     position: int
     started_ns: int
     finished_ns: int
+    out_of_reach: tuple[int, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
 from seqstore.audit_records import Subject
@@ -122,7 +123,15 @@ class Drive:
     @property
     def facts(self) -> DriveFacts:
         """What is written down of it: region, vendor, model, serial, media type, story, counts of errors."""
-        return self._store._facts.get(self.number)
+        facts = self._store._facts.get(self.number)
+        if self._member is None:
+            return facts
+        engine = self._member.engine  # which has counted since that was written down
+        return replace(
+            facts,
+            read_errors=facts.read_errors + engine.read_errors,
+            write_errors=facts.write_errors + engine.write_errors,
+        )
 
     @property
     def takes_volumes(self) -> bool:

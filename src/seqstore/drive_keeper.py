@@ -165,7 +165,7 @@ class DriveKeeper:
         """
         story = self.foresee(drive, act, reason, actor=actor, witness=witness)
         with self._store._parts.catalog.atomic():
-            self._store._facts.put(drive.number, replace(drive.facts, story=story))
+            self._store._facts.put(drive.number, replace(self._store._facts.get(drive.number), story=story))
             (note or self._certifier.note)(drive.subject, story.chapters[-1])
 
     def foresee(
@@ -174,7 +174,7 @@ class DriveKeeper:
         """Return what the story of a drive would be after an act, or raise `DriveStateError`."""
         who, given = self._store._audit.who()
         return move(
-            drive.facts.story,
+            self._store._facts.get(drive.number).story,
             act,
             time_ns=max(self._store._clock.now_ns(), 0),
             actor=actor or who,
@@ -258,6 +258,7 @@ class DriveKeeper:
     def _take_out(self, drive: Drive) -> None:
         """Close the log of a drive; the medium stays with the store until it is handed out."""
         store = self._store
+        store._note_errors()
         member = store._fleet.remove(drive.number)
         with suppress(SeqstoreError):  # of a log that is broken nobody knows
             store._facts.keep_residue(drive.number, held_blocks(member))

@@ -271,6 +271,16 @@ class DrivesStore:
         for drive, error in failed.items():
             self._registry.placer.give_up_drive(drive, error)
 
+    def _note_errors(self) -> None:
+        """Write down how often drives have failed since the last time."""
+        for member in self._fleet:
+            engine = member.engine
+            reads, writes = engine.read_errors, engine.write_errors
+            if reads or writes:
+                self._facts.count(member.number, reads=reads, writes=writes)
+                engine.read_errors -= reads
+                engine.write_errors -= writes
+
     def _note_findings(self, drive: int, found: int) -> None:
         if not self.read_only:
             self._facts.count(drive, findings=found)

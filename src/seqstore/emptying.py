@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from seqstore._native.records import Scope
 from seqstore.errors import ConfigError, MediumError, OutOfSpaceError
 from seqstore.families import Family, families, largest_first, on_drive
-from seqstore.moving import Mover, Progress
+from seqstore.moving import Mover, Progress, remove_from_log
 
 if TYPE_CHECKING:
     from seqstore.registry import Registry
@@ -159,13 +159,30 @@ class FamilyMovers:
             source = min(current.complete_on(), key=lambda drive: drive in damaged)
             others = {row.number for row in self._registry.catalog.drives} - {source}
             target = self._choose({source}, set(), "")
-            mover = Mover(
-                registry, current, registry.fleet.member(source), registry.fleet.member(target), report.add
-            )
-            mover.run(others)
+            members = registry.fleet.member(source), registry.fleet.member(target)
+            try:
+                Mover(registry, current, *members, report.add).run(others)
+            except OutOfSpaceError:
+                if not self._drop_stale(current, target):
+                    raise
+                Mover(registry, current, *members, report.add).run(others)
             for number in current.numbers:
                 registry.placer.damaged.pop(number, None)
         self._keep_promises(current, target, others)
+
+    def _drop_stale(self, family: Family, drive: int) -> bool:
+        """Give up copies of a family that nobody believes, for the room that they take; tell if any were."""
+        places = self._registry.catalog.placements
+        stale = [
+            place
+            for number in family.numbers
+            for place in places.of(number)
+            if place.drive == drive and place.state == "stale"
+        ]
+        for place in stale:
+            places.put(place.number, "left")
+        remove_from_log(self._registry.fleet.member(drive), {place.number for place in stale})
+        return bool(stale)
 
     def _is_poor(self, family: Family) -> bool:
         placer = self._registry.placer
@@ -200,9 +217,12 @@ class FamilyMovers:
         if len(fill) < 2:
             return None
         full, empty = max(fill, key=fill.__getitem__), min(fill, key=fill.__getitem__)
-        most = (fill[full] - fill[empty]) / 2 * min(placer.usable_blocks(full), placer.usable_blocks(empty))
+        unit = min(placer.usable_blocks(full), placer.usable_blocks(empty))
+        difference = (fill[full] - fill[empty]) * unit
         for family, blocks in largest_first(on_drive(self._registry, full), full):
-            fits = 0 < blocks <= most + 0.5 and empty not in family.drives()
+            # The difference must get smaller, or there would be no end to it.
+            is_gain = 0 < blocks <= difference / 2 + 0.5 and blocks < difference - 1e-6
+            fits = is_gain and empty not in family.drives()
             if fits and self._choose(family.drives() - {full}, {full}, "") == empty:
                 return family, full, blocks
         return None

@@ -69,6 +69,8 @@ class Engine:
         What opening an existing log found and did: the fields of ``struct sq_recovery``.
     durable : bool
         Whether the log outlives the process, and so has something to flush.
+    read_errors, write_errors : int
+        How often the medium failed, or gave something else than was written.
     disowned : bool
         Whether this process was forked from the one that opened the log, which alone may change it.
 
@@ -103,6 +105,7 @@ class Engine:
         self.closed = True
         self.disowned = False
         self.recovery: dict[str, int] | None = None
+        self.read_errors = self.write_errors = 0
         native = ffi.new("struct sq_log_options *", options)
         if policy is not None:
             native.calls, native.context = policy.calls, policy.context
@@ -381,8 +384,15 @@ class Engine:
         if status:
             raise self.failure_with(status, fault, doing)
 
-    def failure_with(self, status: int, fault: Any, doing: str, volume: int = 0) -> BaseException:
+    def failure_with(
+        self, status: int, fault: Any, doing: str, volume: int = 0, *, is_read: bool = False
+    ) -> BaseException:
         """Make the exception for a status with a ``struct sq_fault``; `volume` is the one that was asked."""
+        if status in {lib.SQ_E_IO, lib.SQ_E_CORRUPT}:
+            if is_read or status == lib.SQ_E_CORRUPT:
+                self.read_errors += 1
+            else:
+                self.write_errors += 1
         error = fault_error(status, fault, doing, volume=volume, block_size=self.medium.block_size)
         if error is None:
             return self.failure(status, doing)

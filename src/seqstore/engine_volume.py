@@ -195,7 +195,8 @@ class EngineView:
             return
         if status == lib.SQ_E_BOUNDS:
             raise ConfigError(f"{what}: reaches beyond its end, at {self._info()[0]} bytes")
-        raise self._engine.failure_with(status, fault, what, self.number)
+        is_read = bool(first_fault == _NULL)
+        raise self._engine.failure_with(status, fault, what, self.number, is_read=is_read)
 
     def _info(self) -> tuple[int, int]:
         """Return the size in bytes and the number of mapped blocks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seqstore._native.records import Scope
@@ -14,11 +14,11 @@ from seqstore.deletion import (
     Plan,
     Purge,
     Strategy,
-    bounds_of,
     check_strategy,
     epoch_ns,
 )
 from seqstore.engine_deletion import EngineDeletion, Residue, add_residue
+from seqstore.erasing_log import ErasingLog
 from seqstore.errors import BoundError, SeqstoreError
 from seqstore.stats import Remanence, add_remanence
 from seqstore.timeline import Timeline
@@ -35,15 +35,6 @@ _LOOKS_A_BOUND = 16  # in time: so much of it is given away
 _LEAST_LOOK_NS = 1_000_000
 
 
-@dataclass(slots=True)
-class _Log:
-    """A drive's log, as far as deletion goes."""
-
-    engine: Engine
-    core: EngineDeletion
-    timeline: Timeline = field(default_factory=Timeline)
-
-
 class Eraser:
     """Keeps the promises of deletion of one store. Each drive has a time of its own, its log's.
 
@@ -58,7 +49,7 @@ class Eraser:
     def __init__(self, clock: Clock, owner_of: Callable[[int], int | None]) -> None:
         self._clock = clock
         self._owner_of = owner_of
-        self._logs: dict[int, _Log] = {}
+        self._logs: dict[int, ErasingLog] = {}
         self._lock = threading.RLock()
         self._strategies: dict[Key, Strategy] = {}
         self._wake = threading.Event()
@@ -84,10 +75,10 @@ class Eraser:
             If they cannot be kept there.
         """
         with self._lock:
-            log = _Log(engine, core)
+            log = ErasingLog(engine, core)
             for (scope, number), strategy in self._strategies.items():
-                asked = self._asked(strategy, log)
-                self._bind(log, scope, number, strategy, asked.blocks, kept=False)
+                asked = log.asked(strategy)
+                log.bind(scope, number, strategy, asked.blocks, kept=False)
             self._logs[drive] = log
             self._note()
 
@@ -101,7 +92,7 @@ class Eraser:
         with self._lock:
             strategy, log = self._strategies.get((Scope.VOLUME, volume)), self._logs.get(drive)
             if strategy is not None and log is not None:
-                log.core.bind(Scope.VOLUME, volume, self._asked(strategy, log).blocks, kept=False)
+                log.core.bind(Scope.VOLUME, volume, log.asked(strategy).blocks, kept=False)
 
     def load(self, notebook: Notebook) -> None:
         """Go on with what was promised before the store was opened, and write down what comes."""
@@ -166,7 +157,7 @@ class Eraser:
         strategies = [self._strategies[key] for key in keys if key in self._strategies]
         found, log = Bounds(), None if drive is None else self._logs.get(drive)
         for strategy in strategies:
-            found |= self._asked_of_all(strategy) if log is None else self._asked(strategy, log)
+            found |= self._asked_of_all(strategy) if log is None else log.asked(strategy)
         return found
 
     def set(self, scope: Scope, number: int, strategy: Strategy, *, kept: bool = False) -> None:
@@ -191,15 +182,15 @@ class Eraser:
         self._set_epoch(scope, number, self._asked_of_all(strategy).epoch)
         with self._lock:
             asked = self._asked_of_all(strategy)
-            bound: list[_Log] = []
+            bound: list[ErasingLog] = []
             try:
                 for log in self._logs.values():
-                    self._bind(log, scope, number, strategy, self._asked(strategy, log).blocks, kept=kept)
+                    log.bind(scope, number, strategy, log.asked(strategy).blocks, kept=kept)
                     bound.append(log)
             except BoundError:
                 earlier = self._strategies.get((scope, number))
                 for log in bound:
-                    blocks = None if earlier is None else self._asked(earlier, log).blocks
+                    blocks = None if earlier is None else log.asked(earlier).blocks
                     log.core.bind(scope, number, blocks, kept=True)
                 raise
             before = self._asked_of_all(self._strategies.get((scope, number), strategy)).nanoseconds
@@ -232,25 +223,9 @@ class Eraser:
         epochs = (epoch_ns(each) for each in chosen if isinstance(each, CryptographicErase))
         return min((epoch for epoch in epochs if epoch is not None), default=None)
 
-    def _bind(
-        self, log: _Log, scope: Scope, number: int, strategy: Strategy, blocks: int | None, *, kept: bool
-    ) -> None:
-        try:
-            log.core.bind(scope, number, blocks, kept=kept)
-        except BoundError as error:
-            laps = error.smallest / log.engine.medium.blocks
-            raise BoundError(
-                f"{strategy} cannot be kept: the smallest bound of this drive is {error.smallest} blocks,"
-                f" {laps:.3f} laps; give at least that, more and smaller segments, or Now()",
-                smallest=error.smallest,
-            ) from None
-
-    def _asked(self, strategy: Strategy, log: _Log) -> Bounds:
-        return bounds_of(strategy, drive_blocks=log.engine.medium.blocks, smallest=log.core.smallest_bound())
-
     def _asked_of_all(self, strategy: Strategy) -> Bounds:
         """Return what a strategy asks for on any drive, at most; blocks are those written to it."""
-        asked = [self._asked(strategy, log) for log in self._logs.values()]
+        asked = [log.asked(strategy) for log in self._logs.values()]
         blocks = [bounds.blocks for bounds in asked if bounds.blocks is not None]
         return replace(asked[0], blocks=max(blocks, default=None)) if asked else Bounds()
 
@@ -263,30 +238,11 @@ class Eraser:
     def report(self, scope: Scope, number: int) -> Remanence:
         """Say what there is of a scope, how old it is, and until when."""
         now_ns = self._clock.now_ns()
-        logs = list(self._logs.items())
-        return add_remanence([self._report(drive, log, scope, number, now_ns) for drive, log in logs])
-
-    def _report(self, drive: int, log: _Log, scope: Scope, number: int, now_ns: int) -> Remanence:
-        found, lap = log.core.remanence(scope, number), log.engine.medium.blocks
-        oldest = None if found.oldest is None else found.position - found.oldest
-        since = None if found.oldest is None else log.timeline.time_of(found.oldest)
-        return Remanence(
-            blocks=found.residue_blocks,
-            bytes=found.residue_blocks * log.engine.medium.block_size,
-            moved_blocks=found.moved_blocks,
-            segments=found.segments,
-            unbounded_blocks=found.unbounded_blocks,
-            unreadable_blocks=(
-                0 if self.epochs is None else self.epochs.count_unreadable(drive, scope, number)
-            ),
-            oldest_writes=oldest,
-            oldest_laps=None if oldest is None else oldest / lap,
-            oldest_moved_writes=None if found.oldest_moved is None else found.position - found.oldest_moved,
-            oldest_seconds=None if since is None else (now_ns - since) / 1e9,
-            due_writes=None if found.due is None else max(found.due - found.position, 0),
-            done_writes=None if found.last_due is None else max(found.last_due - found.position, 0),
-            histogram=tuple(found.ages.tolist()),
-        )
+        epochs, parts = self.epochs, list[Remanence]()
+        for drive, log in list(self._logs.items()):
+            unreadable = 0 if epochs is None else epochs.count_unreadable(drive, scope, number)
+            parts.append(log.report(scope, number, now_ns, unreadable))
+        return add_remanence(parts)
 
     def plan(self, scope: Scope, number: int, strategy: Strategy) -> Plan:
         """Say what a strategy will do about the residue that there is."""
@@ -297,7 +253,7 @@ class Eraser:
         residue_blocks = segments = relocated = written = 0
         for log in self._logs.values():
             residue = log.core.remanence(scope, number)
-            live = self._live_beside(log, scope, number) if residue.segments else 0
+            live = log.live_beside(scope, number) if residue.segments else 0
             residue_blocks += residue.residue_blocks
             segments += residue.segments
             relocated += live
@@ -313,15 +269,6 @@ class Eraser:
             key_bytes=0 if by_key is None else by_key.node_bytes,
         )
 
-    @staticmethod
-    def _live_beside(log: _Log, scope: Scope, number: int) -> int:
-        """Count live blocks in segments that hold residue of a scope."""
-        runs, zone_blocks = log.core.residue(scope, number), log.engine.medium.zone_blocks
-        held = set((runs["mba"] // zone_blocks).tolist())
-        held |= set(((runs["mba"] + runs["count"] - 1) // zone_blocks).tolist())
-        live = log.engine.segments()["live"]
-        return int(live[sorted(held)].sum())
-
     # ---- now ------------------------------------------------------------------------------------
 
     def purge(self, scope: Scope, number: int) -> Purge:
@@ -333,7 +280,9 @@ class Eraser:
         if drive in self._logs:
             self._purge(scope, number, {drive: self._logs[drive]}, None)
 
-    def _purge(self, scope: Scope, number: int, logs: dict[int, _Log], died_before: int | None) -> Purge:
+    def _purge(
+        self, scope: Scope, number: int, logs: dict[int, ErasingLog], died_before: int | None
+    ) -> Purge:
         started_ns = self._clock.now_ns()
         if self._notebook is not None:
             self._notebook.begun((scope, number), started_ns)
@@ -350,7 +299,11 @@ class Eraser:
             done["position"] = next(iter(logs.values())).engine.counters()["position"]
         purge = Purge(
             residue_blocks=before,
-            **done,
+            segments=done["segments"],
+            relocated_blocks=done["relocated_blocks"],
+            overwritten_blocks=done["overwritten_blocks"],
+            verified_blocks=done["verified_blocks"],
+            position=done["position"],
             started_ns=started_ns,
             finished_ns=self._clock.now_ns(),
         )

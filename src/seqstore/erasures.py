@@ -158,7 +158,7 @@ class Erasures:
         ConfigError
             If it did.
         """
-        known = self._require(erasure, "requested")
+        known = self.require(erasure, "requested")
         with self._changing():
             self._audit.append(Act.DELETION_ABANDONED, known.subject, {"erasure": erasure})
             self._database.run("UPDATE erasures SET state = 'abandoned' WHERE id = ?", erasure)
@@ -190,7 +190,7 @@ class Erasures:
         ConfigError
             If they were listed before, or the runs overlap.
         """
-        known = self._require(erasure, "requested")
+        known = self.require(erasure, "requested")
         with self._changing():
             self._database.run(
                 "UPDATE erasures SET state = 'listed', listed_position = ? WHERE id = ?", after, erasure
@@ -258,7 +258,7 @@ class Erasures:
         int
             Blocks that were struck off.
         """
-        known, there = self._require(erasure, "listed"), as_copies(residue)
+        known, there = self.require(erasure, "listed"), as_copies(residue)
         with self._changing():
             fates, added = compare(self.pending(erasure), there, after)
             if self.has_lost_key(erasure):
@@ -292,7 +292,7 @@ class Erasures:
         int
             Blocks that are unreadable since.
         """
-        self._require(erasure, "listed")
+        self.require(erasure, "listed")
         with self._changing():
             self._audit.append(Act.KEY_DESTROYED, key, {"erasure": erasure, "position": position})
             mine = self.pending(erasure)
@@ -300,37 +300,6 @@ class Erasures:
                 mine = mine[~mine["moved"]]
             fates = np.full(len(mine), position, np.int64)
             return self._split(Pieces(mine["id"], mine["mba"], mine["count"], fates), how="key")
-
-    def note_verified(
-        self, erasure: int, what: str, *, passed: bool, blocks: int, position: int, details: str = ""
-    ) -> None:
-        """Note that somebody looked whether the copies are gone.
-
-        Parameters
-        ----------
-        erasure : int
-        what : str
-            How it was looked, such as ``"read back"`` or ``"ledger"``.
-        passed : bool
-        blocks : int
-            Blocks that were looked at.
-        position : int
-        details : str
-            What was found, where it did not pass.
-        """
-        known = self._require(erasure, "listed")
-        self._audit.append(
-            Act.ERASURE_VERIFIED,
-            known.subject,
-            {
-                "erasure": erasure,
-                "what": what,
-                "passed": passed,
-                "blocks": blocks,
-                "position": position,
-                "details": details,
-            },
-        )
 
     # ---- what the steps share ---------------------------------------------------------------------
 
@@ -346,7 +315,8 @@ class Erasures:
                 self.kept.forget()
                 raise
 
-    def _require(self, erasure: int, state: State) -> Erasure:
+    def require(self, erasure: int, state: State) -> Erasure:
+        """Return the erasure of an id, or raise `ConfigError` if it is in another state."""
         known = self.get(erasure)
         if known.state != state:
             raise ConfigError(f"erasure {erasure} is {known.state}; it has to be {state} for that")

@@ -223,9 +223,23 @@ class Evidence:
             # Nobody knows whether a range was given up before the crash, so nothing is claimed of it.
             if erasure.subject.kind == "range" or is_living(erasure.subject):
                 self.erasures.abandon(erasure.id)
-            else:
-                self.deleted(erasure, interrupted=True)
+                continue
+            if "unreachable_drive" in erasure.request.details:
+                # What of a snapshot others showed on a drive that was away nobody can say afterwards.
+                if erasure.subject.kind == "snapshot":
+                    continue
+                self.deleted(self._request_late(erasure), interrupted=True)
+                continue
+            self.deleted(erasure, interrupted=True)
         self._look_at_all(watch=True)
+
+    def _request_late(self, erasure: Erasure) -> Erasure:
+        """Note what others keep on a drive that was away when something was deleted, now that it is back."""
+        shared = find_shared(self._log.layers(), erasure.subject)
+        if not len(shared.kept):
+            return erasure
+        self.erasures.abandon(erasure.id)
+        return self.request(erasure.subject, erasure.promise, Shared(shared.kept, shared.dying[:0]))
 
     def _look_at_all(self, *, watch: bool = False) -> int:
         """Compare all copies with the ledger that are pending or may turn up."""
@@ -258,7 +272,18 @@ class Evidence:
     def note_verified(
         self, erasure: Erasure, what: str, *, passed: bool, blocks: int, details: str = ""
     ) -> None:
-        """Note that somebody looked whether the copies are gone; see `Erasures.note_verified`.
+        """Note that somebody looked whether the copies are gone.
+
+        Parameters
+        ----------
+        erasure : Erasure
+        what : str
+            How it was looked, such as ``"read back"`` or ``"ledger"``.
+        passed : bool
+        blocks : int
+            Blocks that were looked at.
+        details : str
+            What was found, where it did not pass.
 
         Raises
         ------
@@ -272,9 +297,17 @@ class Evidence:
                     f"{text!r} says {found[0]!r}, which is a category of the sanitization of media; say what"
                     " was done in other words"
                 )
-        position = self._position
-        self.erasures.note_verified(
-            erasure.id, what, passed=passed, blocks=blocks, position=position, details=details
+        self._audit.append(
+            Act.ERASURE_VERIFIED,
+            self.erasures.require(erasure.id, "listed").subject,
+            {
+                "erasure": erasure.id,
+                "what": what,
+                "passed": passed,
+                "blocks": blocks,
+                "position": self._position,
+                "details": details,
+            },
         )
 
     # ---- statements -----------------------------------------------------------------------------

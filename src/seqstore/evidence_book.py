@@ -6,10 +6,12 @@ Positions are those of a drive's log, so what is followed on different drives is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from seqstore.audit_records import Act
 from seqstore.erasures import Erasures
-from seqstore.errors import MediumError, NotFoundError
+from seqstore.errors import AuditError, MediumError, NotFoundError
 from seqstore.shared import NOTHING
 
 if TYPE_CHECKING:
@@ -70,8 +72,7 @@ class EvidenceBook:
         """
         members = {member.number: evidence for member, evidence in self._members()}
         volumes = next(iter(members.values())).volumes_of(subject)
-        written = {volume for part in shared.values() for _, volume in part.owners()}
-        drives, left = self._where(subject, volumes, shared), self._left_by(volumes, written)
+        drives, left = self._where(subject, volumes, shared), self._left_by(subject, volumes)
         asked: Asked = []
         for drive in sorted(drives) or sorted(members)[:1]:
             if drive in members:
@@ -92,23 +93,24 @@ class EvidenceBook:
         drives = {place.drive for volume in own for place in placements.of(volume)}
         return drives | {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
 
-    def _left_by(self, volumes: Iterable[int], written: set[int]) -> dict[int, set[int]]:
-        """Say what of those volumes through which blocks were written was left on drives, by drive.
+    def _left_by(self, subject: Subject, volumes: set[int]) -> dict[int, set[int]]:
+        """Say which volumes' blocks something that is to be deleted left on drives, by drive, when it moved.
 
-        `volumes` are those that are deleted: where one of them was, blocks of it may be that others wrote.
+        The log of such a drive knows no more of whom it was that showed them.
         """
         placements = self._catalog.placements
+        own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
+        places = [place for volume in own if len(placements) for place in placements.of(volume)]
+        there = {(place.volume, place.drive) for place in places if place.is_there}
+        if all((place.volume, place.drive) in there for place in places):
+            return {}
         left: dict[int, set[int]] = {}
-        for volume in volumes if len(placements) else ():
-            there = {place.drive for place in placements.of(volume) if place.is_there}
-            for place in placements.of(volume):
-                if place.drive not in there:
-                    gone = {
-                        other
-                        for other in written
-                        if any(old.drive == place.drive for old in placements.of(other))
-                    }
-                    left.setdefault(place.drive, set()).update(gone)
+        # A log that was broken keeps nobody from deleting; statements are made of one that holds.
+        with suppress(AuditError):
+            for record in self._audit:
+                if record.act == Act.FAMILY_MOVED.value and not own.isdisjoint(record.details["volumes"]):
+                    for drive in record.details["from"]:
+                        left.setdefault(drive, set()).update(record.details.get("written", ()))
         return left
 
     def request_again(self, asked: Asked, shared: Mapping[int, Shared]) -> Asked:

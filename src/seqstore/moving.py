@@ -24,6 +24,7 @@ from seqstore.errors import MediumError, SeqstoreError
 from seqstore.extents import differences, extents_of
 from seqstore.placements import Placement
 from seqstore.route import Route
+from seqstore.shared import MOST_BLOCKS
 from seqstore.snapshot import Snapshot
 from seqstore.volume import Volume
 
@@ -315,7 +316,11 @@ class Mover:
             registry.audit.append(
                 Act.FAMILY_MOVED,
                 Subject(kind="drive", number=self._target.number),
-                {"from": sorted(replaced), "volumes": self._family.numbers},
+                {
+                    "from": sorted({place.drive for place in left}),
+                    "volumes": self._family.numbers,
+                    "written": sorted(self._written()),
+                },
             )
         for view in self._family.views:
             route, fresh_leg = view._route, self._made[view.number]
@@ -325,6 +330,13 @@ class Mover:
             else:
                 view._move(Route([fresh_leg], None, self._target.engine))
         return left
+
+    def _written(self) -> set[int]:
+        """Return the volumes, living or deleted, that blocks of the family were written through."""
+        layers, written = self._source.layers(), {volume.number for volume in self._family.volumes}
+        for number in self._family.numbers:
+            written |= set(layers.shown(number, 0, MOST_BLOCKS)["volume"].tolist())
+        return written
 
     # ---- cleaning up ----------------------------------------------------------------------------
 

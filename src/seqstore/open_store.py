@@ -164,6 +164,7 @@ class OpenStore(DeletingStore, DrivesStore):
         for member in self._fleet:
             member.engine.checkpoint()
         self._parts.note_flushed()
+        self._note_errors()
 
     def close(self) -> None:
         """Wait for the calls under way, flush, and give everything back. Closing again does nothing.
@@ -189,6 +190,8 @@ class OpenStore(DeletingStore, DrivesStore):
             if not self.read_only and not self._fleet.disowned:
                 with suppress(SeqstoreError):  # then the next opening compares the copies
                     self._registry.placer.settle_copies(self._flush)
+                with suppress(SeqstoreError):
+                    self._note_errors()
                 with suppress(SeqstoreError):  # what is left of it is half made: the next opening sees to it
                     self._registry.undo_unfinished()
                 with suppress(SeqstoreError):  # the next opening knows less about ages

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from seqstore.drive_life import DriveState
 from seqstore.engine_mirror import Leg, Mirror
 from seqstore.engine_volume import EngineView, EngineVolume
-from seqstore.errors import ConfigError, MediumError
+from seqstore.errors import ConfigError
 from seqstore.placements import Placement
 from seqstore.route import Route
 
@@ -39,8 +39,6 @@ class Placer:
     facts : FactTable
     lock : RLock
         The registry's.
-    read_only : bool
-        Whether nothing may change.
 
     Attributes
     ----------
@@ -52,16 +50,13 @@ class Placer:
         Drives on which blocks of a snapshot were damaged, which only a new copy repairs.
     """
 
-    def __init__(
-        self, fleet: Fleet, catalog: Catalog, facts: FactTable, lock: threading.RLock, *, read_only: bool
-    ) -> None:
+    def __init__(self, fleet: Fleet, catalog: Catalog, facts: FactTable, lock: threading.RLock) -> None:
         self.fleet = fleet
         self.placements = catalog.placements
         self.facts = facts
         self.several = len(catalog.drives) > 1
         self.mirrors: dict[int, Mirror] = {}
         self.damaged: dict[int, set[int]] = {}
-        self._read_only = read_only
         self._catalog = catalog
         self._wishes = self.placements.wishes()
         self._lock = lock
@@ -195,11 +190,9 @@ class Placer:
 
     # ---- what happens to copies -----------------------------------------------------------------
 
-    def give_up(self, leg: Leg, error: BaseException) -> None:
+    def give_up(self, leg: Leg, error: BaseException) -> None:  # noqa: ARG002 (others may log it)
         """Do not believe a copy any more, durably."""
         self.placements.mark_stale(leg.number)
-        if isinstance(error, MediumError) and leg.drive in self.fleet:
-            self.facts.count(leg.drive, writes=1)
 
     def begin_changes(self, volume: int) -> None:
         """Note durably that copies of a volume may differ from now on, if a crash comes."""
@@ -219,11 +212,9 @@ class Placer:
                 mirror.changed = False
 
     def read_failed(self, leg: Leg, volume: int, *, repairable: bool) -> None:
-        """Count a read that another copy answered; note what only a rebuild can repair."""
+        """Note what only a rebuild can repair, when another copy answered a read."""
         if not repairable:
             self.damaged.setdefault(volume, set()).add(leg.drive)
-        if not self._read_only:
-            self.facts.count(leg.drive, reads=1)
 
     def give_up_drive(self, drive: int, error: BaseException) -> None:
         """Do not believe any copy on a drive any more, where there are others."""

@@ -68,7 +68,7 @@ class Erasure:
 def volumes_of(erasure: Erasure) -> set[int]:
     """List the volumes that the copies of an erasure were written through, or will have been."""
     subject, details = erasure.subject, erasure.request.details
-    volumes = {*details["volumes"], *details.get("others", ())}
+    volumes = {*details["volumes"], *details.get("others", ()), *details.get("left", ())}
     if details.get("kept"):
         volumes |= set(details["kept"]["volumes"])
     if subject.kind == "snapshot" and subject.origin is not None:

@@ -95,7 +95,7 @@ class Registry(Departures):
         self.keeper: KeyKeeper | None = None
         self.read_only = read_only
         self.lock = threading.RLock()
-        self.placer = Placer(fleet, catalog, facts, self.lock, read_only=read_only)
+        self.placer = Placer(fleet, catalog, facts, self.lock)
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}
         self._unfinished: set[int] = set()  # numbers of what failed half-way

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from seqstore import DriveState, MediumError, OutOfSpaceError, Snapshot, Store, Volume
+from seqstore.moving import Mover
 from tests.several import BLOCK, Rack, content, fill, legs
 
 BLOCKS = 24  # of the volumes
@@ -30,8 +31,11 @@ def furnish(rack: Rack) -> None:
 
 
 @pytest.mark.parametrize("cut_drive", [0, 1, 2])
-def test_a_cut_at_each_write_of_an_evacuation(tmp_path: Path, cut_drive: int) -> None:
-    for writes in (1, 2, 4, 7, 11, 16, 24):
+def test_a_cut_at_each_write_of_an_evacuation(
+    tmp_path: Path, cut_drive: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mover, "_undo", lambda _: None)  # the process ends with the power
+    for writes in (1, 3, 7, 16):
         rack = Rack(tmp_path / f"{writes}.db", drives=3, seed=f"{cut_drive} {writes}")
         furnish(rack)
         before = content(rack.store)
@@ -43,6 +47,7 @@ def test_a_cut_at_each_write_of_an_evacuation(tmp_path: Path, cut_drive: int) ->
         store = rack.open()
         assert content(store) == before
         store.check()
+        assert_tidy(store)
         if store.drives[0].state is not DriveState.EVACUATED:
             assert store.drives[0].state in {DriveState.ONLINE, DriveState.DECOMMISSIONING}
             store.drives[0].decommission()
@@ -59,9 +64,52 @@ def test_a_cut_at_each_write_of_an_evacuation(tmp_path: Path, cut_drive: int) ->
         rack.close()
 
 
+class DiedError(Exception):
+    """The process has ended here."""
+
+
+@pytest.mark.parametrize("work", ["decommission", "rebuild"])
+@pytest.mark.parametrize("step", ["_freeze", "_make_lineage", "_held", "_catch_up", "_switch", "_remove"])
+def test_an_end_of_the_process_at_each_step(
+    tmp_path: Path, step: str, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that was done before on the media."""
+    rack = Rack(tmp_path / "names.db", drives=3)
+    furnish(rack)
+    before = content(rack.store)
+    if work == "rebuild":
+        before = {name: data for name, data in before.items() if name != "other"}
+        rack.store.drives[1].fail("it is dead")
+
+    def end(*_: object) -> None:
+        rack.store.flush()
+        raise DiedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Mover, step, end)
+        patch.setattr(Mover, "_undo", lambda _: None)
+        with pytest.raises(DiedError):
+            rack.store.drives[0].decommission() if work == "decommission" else rack.store.rebuild()
+    rack.crash()
+    store = rack.open(without=[1] if work == "rebuild" else [])
+    assert content(store) == before
+    assert_tidy(store)
+    store.check()
+    assert store.drives[0].state is (
+        DriveState.DECOMMISSIONING if work == "decommission" else DriveState.ONLINE
+    )
+    store.drives[0].decommission() if work == "decommission" else store.rebuild()
+    assert content(store) == before
+    assert_tidy(store)
+    rack.close()
+
+
 @pytest.mark.parametrize("cut_drive", [0, 2])
-def test_a_cut_at_each_write_of_a_rebuild(tmp_path: Path, cut_drive: int) -> None:
-    for writes in (1, 2, 4, 7, 11, 16):
+def test_a_cut_at_each_write_of_a_rebuild(
+    tmp_path: Path, cut_drive: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mover, "_undo", lambda _: None)
+    for writes in (1, 3, 9):
         rack = Rack(tmp_path / f"{writes}.db", drives=3, seed=f"{cut_drive} {writes}")
         furnish(rack)
         before = {name: data for name, data in content(rack.store).items() if name != "other"}
@@ -81,7 +129,17 @@ def test_a_cut_at_each_write_of_a_rebuild(tmp_path: Path, cut_drive: int) -> Non
         for volume in store.tenants[0].volumes:
             assert_same(volume)
         store.check()
+        assert_tidy(store)
         rack.close()
+
+
+def assert_tidy(store: Store) -> None:
+    """Expect the logs to know what the catalog says that they know, and nothing that was left half made."""
+    placements = store._parts.catalog.placements
+    for member in store._fleet:
+        known = {int(entry["number"]) for entry in member.engine.volumes()}
+        there = {place.number for place in placements.on(member.number) if place.is_there}
+        assert known == there
 
 
 def assert_same(volume: Volume) -> None:

@@ -19,6 +19,7 @@ from seqstore.engine import Engine
 from tests.durable import crash, create
 
 STORE = Subject(kind="store")
+TABLES_OF_DRIVES = ["drive_facts", "placements", "wishes", "left_residue", "erasure_drives", "drive_moments"]
 PARTS = {
     "number": 'json_set(content, "$.number", 99)',
     "time_ns": 'json_set(content, "$.time_ns", 1)',
@@ -403,9 +404,15 @@ class TestCatalogs:
     @pytest.fixture
     def old(self, path: Path) -> Path:
         tables = [
-            *("audit", "kept", "copies", "erasures", "strategies", "purges", "moments", "audit_end"),
-            *("drive_facts", "placements", "wishes", "erasure_drives", "drive_moments", "left_residue"),
-        ]
+            "audit",
+            "kept",
+            "copies",
+            "erasures",
+            "strategies",
+            "purges",
+            "moments",
+            "audit_end",
+        ] + TABLES_OF_DRIVES
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path
 
@@ -428,7 +435,7 @@ class TestCatalogs:
             with pytest.raises(Exception, match="str"):
                 Catalog.open(old)
         Catalog.open(old).close()
-        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (3,)
+        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (4,)
 
     def test_a_new_one_takes_the_records_over(self, path: Path) -> None:
         head = verify(path)

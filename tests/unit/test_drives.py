@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from seqstore import (
+    AccessError,
     ConfigError,
     Deadline,
     DriveState,
     DriveStateError,
     MediumError,
+    NotFoundError,
     Now,
     OutOfSpaceError,
     Progress,
@@ -24,7 +26,9 @@ from seqstore import (
     Tenant,
     Volume,
 )
+from seqstore.keys import FileKey
 from seqstore.media import MemoryMedium
+from seqstore.moving import Mover
 from tests.several import BLOCK, SEGMENT, Rack, content, fill, legs
 
 SIZES: dict[str, Any] = {"block_size": BLOCK, "segment_size": SEGMENT}
@@ -72,6 +76,14 @@ def family(tenant: Tenant) -> Volume:
     orphaned.delete()
     kept.clone("heir").write(3 * BLOCK, b"heir")
     return volume
+
+
+def make_key(folder: Path) -> Path:
+    """Write a root key to a file."""
+    path = folder / "root.key"
+    path.touch(0o600)
+    path.write_bytes(bytes(range(32)))
+    return path
 
 
 class TestAdding:
@@ -264,6 +276,55 @@ class TestEvacuation:
         for volume in volumes:
             assert volume.read(0, volume.size) == model[volume.name]
 
+    def test_nothing_is_written_to_the_old_place(
+        self, store: Store, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nor by a call that was on its way there when the volume moved."""
+        volume = tenant.create_volume("v", 10 * BLOCK)
+        fill(volume, 1)
+        old = volume._route.legs[0].view
+        store.add_drive(64 * SEGMENT)
+        remove, tried = Mover._remove, list[str]()
+
+        def try_first(self: Mover, left: Any) -> None:
+            with pytest.raises(AccessError):
+                old.write(0, b"lost")  # type: ignore[attr-defined]
+            remove(self, left)
+            with pytest.raises(NotFoundError):
+                old.write(0, b"lost")  # type: ignore[attr-defined]
+            tried.append("both")
+
+        monkeypatch.setattr(Mover, "_remove", try_first)
+        store.drives[0].decommission()
+        assert tried == ["both"]
+
+    @pytest.mark.parametrize("work", ["decommission", "rebuild"])
+    def test_encrypted(self, tmp_path: Path, work: str) -> None:
+        path, provider = tmp_path / "store", FileKey(make_key(tmp_path))
+        options: dict[str, Any] = {"segment_size": SEGMENT}
+        with Store.create(path, 64 * SEGMENT, encryption=provider, **SIZES) as store:
+            store.add_drive(64 * SEGMENT, **options)
+            tenant = store.create_tenant("contoso")
+            fill(tenant.create_volume("copied", 30 * BLOCK, copies=2, drive=0), 1)
+            family(tenant)
+            before = content(store)
+            store.add_drive(64 * SEGMENT, **options)
+            if work == "decommission":
+                store.drives[0].decommission()
+            else:
+                store.drives[1].fail("it is dead")
+                before = {name: data for name, data in content(store).items() if name in before}
+                assert store.rebuild() == 1
+            assert content(store) == before
+        with Store.open(path, key=provider) as store:
+            assert content(store) == before
+            volume = store.tenant("contoso").volume("copied")
+            assert volume.copies == 2
+            for drive in store.drives:
+                assert not drive.in_use or b"00000001 0000" not in drive.raw(0, drive.blocks)
+            volume.delete()
+            assert not store._parts.encryption.has(volume.number)  # type: ignore[union-attr]
+
     def test_calling_it_off(self, store: Store, tenant: Tenant) -> None:
         drive = store.add_drive(64 * SEGMENT)
         with pytest.raises(DriveStateError, match="call off"):
@@ -280,6 +341,8 @@ class TestEvacuation:
         assert store.remanence(other).blocks == 0
         volume.delete()
         assert store.remanence(volume).blocks >= 100
+        assert store.purge(volume).out_of_reach == (0,)
+        assert store.purge(other).out_of_reach == ()
         # The erasure on the drive that is out of use stays open, and says so.
         states = {e.state for e in store.erasures}
         assert states == {"requested", "listed"}
@@ -299,6 +362,14 @@ class TestRebalancing:
         assert [drive.live_blocks for drive in store.drives] == [180, 180]
         assert content(store) == before
         assert store.rebalance() == 0
+
+    def test_it_comes_to_an_end(self, store: Store, tenant: Tenant) -> None:
+        tenant.create_volume("one", BLOCK).write(0, b"one block")
+        store.add_drive(64 * SEGMENT)
+        store.add_drive(32 * SEGMENT)
+        assert store.rebalance() == 0
+        fill(tenant.create_volume("more", 7 * BLOCK, drive=0), 1)
+        assert store.rebalance() == 1
 
 
 class TestDeletion:

@@ -67,7 +67,7 @@ class TestMaking:
     def test_a_failure_of_the_log_leaves_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("seqstore.opening.Engine", lambda *a, **o: (_ for _ in ()).throw(MemoryError))
+        monkeypatch.setattr("seqstore.parts.Engine", lambda *a, **o: (_ for _ in ()).throw(MemoryError))
         with pytest.raises(MemoryError):
             create(tmp_path / "lab.store")
         assert [*tmp_path.iterdir()] == []

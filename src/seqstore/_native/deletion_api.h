@@ -80,6 +80,11 @@ int sq_log_smallest_bound(sq_log *log, uint64_t *blocks_out);
 int sq_log_purge(sq_log *log, int scope, uint64_t scope_id, uint64_t died_before, struct sq_purge *purge_out,
                  struct sq_fault *fault_out);
 
+/* Who, besides the volume of that number (which may be deleted), still reads blocks of [lba, lba + count)
+ * that were written through it. count_out is how many there are, also above the capacity. */
+int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, uint64_t capacity,
+                    struct sq_reach *reach_out, uint64_t *count_out);
+
 /* What the volume or snapshot of that number shows of [*lba_io, end) that others may show, too: all but the
  * layer that it alone writes to. *lba_io moves on behind what was told; nothing is shown by what is not
  * there. */

@@ -444,17 +444,10 @@ int sq_volume_clone(sq_log *log, uint64_t snapshot, uint64_t number, uint64_t te
  * snapshot is one of the volume, or of the one it was cloned from. */
 int sq_volume_rollback(sq_log *log, uint64_t handle, uint64_t snapshot, uint64_t number);
 
-/* Ends a volume or snapshot; blocks that nobody else reads are dead. */
-int sq_volume_delete(sq_log *log, uint64_t handle);
+int sq_volume_delete(sq_log *log, uint64_t handle); /* blocks that nobody else reads are dead */
 
-/* All volumes and snapshots in ascending order of their numbers, capacity of them at most; count_out is how
- * many there are. */
+/* All volumes and snapshots in order of their numbers, capacity of them at most; count_out: how many are. */
 int sq_volume_list(sq_log *log, uint64_t capacity, struct sq_volume_entry *entries_out, uint64_t *count_out);
-
-/* Who, besides the volume of that number (which may be deleted), still reads blocks of [lba, lba + count)
- * that were written through it. count_out is how many there are, also above the capacity. */
-int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, uint64_t capacity,
-                    struct sq_reach *reach_out, uint64_t *count_out);
 
 /* Blocks of the volume are sealed under this secret of the key ring from now on, by_leaf: each with a key of
  * its own from the secret's tree. Nothing can be written before. SQ_E_INVALID on a log that is not sealed,
@@ -463,6 +456,7 @@ int sq_volume_seal(sq_log *log, uint64_t handle, uint32_t key, int by_leaf);
 
 /* While a volume is held, what would change its blocks or its size is SQ_E_READ_ONLY; reads go on. */
 int sq_volume_hold(sq_log *log, uint64_t handle, int is_held);
+
 /* Shrinking unmaps what lies beyond, and zeroes the rest of a block that is cut. */
 int sq_volume_resize(sq_log *log, uint64_t handle, uint64_t size_bytes, struct sq_fault *fault_out);
 int sq_volume_info(sq_log *log, uint64_t handle, struct sq_volume_info *info_out);
