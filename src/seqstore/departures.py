@@ -133,15 +133,14 @@ class Departures:
                 return
             asked = self._request(subject, shared)
             try:
+                self.placer.drop_stale(volume.number)
                 volume._trim(offset, length)
                 self.placer.commit([leg.drive for leg in volume._route.legs])
             except BaseException:
                 # What was asked for stays noted, and the next opening finds that it did not happen.
                 del self._asked[subject]
                 raise
-            # A copy that is not believed still shows the range; what becomes of it is not known yet.
-            places = self.catalog.placements.of(volume.number)
-            self._list(subject, asked, {place.drive for place in places if place.state == "stale"})
+            self._list(subject, asked)
             self._erase(subject, due)
 
     def _find_shared(self, subject: Subject) -> dict[int, Shared]:

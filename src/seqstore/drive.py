@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
-from seqstore.audit_records import Subject
 from seqstore.drive_life import DriveState
 from seqstore.errors import MediumError
 from seqstore.units import format_size, unsigned
@@ -164,11 +163,6 @@ class Drive:
         if self.facts.serial:
             return self.facts.serial
         return f"{self._identity:016x}" if self._identity else f"memory-{self.number}"
-
-    @property
-    def subject(self) -> Subject:
-        """The drive as the subject of a record of the audit log."""
-        return Subject(kind="drive", number=self.number, name=self.serial)
 
     def health(self, thresholds: Thresholds | None = None) -> Health:
         """Look how it is, and let its state follow from that.

@@ -166,7 +166,7 @@ class DriveKeeper:
         story = self.foresee(drive, act, reason, actor=actor, witness=witness)
         with self._store._parts.catalog.atomic():
             self._store._facts.put(drive.number, replace(self._store._facts.get(drive.number), story=story))
-            (note or self._certifier.note)(drive.subject, story.chapters[-1])
+            (note or self._certifier.note)(subject_of_drive(drive), story.chapters[-1])
 
     def foresee(
         self, drive: Drive, act: DriveAct, reason: str = "", *, actor: str | None = None, witness: str = ""
@@ -335,6 +335,11 @@ class DriveKeeper:
             placements.put(place.number, "left")
         if stale and drive in self._store._fleet:
             remove_from_log(self._store._fleet.member(drive), {place.number for place in stale})
+
+
+def subject_of_drive(drive: Drive) -> Subject:
+    """Return a drive as the subject of a record of the audit log."""
+    return Subject(kind="drive", number=drive.number, name=drive.serial)
 
 
 def held_blocks(member: Member) -> dict[tuple[int, int], int]:

@@ -16,6 +16,7 @@ from seqstore import probe
 from seqstore.certificate_content import conclude
 from seqstore.certificate_parts import Category, Destruction, MediumFacts, Particulars, Person, Source
 from seqstore.certify import Certifier
+from seqstore.drive_keeper import subject_of_drive
 from seqstore.drive_life import DriveAct, DriveState
 from seqstore.errors import CertificateError, ConfigError, MediumError
 from seqstore.folder import parse_path
@@ -220,7 +221,7 @@ class DriveSanitizer:
             reason,
             note=lambda subject, _: self._certifier.end(subject, outcome),
         )
-        return self._certifier.issue(drive.subject, particulars, outcome, key)
+        return self._certifier.issue(subject_of_drive(drive), particulars, outcome, key)
 
     # ---- leaving ------------------------------------------------------------------------------------
 
@@ -260,7 +261,7 @@ class DriveSanitizer:
             note=self._certifier.note,
         )
         self._store._drive_keeper.let_go(drive)
-        return self._certifier.issue(drive.subject, particulars, None, key)
+        return self._certifier.issue(subject_of_drive(drive), particulars, None, key)
 
 
 def _at(person: Person | None, time_ns: int) -> Person | None:

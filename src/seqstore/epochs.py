@@ -196,6 +196,8 @@ class Epochs:
         return seals[np.lexsort([seals[name] for name in reversed(_SEAL_ORDER)])]
 
     def _end(self, volumes: list[int]) -> None:
+        for volume in volumes:
+            self._registry.placer.drop_stale(volume)
         for some in self._parts_of(volumes):
             # Where one was cut off the new key is there already.
             self._encryption.begin_epoch(v for v in some if not self._encryption.is_cut_off(v))

@@ -223,6 +223,17 @@ class Placer:
                 if leg.drive == drive and len(mirror.legs) > 1:
                     mirror.give_up(leg, error)
 
+    def drop_stale(self, volume: int) -> None:
+        """Let drives forget copies of a volume that are not believed, and may show what is deleted."""
+        for place in self.placements.of(volume):
+            if place.state == "stale" and place.drive in self.fleet:
+                self.placements.put(place.number, "left")
+                engine = self.fleet.member(place.drive).engine
+                for entry in engine.volumes():
+                    if entry["number"] == place.number:
+                        engine.delete(int(entry["handle"]), "giving up a copy that is not believed")
+                engine.commit()
+
     def commit(self, drives: Iterable[int]) -> None:
         """Make changes of something durable that lies on these drives; one at least has to do it.
 

@@ -403,16 +403,8 @@ class TestCatalogs:
 
     @pytest.fixture
     def old(self, path: Path) -> Path:
-        tables = [
-            "audit",
-            "kept",
-            "copies",
-            "erasures",
-            "strategies",
-            "purges",
-            "moments",
-            "audit_end",
-        ] + TABLES_OF_DRIVES
+        tables = ["audit", "kept", "copies", "erasures", "strategies", "purges", "moments", "audit_end"]
+        tables += TABLES_OF_DRIVES
         tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
         return path
 
