@@ -221,6 +221,9 @@ class DriveSanitizer:
             reason,
             note=lambda subject, _: self._certifier.end(subject, outcome),
         )
+        evidence = self._store._registry.evidence
+        if is_done and evidence is not None:
+            evidence.drive_is_empty(drive.number)
         return self._certifier.issue(subject_of_drive(drive), particulars, outcome, key)
 
     # ---- leaving ------------------------------------------------------------------------------------

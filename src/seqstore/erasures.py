@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqstore._native.records import RESIDUE_DTYPE
 from seqstore.audit_records import Act, Subject
 from seqstore.copies import CopyTable, How, as_copies, digest_copies, digest_fates
 from seqstore.errors import ConfigError, NotFoundError
@@ -302,6 +303,21 @@ class Erasures:
             return self._split(Pieces(mine["id"], mine["mba"], mine["count"], fates), how="key")
 
     # ---- what the steps share ---------------------------------------------------------------------
+
+    def end_drive(self) -> int:
+        """Note that all of the drive was overwritten and read back; return how many blocks that ends.
+
+        Its log is no more, so that it was at the last position that anybody knows of.
+        """
+        with self._changing():
+            known = self.all()
+            position = max((each.listed_position or each.requested_position for each in known), default=0)
+            for erasure in known:
+                if erasure.state == "requested":
+                    self.list_copies(erasure.id, np.empty(0, RESIDUE_DTYPE), before=position, after=position)
+            mine = self.pending()
+            fates = np.maximum(mine["seen"].astype(np.int64), position)
+            return self._split(Pieces(mine["id"], mine["mba"], mine["count"], fates), how="zeroed")
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

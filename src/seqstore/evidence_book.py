@@ -144,6 +144,10 @@ class EvidenceBook:
         for _, evidence in self._members():
             evidence.resume(is_living)
 
+    def drive_is_empty(self, drive: int) -> None:
+        """Note that all of a drive was overwritten and read back."""
+        Erasures(self._catalog, self._audit, self._now_ns, drive).end_drive()
+
     def all(self) -> list[Erasure]:
         """Return the erasures on all drives, those out of use included, in the order of their numbers."""
         found = [
