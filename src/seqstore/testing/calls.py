@@ -26,13 +26,13 @@ class Calls:
         self._block_size = store.block_size
         self._read = store.read
 
-    def read(self, handle: Hashable, lba: int, count: int) -> bytes:
-        """Read blocks that lie within the volume.
+    def read(self, handle: Hashable, lba: int, count: int, *, cut: bool = False) -> bytes:
+        """Read blocks that lie within the volume, or with `cut` perhaps behind its end.
 
         Raises
         ------
         AdapterError
-            If the answer is no bytes, or not as long as it must be.
+            If the answer is no bytes, or not as long as it must be; with `cut` it may be shorter.
         """
         try:
             data = self._read(handle, lba, count)
@@ -40,7 +40,8 @@ class Calls:
             raise
         except Exception as error:
             raise unexpected("read", error) from error
-        if type(data) is not bytes or len(data) != count * self._block_size:
+        excess = len(data) - count * self._block_size if type(data) is bytes else 1
+        if excess > 0 or (excess < 0 and not cut):
             _refuse_answer(
                 "read", data, f"count * block_size = {count * self._block_size}", f"{lba}, {count}"
             )

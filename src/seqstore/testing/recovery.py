@@ -2,13 +2,18 @@
 
 The protocol allows the state behind any call since the last flush, of all volumes together. The newest one
 that agrees with what the store shows is taken. Several may agree: then what lives in one of them and not in
-another is doubtful, until a call says whether it is there, or is deleted once more.
+another is doubtful, until a call says whether it is there, or is deleted once more. A volume that has another
+size in one of them is given its size once more.
+
+A state does not agree where something is shown behind the end that a volume has in it: a block that a shrink
+cut off and the crash brought back may be the only written one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
+from itertools import takewhile
 
 from seqstore.testing.calls import Calls, unexpected
 from seqstore.testing.judge import Finding, Judge
@@ -16,6 +21,7 @@ from seqstore.testing.model import Model, State, Volume
 from seqstore.testing.protocol import Capabilities
 
 Shown = tuple[bytes | None, ...]
+Sizes = dict[Hashable, set[int]]
 
 
 class Recovery:
@@ -47,10 +53,7 @@ class Recovery:
             If none agrees.
         """
         states = list(self._model.states())
-        sizes: dict[Volume, set[int]] = {}
-        for state in states:
-            for volume, blocks in state.volumes.items():
-                sizes.setdefault(volume, set()).add(len(blocks))
+        sizes = _sizes(states)
         agreeing = [state for state in states if not self._count_wrong(state, sizes)]
         if not agreeing:
             raise self._name_the_difference(states, sizes)
@@ -59,8 +62,9 @@ class Recovery:
         self._settle_volumes(chosen, agreeing)
         self._settle_snapshots(chosen, agreeing, deletes=capabilities.delete_snapshot)
         if capabilities.resize:
+            possible = _sizes(agreeing)
             for volume in chosen.volumes:
-                if len(sizes[volume]) > 1 and not volume.doubtful:
+                if len(possible[volume.handle]) > 1:
                     self._settle_size(volume)
         return self._settled
 
@@ -71,7 +75,11 @@ class Recovery:
         except OSError:
             return
         except LookupError as error:
-            raise unexpected("resize", error) from error
+            if not volume.doubtful:
+                raise unexpected("resize", error) from error
+            self._model.forget(volume)
+        else:
+            volume.doubtful = False
 
     def _settle_volumes(self, chosen: State, agreeing: list[State]) -> None:
         for volume in {volume for state in agreeing for volume in state.volumes}:
@@ -108,17 +116,19 @@ class Recovery:
         if data is not None:
             return tuple(data[at : at + size] for at in range(0, len(data), size))
         try:
-            return tuple(self._block(handle, lba) for lba in range(blocks))
+            shown = [self._block(handle, lba) for lba in range(blocks)]
         except Finding:
             return None
+        return tuple(takewhile(lambda block: block != b"", shown))
 
     def _block(self, handle: Hashable, lba: int) -> bytes | None:
+        """Return a block, None if it is unwritten, and nothing behind the end if the store stops there."""
         try:
-            return self._calls.read(handle, lba, 1)
+            return self._calls.read(handle, lba, 1, cut=True)
         except LookupError:
             return None
 
-    def _count_wrong(self, state: State, sizes: dict[Volume, set[int]]) -> int:
+    def _count_wrong(self, state: State, sizes: Sizes) -> int:
         """Count blocks that differ."""
         wrong = 0
         living = set()
@@ -129,16 +139,26 @@ class Recovery:
                 wrong += len(blocks)
             elif shown != tuple(blocks):
                 wrong += sum(map(self._differs, blocks, shown))
-        for volume, possible in sizes.items():
-            if volume not in state.volumes and volume.handle not in living:
-                shown = self._show(volume.handle, min(possible))
-                wrong += shown is None or any(block is not None for block in shown)
+            wrong += sum(map(any, self._behind(volume.handle, len(blocks), sizes)))
+        for handle in sizes.keys() - living:
+            wrong += self._show(handle, min(sizes[handle])) is None or self._is_there(handle, sizes)
         return wrong
+
+    def _behind(self, handle: Hashable, end: int, sizes: Sizes) -> list[bytes]:
+        """Return what is shown from the block `end` on, as far as a volume ever reached."""
+        looks = [self._show(handle, size) or () for size in sizes[handle] if size > end]
+        longest = max(looks, key=len, default=())
+        return [self._model.zero if block is None else block for block in longest[end:]]
+
+    def _is_there(self, handle: Hashable, sizes: Sizes) -> bool:
+        """Say whether any block is shown, as far as a volume ever reached."""
+        looks = (self._show(handle, size) or () for size in sizes[handle])
+        return any(block is not None for shown in looks for block in shown)
 
     def _differs(self, due: bytes, shown: bytes | None) -> bool:
         return due != shown and (shown is not None or due is not self._model.zero)
 
-    def _name_the_difference(self, states: list[State], sizes: dict[Volume, set[int]]) -> Finding:
+    def _name_the_difference(self, states: list[State], sizes: Sizes) -> Finding:
         """Compare with the state that is nearest."""
         state = min(states, key=lambda state: self._count_wrong(state, sizes))
         for volume, blocks in state.volumes.items():
@@ -153,9 +173,13 @@ class Recovery:
                     volume,
                     f"has not its {len(blocks)} blocks, as behind each call since the flush",
                 )
-        for volume, possible in sizes.items():
-            shown = None if volume in state.volumes else self._show(volume.handle, min(possible))
-            if shown is not None and any(block is not None for block in shown):
+            behind = self._behind(volume.handle, len(blocks), sizes)
+            if any(map(any, behind)):
+                due = [self._model.zero] * len(behind)
+                return self._judge.wrong_bytes(volume, len(blocks), due, b"".join(behind), crashed=True)
+        gone = sizes.keys() - {volume.handle for volume in state.volumes}
+        for volume in {volume for other in states for volume in other.volumes}:
+            if volume.handle in gone and self._is_there(volume.handle, sizes):
                 return self._finding("resurrected", volume, "is there again")
         return Finding("rollback", "after a crash the store is as it never was")
 
@@ -170,3 +194,12 @@ class Recovery:
             volume=volume.number,
             lba=0,
         )
+
+
+def _sizes(states: Iterable[State]) -> Sizes:
+    """Return which sizes the volumes of each handle have in some states."""
+    sizes: Sizes = {}
+    for state in states:
+        for volume, blocks in state.volumes.items():
+            sizes.setdefault(volume.handle, set()).add(len(blocks))
+    return sizes
