@@ -304,11 +304,12 @@ class TestTampering:
             with pytest.raises(ConfigError, match="audit log"):
                 database.run(statement)
 
-    @pytest.mark.parametrize("number", [1, 5, 10])
-    @pytest.mark.parametrize("part", PARTS)
+    # The first record has zeros in the place of what was before it, whatever is written there.
+    @pytest.mark.parametrize(
+        ("part", "number"),
+        [(part, number) for part in PARTS for number in (1, 5, 10) if (part, number) != ("previous", 1)],
+    )
     def test_a_changed_record_is_found(self, path: Path, part: str, number: int) -> None:
-        if (part, number) == ("previous", 1):
-            pytest.skip("the first record has zeros there")
         tamper(path, f"UPDATE audit SET content = {PARTS[part]} WHERE number = {number}")
         with pytest.raises(AuditError, match="hash") as caught:
             verify(path)
