@@ -17,7 +17,8 @@ SECTIONS = {
     "durable": ("bench_durable", "bench_recovery", "bench_snapshots"),
     "simulator": ("bench_replay", "bench_sweep"),
     "deletion": ("bench_deletion", "bench_ledger"),
-    "keys": ("bench_keys", "bench_epochs"),
+    "keys": ("bench_keys", "bench_encryption", "bench_epochs"),
+    "drives": ("bench_drives",),
     "sanitization": ("bench_sanitize",),
 }
 """Markers in the documents, and the files of benchmarks whose results stand between them.

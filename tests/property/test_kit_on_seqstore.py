@@ -69,8 +69,13 @@ def draw_seed() -> int:
     return seed
 
 
-def checked(report: Report) -> set[str]:
-    return {name.split()[0] for name in report.checked}
+def require_all(report: Report, medium: str, examples: int) -> None:
+    """See that everything was checked: a few examples of a drawn seed may hold no crash, or no clean-up."""
+    found = {name.split()[0] for name in report.checked}
+    assert found >= {"I1", "I3", "I8"}
+    if examples >= 20:
+        assert report.commands["clean"] > 0
+        assert medium == "memory" or "I2" in found
 
 
 @pytest.mark.parametrize("unwritten", ["zero", "error"])
@@ -80,8 +85,7 @@ def test_our_stores_pass(media: dict[str, Make], medium: str, unwritten: Unwritt
     report = check_isolation(
         media[medium](seed, unwritten=unwritten), max_examples=EXAMPLES[medium], seed=seed
     )
-    assert checked(report) >= {"I1", "I3", "I8"} | ({"I2"} if medium != "memory" else set())
-    assert report.commands["clean"] > 0
+    require_all(report, medium, EXAMPLES[medium])
 
 
 @pytest.mark.parametrize("policy", POLICIES[1:], ids="+".join)
@@ -95,7 +99,7 @@ def test_our_stores_pass_under_every_policy(
         seed, segments=SEGMENTS, selection=selection, placement=placement, classes=CLASSES
     )
     report = check_isolation(factory, max_examples=EXAMPLES[medium] // 4, seed=seed)
-    assert checked(report) >= {"I1", "I3", "I8"} | ({"I2"} if medium != "memory" else set())
+    require_all(report, medium, EXAMPLES[medium] // 4)
 
 
 @pytest.mark.parametrize("medium", ["durable", "faulty", "encrypted"])
