@@ -143,7 +143,8 @@ class TestLife:
             thread.start()
         for thread in threads:
             thread.join()
-        assert 0 < (store.stats() - before).syncs <= 200
+        # Where syncs take no time none is shared; the first flush also makes the opening safe.
+        assert 0 < (store.stats() - before).syncs <= 8 * 25 + 1
 
     def test_a_forgotten_store_gives_its_lock_back(self, path: Path) -> None:
         store = create(path)
