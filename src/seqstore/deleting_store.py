@@ -255,14 +255,19 @@ class DeletingStore:
         )
 
     def _lap_of_fifo(self, drive: int) -> int | None:
-        """Return the blocks of a drive, where its head comes round in one lap: `Lap()` promises that."""
+        """Return the blocks of a drive, where its head comes round in one lap: `Lap()` promises that.
+
+        On media that outlive the process blocks wait for their record, while the log's time goes on: there
+        the head is some blocks later than a lap, and nothing is promised in numbers.
+        """
         settings = self._parts.catalog.settings
         # A bound of somebody else's, or a second head, changes the order in which segments are taken.
         is_round = (settings.selection, settings.placement) == (
             "fifo",
             "single",
         ) and self._eraser.is_bound_by_lap
-        return self._drives[drive].blocks if is_round else None
+        is_exact = drive in self._fleet and not self._fleet.member(drive).engine.durable
+        return self._drives[drive].blocks if is_round and is_exact else None
 
     def _erases_by_key(self, subject: Subject) -> bool:
         """Tell whether a strategy that applies promises that keys die with what they are for."""

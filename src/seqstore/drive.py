@@ -81,9 +81,7 @@ class Drive:
     def _used(self) -> Member:
         if self._member is None:
             self._store._fleet.require_open()
-            raise MediumError(
-                f"drive {self.number} is {self.why_not}; its bytes and its ledger cannot be looked at"
-            )
+            raise MediumError(f"{self.why_not}; its bytes and its ledger cannot be looked at")
         return self._member
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqstore import probe
+from seqstore.certificate import Certificate
 from seqstore.certificate_content import conclude
 from seqstore.certificate_parts import Category, Destruction, MediumFacts, Particulars, Person, Source
 from seqstore.certify import Certifier
@@ -40,7 +41,6 @@ from seqstore.sanitize import (
 from seqstore.version import __version__
 
 if TYPE_CHECKING:
-    from seqstore.certificate import Certificate
     from seqstore.drive import Drive
     from seqstore.folder import StrPath
     from seqstore.media.native import NativeMedium
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from seqstore.sanitize import SanitizationOutcome
     from seqstore.signing import SigningKey
 
+# In these states what stood at the drive's beginning may be overwritten already.
+_WAS_BEGUN = {DriveState.SANITIZING, DriveState.SANITIZE_FAILED, DriveState.SANITIZED}
 _SIMPLE = {"zero": Technique.zero, "ones": Technique.ones, "command": Technique.command}
 _SEEDED = {"random": Technique.random, "three_pass": Technique.three_pass}
 _MOST_REASON = 1000
@@ -67,6 +69,13 @@ class DriveSanitizer:
 
     def _now_ns(self) -> int:
         return max(self._store._clock.now_ns(), 0)
+
+    def _require_evidence(self) -> None:
+        """Raise before anything is done that could not be certified afterwards."""
+        if self._store._audit.head is None:
+            raise ConfigError(
+                "the store has no audit log, which a certificate stands in; make it with evidence=True"
+            )
 
     # ---- sanitizing -------------------------------------------------------------------------------
 
@@ -90,6 +99,10 @@ class DriveSanitizer:
     ) -> Certificate:
         """Overwrite all of a drive, read it back, and certify what came of it; see `Drive.sanitize`."""
         store, keeper = self._store, self._store._drive_keeper
+        self._require_evidence()
+        _require(operator, Person, "operator")
+        _require(verifier, Person, "verifier")
+        _require_key(key)
         category = _category(requested)
         options = Options(effort=effort or Effort(), verification=verify, second_verifier=second_verifier)
         goes_on = drive.state is DriveState.SANITIZING
@@ -98,7 +111,7 @@ class DriveSanitizer:
             store._registry.require_writable()
             held = keeper.idle_medium(drive)
             keeper.foresee(drive, act)
-        medium = medium or held
+        medium = _only_one(drive, medium, held)
         notes = self._journal(drive) if journal is None else Journal(parse_path(journal, "journal"))
         kept = None if notes is None else notes.read()
         chosen = _choose(technique) if kept is None else kept.technique
@@ -110,9 +123,15 @@ class DriveSanitizer:
             verified_by=verifier,
         )
         said = said if particulars is None else particulars(said)
-        target = self._target(drive, medium, is_begun=goes_on or kept is not None)
+        was_begun = goes_on or kept is not None or drive.state in _WAS_BEGUN
+        target = self._target(drive, medium, is_begun=was_begun)
         try:
-            expected = replace(target.identify(), blocks=drive.capacity // target.medium.block_size)
+            found = target.identify()
+            expected = replace(
+                found,
+                serial=drive.facts.serial or found.serial,
+                blocks=drive.capacity // target.medium.block_size,
+            )
             sanitization = Sanitization(
                 target,
                 chosen,
@@ -188,7 +207,12 @@ class DriveSanitizer:
         )
 
     def _file_target(self, drive: Drive, path: str, *, is_begun: bool) -> FileTarget:
-        facts, label = drive.facts, None if is_begun else probe.find_label(Path(path))
+        facts, label = drive.facts, probe.find_label(Path(path))
+        if label is None and not is_begun and self._was_written(drive):
+            raise MediumError(
+                f"{path!r} holds no drive, and drive {drive.number} was written to: is it another one?"
+                " nothing was written; sanitize the real one, or destroy it"
+            )
         if label is not None and label.identity != drive.identity:
             raise MediumError(
                 f"{path!r} holds the drive {label.identity:016x}, and drive {drive.number} is"
@@ -203,6 +227,11 @@ class DriveSanitizer:
             block_size=drive.block_size,
         )
         return FileTarget(path, identity=identity)
+
+    def _was_written(self, drive: Drive) -> bool:
+        catalog = self._store._parts.catalog
+        row = next(row for row in catalog.drives if row.number == drive.number)
+        return row.flushed_sequence > 0 or bool(catalog.placements.on(drive.number))
 
     def _conclude(
         self, drive: Drive, particulars: Particulars, outcome: SanitizationOutcome, key: SigningKey | None
@@ -230,6 +259,7 @@ class DriveSanitizer:
 
     def release(self, drive: Drive, certificate: Certificate, reason: str) -> None:
         """Let a sanitized drive leave, if its certificate bears that out."""
+        _require(certificate, Certificate, "certificate")
         self._store._drive_keeper.foresee(drive, DriveAct.RELEASE)
         certificate.require_drive(drive.serial)
         certificate.verify_in(self._store._audit)
@@ -249,6 +279,9 @@ class DriveSanitizer:
 
     def destroy(self, drive: Drive, destruction: Destruction, key: SigningKey | None) -> Certificate:
         """Write down that a drive was destroyed, and who says so."""
+        self._require_evidence()
+        _require(destruction, Destruction, "destruction")
+        _require_key(key)
         particulars = Particulars(
             requested=Category.DESTROY,
             medium=self._facts(drive, "unknown"),
@@ -265,6 +298,34 @@ class DriveSanitizer:
         )
         self._store._drive_keeper.let_go(drive)
         return self._certifier.issue(subject_of_drive(drive), particulars, None, key)
+
+
+def _only_one(drive: Drive, given: NativeMedium | None, held: NativeMedium | None) -> NativeMedium | None:
+    """Return the medium of the drive: the store's own, or one that tells itself from others.
+
+    Raises
+    ------
+    ConfigError
+        If another one is given, or one in memory, which could be any.
+    """
+    if given is None or given is held:
+        return held
+    if held is not None or isinstance(given, MemoryMedium):
+        raise ConfigError(
+            f"{given!r} is not known to be drive {drive.number}: leave medium= out, or give its file, or a"
+            " medium that says its serial number"
+        )
+    return given
+
+
+def _require(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} is {value!r}; a {kind.__name__} is expected")
+
+
+def _require_key(key: object) -> None:
+    if key is not None and not hasattr(key, "sign"):
+        raise ConfigError(f"key is {key!r}; a SigningKey is expected, such as SigningKey.load(path)")
 
 
 def _at(person: Person | None, time_ns: int) -> Person | None:

@@ -109,8 +109,7 @@ class DrivesStore:
             region=region, vendor=vendor, model=model, serial=serial, media_type=media_type
         )
         if medium is not None:
-            if capacity is not None or path is not None or device is not None:
-                raise ConfigError("medium= stands alone; it has a capacity and a place")
+            self._check_medium_alone(capacity, path, device)
             return keeper.add(check_medium(medium), draw_identity(), facts, is_own_medium=False)
         if capacity is None:
             raise ConfigError("capacity is missing; the size of the drive is expected, or medium=")
@@ -155,6 +154,15 @@ class DrivesStore:
 
     def _promise(self, subject: Subject, drive: int) -> Promise:
         raise NotImplementedError
+
+    def _check_medium_alone(self, *others: object) -> None:
+        if any(other is not None for other in others):
+            raise ConfigError("medium= stands alone; it has a capacity and a place")
+        if self._folder is not None:
+            raise ConfigError(
+                "a store in a directory finds its drives there when it is opened again; give a capacity,"
+                " and path= or device= for another place"
+            )
 
     def rebuild(self, *, progress: Callable[[Progress], None] | None = None) -> int:
         """Make new copies of volumes of which copies were lost or are out of date.

@@ -128,8 +128,8 @@ class Placer:
             if not left:
                 where = f" in region {region!r}" if region is not None and not chosen else ""
                 raise ConfigError(
-                    f"{copies} drives{where} are needed, each for a copy, and {_name(usable)} can take one;"
-                    " add a drive with Store.add_drive, or ask for fewer copies"
+                    f"{copies} drives{where} are needed, each for a copy, and of all {_name(usable)} can"
+                    " take one; add a drive with Store.add_drive, or ask for fewer copies"
                 )
 
             def rank(number: int, regions: set[str] = regions) -> tuple[bool, bool, int]:

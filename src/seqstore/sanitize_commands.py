@@ -218,6 +218,11 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     if arguments.keys and len(arguments.paths) > 1:
         raise ConfigError("--keys are those of one drive; give one path")
+    if arguments.outcome is not None:
+        try:  # not when everything is overwritten
+            arguments.outcome.open("ab").close()
+        except OSError as error:
+            raise ConfigError(f"{str(arguments.outcome)!r} cannot be written: {error.strerror}") from error
     drives = [_Drive(path, arguments) for path in arguments.paths]
     for drive in drives:
         if not drive.is_confirmed(arguments.serials):

@@ -14,6 +14,7 @@ from seqstore.certificate_parts import Category, Destruction, Person
 from seqstore.drive_health import HealthCounts, Thresholds
 from seqstore.erasures import Erasures
 from seqstore.errors import CertificateError, ConfigError, DriveStateError, MediumError
+from seqstore.media import MemoryMedium
 from seqstore.media.faults import FaultMedium
 from seqstore.media.hidden import HiddenDrive
 from seqstore.sanitize import Effort
@@ -211,3 +212,68 @@ def test_what_is_asked_for_has_to_exist(store: Store) -> None:
             drive.sanitize(operator=ADA, verifier=GRACE, **wrong)  # type: ignore[arg-type]
     assert state(drive) is DriveState.EVACUATED
     assert seqstore.DriveState is DriveState
+
+
+def test_without_an_audit_log_nothing_is_begun() -> None:
+    with Store.memory("2MiB") as store:
+        drive = store.add_drive("2MiB")
+        store.create_tenant("contoso").create_volume("disk", "64KiB", drive=1).write(0, SECRET)
+        drive.decommission()
+        with pytest.raises(ConfigError, match="evidence=True"):
+            drive.sanitize(operator=ADA, verifier=GRACE)
+        assert state(drive) is DriveState.EVACUATED
+        medium = drive.require_idle()
+        assert medium is not None
+        assert SECRET in medium.read(0, medium.blocks)
+
+
+def test_what_is_no_person_key_or_certificate_is_refused_before(store: Store, tmp_path: Path) -> None:
+    drive = store.drives[1]
+    drive.decommission()
+    for wrong in ({"operator": "Ada"}, {"verifier": None}, {"key": "private.pem"}):
+        with pytest.raises(ConfigError, match="is expected"):
+            drive.sanitize(**{"operator": ADA, "verifier": GRACE, **wrong})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="is expected"):
+        drive.destroy(None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="is expected"):
+        drive.release(None)  # type: ignore[arg-type]
+    assert SECRET in file_of(store, tmp_path, 1)
+    assert state(drive) is DriveState.EVACUATED
+
+
+def test_a_store_in_a_directory_takes_no_medium_of_callers(store: Store) -> None:
+    with MemoryMedium("2MiB") as medium, pytest.raises(ConfigError, match="finds its drives there"):
+        store.add_drive(medium=medium)
+
+
+def test_a_blank_file_in_its_place_is_not_certified(store: Store, tmp_path: Path) -> None:
+    drive = store.drives[1]
+    drive.decommission()
+    image = tmp_path / "lab.store" / "drives" / "1.img"
+    image.rename(tmp_path / "away.img")
+    image.write_bytes(bytes(drive.capacity))
+    with pytest.raises(MediumError, match="is it another one"):
+        drive.sanitize(operator=ADA, verifier=GRACE)
+    with pytest.raises(ConfigError, match="is not known to be drive 1"), MemoryMedium("2MiB") as blank:
+        drive.sanitize(operator=ADA, verifier=GRACE, medium=blank)
+    assert state(drive) is DriveState.EVACUATED
+
+
+def test_another_drive_is_not_touched_when_a_pass_is_taken_up_again(store: Store, tmp_path: Path) -> None:
+    drive = store.drives[1]
+    drive.decommission()
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive.sanitize(operator=ADA, verifier=GRACE, progress=stop)
+    assert state(drive) is DriveState.SANITIZING
+    image = tmp_path / "lab.store" / "drives" / "1.img"
+    with Store.create(tmp_path / "other.store", "2MiB") as second:
+        second.create_tenant("c").create_volume("d", "64KiB").write(0, SECRET)
+    image.unlink()
+    (tmp_path / "other.store" / "drives" / "0.img").rename(image)
+    with pytest.raises(MediumError, match="nothing was written"):
+        drive.sanitize(operator=ADA, verifier=GRACE)
+    assert SECRET in image.read_bytes()

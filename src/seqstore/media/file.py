@@ -34,7 +34,7 @@ _WHAT_TO_DO = {
     errno.EACCES: "; read_only=True needs less permission",
     errno.EBUSY: "; it is mounted or in use, unmount it first",
     errno.EEXIST: "; create=False opens what is there",
-    errno.ENOENT: "; create=True makes the file, in a folder that exists",
+    errno.ENOENT: "; look at the path",
     errno.EROFS: "; read_only=True may open it",
 }
 
