@@ -162,8 +162,21 @@ class DeletingStore:
         """
         self._registry.require_writable()
         scope, number = self._scope(owner)
+        self._drop_stale(scope, number)
         done = self._eraser.purge(scope, number)
         return replace(done, out_of_reach=tuple(sorted({*self._left(scope, number), *self._parts.missing})))
+
+    def _drop_stale(self, scope: Scope, number: int) -> None:
+        """Give up copies that missed a change: what was deleted since lives on in them, read by nobody."""
+        with self._registry.lock:
+            for row in self._parts.catalog.volumes() if len(self._parts.catalog.placements) else ():
+                mine = {
+                    Scope.ALL: True,
+                    Scope.TENANT: row.tenant == number,
+                    Scope.VOLUME: row.number == number,
+                }
+                if mine[scope]:
+                    self._registry.placer.drop_stale(row.number)
 
     def _left(self, scope: Scope, number: int) -> dict[int, int]:
         """Return how many blocks of an owner lie on drives that are out of use, by drive."""

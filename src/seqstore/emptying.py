@@ -136,9 +136,10 @@ class FamilyMovers:
             return
         for volume in family.volumes:
             eraser.placed(target, volume.number)
-            if eraser.bounds(Scope.VOLUME, volume.number).now:
-                for drive in replaced:
-                    eraser.purge_drive(drive, Scope.VOLUME, volume.number)
+        if any(eraser.bounds(Scope.VOLUME, volume.number).now for volume in family.volumes):
+            # Of everybody: what a clone shows was written through volumes that may be gone.
+            for drive in replaced:
+                eraser.purge_drive(drive, Scope.ALL, 0)
 
     def rebuild(self, told: Told) -> int:
         """Make new copies of what has too few; return how many families got one."""
