@@ -20,9 +20,19 @@ class KeySource:
         None for a store that is not encrypted.
     now_ns : callable
         Tells the time.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else, such as the name of a file.
     """
 
     def __init__(self, provider: KeyProvider | None, now_ns: Callable[[], int]) -> None:
+        if provider is not None and not callable(getattr(provider, "root_key", None)):
+            raise ConfigError(
+                f"the root key comes from a {type(provider).__name__}; a KeyProvider is expected, such as"
+                " seqstore.keys.FileKey(path)"
+            )
         self._provider = provider
         self._now_ns = now_ns
 

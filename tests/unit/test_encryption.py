@@ -381,3 +381,11 @@ def test_statements_on_the_command_line(
     assert "give key=" in capsys.readouterr().err
     assert main(["statement", "list", str(path), "--root-key", str(path.with_name("root.key"))]) == 0
     assert "tenant 2 'fabrikam'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", ["root.key", b"0" * 32])
+def test_what_is_no_provider_of_keys(path: Path, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="a KeyProvider is expected"):
+        Store.create(path, CAPACITY, encryption=wrong)
+    with pytest.raises(ConfigError, match="a KeyProvider is expected"):
+        Store.open(path, key=wrong)
