@@ -23,7 +23,7 @@ _SLOW = settings(_DEFAULT, suppress_health_check=[HealthCheck.too_slow, HealthCh
 
 settings.register_profile("default", _DEFAULT)
 settings.register_profile("ci", _SLOW, max_examples=100, derandomize=True, database=None)
-settings.register_profile("sanitizers", _SLOW, max_examples=25, derandomize=True, database=None)
+settings.register_profile("sanitizers", _SLOW, max_examples=18, derandomize=True, database=None)
 settings.register_profile("soak", _SLOW, max_examples=5_000, stateful_step_count=150)
 settings.load_profile("default")
 
