@@ -13,6 +13,7 @@ from seqstore import SeqstoreError, Snapshot, Store, Volume
 from seqstore.media.faults import FaultMedium, FaultyDrive
 
 BLOCK, SEGMENT = 512, 8192
+SIZES: dict[str, Any] = {"block_size": BLOCK, "segment_size": SEGMENT}
 SEGMENTS = 40
 
 

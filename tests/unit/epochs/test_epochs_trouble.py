@@ -36,40 +36,6 @@ from tests.epochs import EPOCH, GONE, KEPT, assert_kept, block, fill, words
 from tests.small import BLOCK_SIZE, SEGMENT_SIZE
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> FileKey:
-    file = tmp_path / "root.key"
-    file.touch(0o600)
-    file.write_bytes(os.urandom(32))
-    return FileKey(file)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(10**18)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "lab.store"
-
-
-@pytest.fixture
-def store(path: Path, root: FileKey, clock: ManualClock) -> Iterator[Store]:
-    store = create(path, encryption=root, clock=clock, deletion=CryptographicErase(epoch=EPOCH))
-    yield store
-    if not store.closed:
-        store.close()
-
-
-@pytest.fixture
-def volume(store: Store) -> Volume:
-    """Blocks 0 to 63, of which every third is written over, and 40 to 49 are trimmed."""
-    volume = store.create_tenant("contoso").create_volume("disk", 64 * BLOCK_SIZE)
-    fill(volume)
-    return volume
-
-
 class CutError(Exception):
     """The power goes."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,29 +19,8 @@ from seqstore import (
     Tenant,
 )
 from tests.durable import crash
-from tests.several import BLOCK, SEGMENT, Rack, content, fill, legs
+from tests.several import BLOCK, SEGMENT, SIZES, Rack, content, fill, legs
 from tests.small import mba_of, overwrite
-
-SIZES: dict[str, Any] = {"block_size": BLOCK, "segment_size": SEGMENT}
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store.memory(64 * SEGMENT, evidence=True, **SIZES) as store:
-        yield store
-        store.check()
-
-
-@pytest.fixture
-def tenant(store: Store) -> Tenant:
-    return store.create_tenant("contoso")
-
-
-@pytest.fixture
-def rack(tmp_path: Path) -> Iterator[Rack]:
-    rack = Rack(tmp_path / "names.db")
-    yield rack
-    rack.close()
 
 
 class TestCopies:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,28 +28,7 @@ from seqstore import (
 from seqstore.keys import FileKey
 from seqstore.media import MemoryMedium
 from seqstore.moving import Mover
-from tests.several import BLOCK, SEGMENT, Rack, content, fill, legs
-
-SIZES: dict[str, Any] = {"block_size": BLOCK, "segment_size": SEGMENT}
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store.memory(64 * SEGMENT, evidence=True, **SIZES) as store:
-        yield store
-        store.check()
-
-
-@pytest.fixture
-def tenant(store: Store) -> Tenant:
-    return store.create_tenant("contoso")
-
-
-@pytest.fixture
-def rack(tmp_path: Path) -> Iterator[Rack]:
-    rack = Rack(tmp_path / "names.db")
-    yield rack
-    rack.close()
+from tests.several import BLOCK, SEGMENT, SIZES, content, fill, legs
 
 
 def family(tenant: Tenant) -> Volume:
