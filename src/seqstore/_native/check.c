@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "due.h"
 #include "layer.h"
 
 /* Every mapping is a LIVE entry that names it back, and somebody reads it. */
@@ -59,6 +60,7 @@ static int check_layer(sq_log *log, const struct sq_layer *layer, struct tree *t
     /* One that says nothing is taken out, unless its holes are needed where they are. */
     uint64_t said = layer->map.mapped_blocks + layer->holes.mapped_blocks;
     SQ_CHECK(log, layer->slot == 0 || layer->dropped || layer->reader != NULL || said > 0);
+    SQ_CHECK(log, layer->bound >= sq_deadline_least(log));
     if (layer->reader != NULL) {
         SQ_CHECK(log, layer->reader->head == layer && layer->number <= log->last_number);
         SQ_CHECK(log, layer->first_child == NULL || layer->reader->is_snapshot);

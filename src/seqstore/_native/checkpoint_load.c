@@ -77,7 +77,7 @@ static int load_volumes(sq_log *log, struct source *source, const uint8_t *first
         struct sq_volume *volume, template = {
             .number = sq_get_u64(at), .tenant = sq_get_u64(at + 8), .size_bytes = sq_get_u64(at + 16),
             .head = find_layer(log, sq_get_u64(at + 24)), .origin = sq_get_u64(at + 32),
-            .unwritten_error = (flags & SQ_CKP_UNWRITTEN_ERROR) != 0,
+            .bound = SQ_NEVER, .unwritten_error = (flags & SQ_CKP_UNWRITTEN_ERROR) != 0,
             .is_snapshot = (flags & SQ_CKP_SNAPSHOT) != 0,
         };
         if (template.number == 0 || template.number > log->last_number || template.head == NULL ||
