@@ -36,11 +36,11 @@ LAYERS = (
     ),
     (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
-        "account", "statement", "statement_check", "copies", "matching", "promise", "bookkeeping",
-        "audit_records", "find", "key_keeper", "epochs", "deletion_table", "erasing", "notebook", "timeline",
-        "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing", "families", "moving",
-        "departures", "equalizing", "emptying", "erasing_log", "certificate_parts", "certificate_rules",
-        "certificate_content", "certificate_check", "certify", "drive_health",
+        "account", "statement", "statement_check", "copies", "copy_table", "matching", "promise",
+        "bookkeeping", "audit_records", "find", "key_keeper", "epochs", "deletion_table", "erasing",
+        "notebook", "timeline", "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing",
+        "families", "moving", "departures", "equalizing", "emptying", "erasing_log", "certificate_parts",
+        "certificate_rules", "certificate_content", "certificate_check", "certify", "drive_health",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),
@@ -49,7 +49,7 @@ LAYERS = (
     ("_native", "format"),
     (
         "catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life",
-        "placements",
+        "placements", "copy_rows",
     ),
     ("errors", "units", "clock", "values", "version"),
 )  # fmt: skip

@@ -87,6 +87,9 @@ def drop_tenant(catalog: Catalog, audit: AuditLog, tenant: TenantRow) -> None:
         audit.append(Act.TENANT_DELETED, subject, actor=SYSTEM, reason=_AFTER_CRASH)
 
 
+_EVIDENCE = ("erasures", "copy_lists", "copy_ends", "kept", "erasure_drives", "drive_facts", "wishes")
+
+
 def adopt(catalog: Catalog, old: Catalog) -> bool:
     """Take over the audit log and the erasures of an older catalog, or nothing if they do not hold.
 
@@ -95,10 +98,7 @@ def adopt(catalog: Catalog, old: Catalog) -> bool:
     try:
         check_end(old.database)
         records = list(read_records(old.database))
-        tables = {
-            name: old.database.run(f"SELECT * FROM {name} ORDER BY 1")
-            for name in ("erasures", "copies", "kept", "erasure_drives", "drive_facts", "wishes")
-        }
+        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY 1") for name in _EVIDENCE}
     except (AuditError, FormatError):
         return False
     with catalog.atomic():

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqstore import canonical
 from seqstore._native.records import BlockState
-from seqstore.errors import ConfigError, FormatError
-from seqstore.runs import NEVER, Pieces, among, distinct, merge
-
-if TYPE_CHECKING:
-    from seqstore.database import Database
+from seqstore.errors import ConfigError
+from seqstore.runs import NEVER, merge
 
 How = Literal["overwritten", "zeroed", "key"]
 
@@ -29,9 +27,10 @@ COPY_DTYPE = np.dtype(
 left them behind, position at which they were there, position and time at which they were gone (-1: they are
 not), how, and whether that was only observed afterwards."""
 
-_COLUMNS = ", ".join(COPY_DTYPE.names or ())
-_AS_LISTED = ["drive", "mba", "count", "died", "moved"]
-_FATE = ["gone_position", "gone_ns", "how", "observed"]
+HOWS: tuple[How, ...] = ("overwritten", "zeroed", "key")
+
+_AS_LISTED = ("drive", "mba", "count", "died", "moved")
+_BINARY = "runs:"  # digests of numbers as they lie in memory; those without it are of JSON
 
 
 def as_copies(residue: NDArray[np.void]) -> NDArray[np.void]:
@@ -66,146 +65,47 @@ def as_copies(residue: NDArray[np.void]) -> NDArray[np.void]:
     return copies
 
 
-def digest_copies(copies: NDArray[np.void]) -> str:
-    """Return the SHA-256 of a list of copies, the same however they were cut into pieces since."""
-    ordered = copies[np.lexsort((copies["mba"], copies["drive"]))]
-    keys = [ordered[name] for name in ("drive", "died", "moved")]
-    starts = merge(*keys, mba=ordered["mba"], count=ordered["count"])
-    listed = ordered[_AS_LISTED][starts]
-    if len(starts):
-        listed["count"] = np.add.reduceat(ordered["count"], starts)
-    return canonical.digest(canonical.encode(listed.tolist()))
-
-
-def digest_fates(copies: NDArray[np.void]) -> str:
-    """Return the SHA-256 of copies with how and when each was gone."""
-    ordered = copies[np.lexsort((copies["mba"], copies["drive"], copies["record"]))]
-    return canonical.digest(canonical.encode(ordered[["record", *_AS_LISTED, *_FATE]].tolist()))
-
-
-class CopyTable:
-    """The table of copies; those that are still there are in memory, since each event is compared with them.
-
-    Whoever calls holds a lock, and a transaction around what changes; after one that failed, `forget`.
+def digest_copies(copies: NDArray[np.void], like: str = _BINARY) -> str:
+    """Return the SHA-256 of a list of copies, the same however they were cut into pieces since.
 
     Parameters
     ----------
-    database : Database
-    now_ns : callable
-        Tells the time.
-    drive : int
-        The one on which the copies lie.
+    copies : COPY_DTYPE[n]
+    like : str
+        A digest that it is to be compared with: stores that were made earlier have digests of JSON.
+
+    Returns
+    -------
+    str
+        ``"runs:"`` and 64 hexadecimal digits. docs/reference/evidence.md.
     """
+    ordered = copies[np.lexsort((copies["mba"], copies["drive"]))]
+    keys = [ordered[name] for name in ("drive", "died", "moved")]
+    starts = merge(*keys, mba=ordered["mba"], count=ordered["count"])
+    counts = np.add.reduceat(ordered["count"], starts) if len(starts) else ordered["count"]
+    listed = {**{name: ordered[name][starts] for name in _AS_LISTED}, "count": counts}
+    if not like.startswith(_BINARY):
+        return canonical.digest(canonical.encode([list(row) for row in zip(*_as_lists(listed), strict=True)]))
+    return _digest_columns(*listed.values())
 
-    def __init__(self, database: Database, now_ns: Callable[[], int], drive: int = 0) -> None:
-        self._database = database
-        self._now_ns = now_ns
-        self._drive = drive
-        self._pending: NDArray[np.void] | None = None
-        self._latest_ns = 0
 
-    def of(self, erasure: int) -> NDArray[np.void]:
-        """Return all copies of an erasure, in the order of records and addresses."""
-        return self._load("erasure = ?", erasure)
+def digest_fates(copies: NDArray[np.void]) -> str:
+    """Return the digest of copies with how and when each was gone."""
+    ordered = copies[np.lexsort((copies["mba"], copies["drive"], copies["record"]))]
+    how = np.zeros(len(ordered), np.int64)
+    for number, name in enumerate(HOWS, 1):
+        how[ordered["how"] == name] = number
+    columns = [ordered[name] for name in ("record", *_AS_LISTED, "gone_position", "gone_ns", "observed")]
+    return _digest_columns(*columns, how)
 
-    @property
-    def pending(self) -> NDArray[np.void]:
-        """The copies that are still there, of all erasures."""
-        if self._pending is None:
-            self._pending = self._load("gone_position IS NULL AND drive = ?", self._drive)
-            latest = self._database.run("SELECT MAX(gone_ns) FROM copies")[0][0]
-            self._latest_ns = max(latest or 0, self._latest_ns)
-        return self._pending
 
-    def forget(self) -> None:
-        """Read anew what is in memory."""
-        self._pending = None
+def _as_lists(listed: Mapping[str, NDArray[Any]]) -> list[list[Any]]:
+    return [listed[name].tolist() for name in _AS_LISTED]
 
-    def enter(self, copies: NDArray[np.void]) -> None:
-        """Add copies, to which ids are given."""
-        pending = self.pending
-        copies["id"] = self._draw_ids(len(copies))
-        self._insert(copies)
-        self._pending = np.concatenate([pending, copies])
 
-    def split(self, pieces: Pieces, *, how: How, observed: bool) -> tuple[int, dict[int, int]]:
-        """Cut pending copies into pieces; those that have a position are gone.
-
-        Parameters
-        ----------
-        pieces : Pieces
-            Their runs are the ids of copies. A copy of which no piece is gone need not be among them.
-        how : {"overwritten", "zeroed", "key"}
-        observed : bool
-            Whether they were found to be gone, rather than seen to go.
-
-        Returns
-        -------
-        int
-            Blocks that are gone.
-        dict of int to int
-            The erasures of which nothing is pending any more, and the latest position at which a piece went.
-        """
-        pending = self.pending
-        touched = distinct(pieces.run[pieces.position != NEVER])
-        if not len(touched):
-            return 0, {}
-        chosen = np.flatnonzero(among(pieces.run, touched))
-        by_id = np.argsort(pending["id"])
-        cut = pending[by_id[np.searchsorted(pending["id"], pieces.run[chosen], sorter=by_id)]]
-        cut["mba"], cut["count"] = pieces.mba[chosen], pieces.count[chosen]
-        cut["gone_position"] = pieces.position[chosen]
-        gone = cut["gone_position"] != NEVER
-        cut["gone_ns"][gone], cut["how"][gone], cut["observed"][gone] = self._tell_time(), how, observed
-
-        is_first = np.ones(len(cut), bool)
-        is_first[1:] = cut["id"][1:] != cut["id"][:-1]
-        cut["id"][~is_first] = self._draw_ids(int(np.count_nonzero(~is_first)))
-        self._update(cut[is_first])
-        self._insert(cut[~is_first])
-        self._pending = np.concatenate([pending[~among(pending["id"], touched)], cut[~gone]])
-        struck = cut[gone]
-        ended = distinct(struck["erasure"])
-        ended = ended[~among(ended, distinct(self._pending["erasure"]))]
-        last = {
-            number: int(struck["gone_position"][struck["erasure"] == number].max())
-            for number in ended.tolist()
-        }
-        return int(struck["count"].sum()), last
-
-    def _tell_time(self) -> int:
-        """Return the time, but none before what happened earlier: clocks are set back, and events are not."""
-        latest = self._database.run("SELECT MAX(requested_ns) FROM erasures")[0][0]
-        self._latest_ns = max(self._now_ns(), self._latest_ns, latest or 0)
-        return self._latest_ns
-
-    def _draw_ids(self, count: int) -> NDArray[np.int64]:
-        # Within the transaction that uses them: the tables of other drives draw from the same row.
-        first = (self._database.run("SELECT MAX(id) FROM copies")[0][0] or 0) + 1
-        return np.arange(first, first + count)
-
-    def _load(self, condition: str, *values: object) -> NDArray[np.void]:
-        rows: list[tuple[Any, ...]] = self._database.run(
-            "SELECT id, erasure, record, drive, mba, count, died, moved, seen,"
-            f" COALESCE(gone_position, {NEVER}), COALESCE(gone_ns, {NEVER}), COALESCE(how, ''), observed"
-            f" FROM copies WHERE {condition} ORDER BY record, mba, id",
-            *values,
-        )
-        try:
-            return np.array(rows, COPY_DTYPE)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise FormatError(
-                f"{self._database.name} is damaged: table copies: {error}; restore an older one"
-            ) from error
-
-    def _insert(self, copies: NDArray[np.void]) -> None:
-        values = f"?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, {NEVER}), NULLIF(?, {NEVER}), NULLIF(?, ''), ?"
-        self._database.run_many(f"INSERT INTO copies ({_COLUMNS}) VALUES ({values})", copies.tolist())
-
-    def _update(self, copies: NDArray[np.void]) -> None:
-        fields = copies[["count", *_FATE, "id"]]
-        self._database.run_many(
-            f"UPDATE copies SET count = ?, gone_position = NULLIF(?, {NEVER}), gone_ns = NULLIF(?, {NEVER}),"
-            " how = NULLIF(?, ''), observed = ? WHERE id = ?",
-            fields.tolist(),
-        )
+def _digest_columns(*columns: NDArray[Any]) -> str:
+    """Return the digest of a table of whole numbers, row by row, 8 bytes each."""
+    table = np.empty((len(columns[0]), len(columns)), "<i8")
+    for number, column in enumerate(columns):
+        table[:, number] = column
+    return _BINARY + hashlib.sha256(table.tobytes()).hexdigest()

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from seqstore._native.records import RESIDUE_DTYPE
 from seqstore.audit_records import Act, Subject
-from seqstore.copies import CopyTable, How, as_copies, digest_copies, digest_fates
+from seqstore.copies import How, as_copies, digest_copies, digest_fates
+from seqstore.copy_table import CopyTable
 from seqstore.errors import ConfigError, NotFoundError
 from seqstore.kept import KeptTable, describe
 from seqstore.matching import as_found, compare, hit_by, in_turns, unlisted
@@ -408,8 +409,7 @@ class Erasures:
 
     def has_lost_key(self, erasure: int) -> bool:
         """Tell whether the key is gone that the copies of an erasure are encrypted under."""
-        condition = "erasure = ? AND how = 'key' LIMIT 1"
-        return bool(self._database.run(f"SELECT 1 FROM copies WHERE {condition}", erasure))
+        return self._table.has_lost_key(erasure)
 
     def _follow(self) -> dict[int, list[Erasure]]:
         """Return the erasures of whole volumes and tenants whose copies are listed, by volume."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from seqstore.copy_rows import convert
 from seqstore.errors import FormatError, VersionError
 
 if TYPE_CHECKING:
     from seqstore.database import Database
 
 APPLICATION_ID = 0x53455153  # "SEQS"
-VERSION = 4
+VERSION = 5
+_EVIDENCE_SINCE = 2
+_KEPT_SINCE = 3
 
 _NAMES_AND_DRIVES = """
 CREATE TABLE store (
@@ -50,9 +53,9 @@ CREATE UNIQUE INDEX snapshot_names ON volumes (origin, name) WHERE kind = 'snaps
 INSERT INTO sqlite_sequence (name, seq) VALUES ('tenants', 0), ('volumes', 0);
 """
 
-# Rows of evidence are added and never changed or removed; only a copy that is still there becomes one that is
-# gone, once, and an erasure whose copies are not listed yet gets them. Whoever can write to the file can get
-# round triggers: they keep mistakes out, and the chain of hashes shows what somebody did on purpose.
+# Rows of evidence are added and never changed or removed; only an erasure whose copies are not listed yet
+# gets them, and a list is through once. Whoever can write to the file can get round triggers: they keep
+# mistakes out, and the chain of hashes shows what somebody did on purpose.
 _EVIDENCE = """
 CREATE TABLE audit (
     number INTEGER PRIMARY KEY,
@@ -80,27 +83,6 @@ WHEN OLD.state <> 'requested' OR NEW.id <> OLD.id OR NEW.record <> OLD.record
 BEGIN SELECT RAISE(ABORT, 'an erasure is not changed'); END;
 CREATE TRIGGER erasures_are_not_removed BEFORE DELETE ON erasures
 BEGIN SELECT RAISE(ABORT, 'no erasure is removed'); END;
-CREATE TABLE copies (
-    id INTEGER PRIMARY KEY,
-    erasure INTEGER NOT NULL REFERENCES erasures (id),
-    record INTEGER NOT NULL,
-    drive INTEGER NOT NULL,
-    mba INTEGER NOT NULL,
-    count INTEGER NOT NULL,
-    died INTEGER NOT NULL,
-    moved INTEGER NOT NULL,
-    seen INTEGER NOT NULL,
-    gone_position INTEGER,
-    gone_ns INTEGER,
-    how TEXT CHECK (how IN ('overwritten', 'zeroed', 'key')),
-    observed INTEGER NOT NULL
-);
-CREATE INDEX copies_of_erasures ON copies (erasure);
-CREATE INDEX pending_copies ON copies (id) WHERE gone_position IS NULL;
-CREATE TRIGGER copies_that_are_gone_are_not_changed BEFORE UPDATE ON copies WHEN OLD.gone_position IS NOT NULL
-BEGIN SELECT RAISE(ABORT, 'what is gone does not change'); END;
-CREATE TRIGGER copies_are_not_removed BEFORE DELETE ON copies
-BEGIN SELECT RAISE(ABORT, 'no copy is removed from an erasure'); END;
 """
 
 _DELETION = """
@@ -199,6 +181,41 @@ CREATE TABLE drive_moments (
 );
 """
 
+# A row for each list of copies, and one for each time that some of a list were gone; copy_table.py.
+_COPIES = """
+CREATE TABLE copy_lists (
+    record INTEGER PRIMARY KEY,
+    erasure INTEGER NOT NULL REFERENCES erasures (id),
+    drive INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    is_through INTEGER NOT NULL,
+    runs BLOB NOT NULL
+);
+CREATE INDEX lists_of_erasures ON copy_lists (erasure);
+CREATE INDEX pending_lists ON copy_lists (drive) WHERE NOT is_through;
+CREATE TABLE copy_ends (
+    id INTEGER PRIMARY KEY,
+    record INTEGER NOT NULL REFERENCES copy_lists (record),
+    position INTEGER NOT NULL,
+    gone_ns INTEGER NOT NULL,
+    how TEXT NOT NULL CHECK (how IN ('overwritten', 'zeroed', 'key')),
+    observed INTEGER NOT NULL,
+    runs BLOB
+);
+CREATE INDEX ends_of_lists ON copy_ends (record);
+CREATE INDEX latest_ends ON copy_ends (gone_ns);
+CREATE TRIGGER copy_lists_are_not_changed BEFORE UPDATE ON copy_lists
+WHEN OLD.is_through OR NOT NEW.is_through OR NEW.record <> OLD.record OR NEW.erasure <> OLD.erasure
+    OR NEW.drive <> OLD.drive OR NEW.seen <> OLD.seen OR NEW.runs <> OLD.runs
+BEGIN SELECT RAISE(ABORT, 'a list of copies does not change'); END;
+CREATE TRIGGER copy_lists_are_not_removed BEFORE DELETE ON copy_lists
+BEGIN SELECT RAISE(ABORT, 'no copy is removed from an erasure'); END;
+CREATE TRIGGER copy_ends_are_not_changed BEFORE UPDATE ON copy_ends
+BEGIN SELECT RAISE(ABORT, 'what is gone does not change'); END;
+CREATE TRIGGER copy_ends_are_not_removed BEFORE DELETE ON copy_ends
+BEGIN SELECT RAISE(ABORT, 'what is gone does not come back'); END;
+"""
+
 
 def create(database: Database) -> None:
     """Make the tables in an empty database; to be called in a transaction."""
@@ -207,6 +224,7 @@ def create(database: Database) -> None:
     _run(database, _DELETION)
     _run(database, _KEPT)
     _run(database, _DRIVES)
+    _run(database, _COPIES)
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     database.run(f"PRAGMA user_version = {VERSION}")
 
@@ -214,8 +232,8 @@ def create(database: Database) -> None:
 def check_and_upgrade(database: Database, *, read_only: bool) -> None:
     """See that a database is a catalog, and bring an older one to the newest version.
 
-    One that is open for reading alone stays as it is; the tables that it lacks are there, and empty, as long
-    as it is open.
+    One that is open for reading alone stays as it is; the tables that it lacks are there as long as it is
+    open.
 
     Raises
     ------
@@ -241,24 +259,43 @@ def check_and_upgrade(database: Database, *, read_only: bool) -> None:
     if version < 1:
         raise FormatError(f"{database.name} is of format {version}, which there never was")
     if version < VERSION and read_only:
-        database.run("PRAGMA temp_store = MEMORY")
-        for tables in _missing(version):
-            for_now = tables.replace("CREATE TABLE ", "CREATE TEMP TABLE ")
-            _run(database, for_now.replace("INDEX ", "INDEX temp."))
+        _lend(database, version)
     elif version < VERSION:
         with database.atomic():
-            for tables in _missing(version):
-                _run(database, tables)
-            if version < 3:
-                database.run(
-                    "INSERT INTO audit_end SELECT 1, number, hash FROM audit ORDER BY number DESC LIMIT 1"
-                )
-            database.run(f"PRAGMA user_version = {VERSION}")
+            _upgrade(database, version)
+
+
+def _upgrade(database: Database, version: int) -> None:
+    """Bring a catalog of an older version to the newest."""
+    for tables in _missing(version):
+        _run(database, tables)
+    if version >= _EVIDENCE_SINCE:
+        convert(database)
+        database.run("DROP TABLE copies")
+    if version < _KEPT_SINCE:
+        database.run("INSERT INTO audit_end SELECT 1, number, hash FROM audit ORDER BY number DESC LIMIT 1")
+    database.run(f"PRAGMA user_version = {VERSION}")
+
+
+def _lend(database: Database, version: int) -> None:
+    """Let an older catalog that is open for reading have what it lacks, as long as it is open."""
+    database.run("PRAGMA temp_store = MEMORY")
+    database.run("PRAGMA foreign_keys = OFF")  # such tables cannot refer to those of the file
+    for tables in _missing(version):
+        for_now = tables.replace("CREATE TABLE ", "CREATE TEMP TABLE ")
+        _run(database, for_now.replace("INDEX ", "INDEX temp."))
+    if version >= _EVIDENCE_SINCE:
+        convert(database)
 
 
 def _missing(version: int) -> tuple[str, ...]:
     """Return the tables that a catalog of an older version lacks."""
-    parts = ((2, (_EVIDENCE, _DELETION)), (3, (_KEPT,)), (4, (_DRIVES,)))
+    parts = (
+        (_EVIDENCE_SINCE, (_EVIDENCE, _DELETION)),
+        (_KEPT_SINCE, (_KEPT,)),
+        (4, (_DRIVES,)),
+        (5, (_COPIES,)),
+    )
     return tuple(table for since, tables in parts if version < since for table in tables)
 
 

@@ -157,7 +157,8 @@ def _find_wrong_lists(document: dict[str, Any], copies: NDArray[np.void]) -> Ite
     before = document["request"]["record"], document["request"]["position"]
     for entry in document["lists"]:
         number, mine = entry["record"], copies[copies["record"] == entry["record"]]
-        if digest_copies(mine) != entry["digest"] or int(mine["count"].sum()) != entry["blocks"]:
+        is_listed = digest_copies(mine, entry["digest"]) == entry["digest"]
+        if not is_listed or int(mine["count"].sum()) != entry["blocks"]:
             yield f"the copies of record {number} are not those that were listed there"
         if number <= before[0] or entry["position"] < before[1]:
             yield f"the list of record {number} is older than what comes before it"

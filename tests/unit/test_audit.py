@@ -17,9 +17,9 @@ from seqstore.audit_records import Act, AuditHead, Subject
 from seqstore.catalog import Catalog
 from seqstore.engine import Engine
 from tests.durable import crash, create
+from tests.old_catalogs import make_older
 
 STORE = Subject(kind="store")
-TABLES_OF_DRIVES = ["drive_facts", "placements", "wishes", "left_residue", "erasure_drives", "drive_moments"]
 PARTS = {
     "number": 'json_set(content, "$.number", 99)',
     "time_ns": 'json_set(content, "$.time_ns", 1)',
@@ -404,9 +404,7 @@ class TestCatalogs:
 
     @pytest.fixture
     def old(self, path: Path) -> Path:
-        tables = ["audit", "kept", "copies", "erasures", "strategies", "purges", "moments", "audit_end"]
-        tables += TABLES_OF_DRIVES
-        tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
+        make_older(path, 1)
         return path
 
     def test_an_old_one_gets_a_log(self, old: Path) -> None:
@@ -428,7 +426,7 @@ class TestCatalogs:
             with pytest.raises(Exception, match="str"):
                 Catalog.open(old)
         Catalog.open(old).close()
-        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (4,)
+        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (5,)
 
     def test_a_new_one_takes_the_records_over(self, path: Path) -> None:
         head = verify(path)

@@ -9,7 +9,8 @@ import pytest
 
 from seqstore import AuditError, Store
 from tests.durable import create
-from tests.unit.test_audit import TABLES_OF_DRIVES, cover_up, tamper, verify
+from tests.old_catalogs import make_older
+from tests.unit.test_audit import cover_up, tamper, verify
 
 
 @pytest.fixture
@@ -65,17 +66,16 @@ class TestEnds:
 
     @pytest.mark.parametrize("read_only", [True, False])
     def test_one_of_the_third_format_gets_the_tables_of_drives(self, path: Path, read_only: bool) -> None:
-        tamper(path, *(f"DROP TABLE {name}" for name in TABLES_OF_DRIVES), "PRAGMA user_version = 3")
+        make_older(path, 3)
         head = verify(path)
         with Store.open(path.parent, read_only=read_only) as store:
             assert [drive.facts.region for drive in store.drives] == [""]
             assert store.audit.verify(head) == head
         version = sqlite3.connect(path).execute("PRAGMA user_version").fetchone()
-        assert version == (3 if read_only else 4,)
+        assert version == (3 if read_only else 5,)
 
     def test_one_of_the_second_format_gets_an_end(self, path: Path) -> None:
-        tables = ("kept", "audit_end", *TABLES_OF_DRIVES)
-        tamper(path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 2")
+        make_older(path, 2)
         head = verify(path)
         with Store.open(path.parent) as store:
             assert store.audit.verify(head) == head

@@ -231,10 +231,10 @@ class TestBadFiles:
 
     def test_a_newer_format(self, path: Path, catalog: Catalog) -> None:
         catalog.close()
-        change(path, "PRAGMA user_version = 5")
+        change(path, "PRAGMA user_version = 6")
         with pytest.raises(VersionError, match="newer") as caught:
             Catalog.open(path)
-        assert (caught.value.found, caught.value.expected) == (5, 4)
+        assert (caught.value.found, caught.value.expected) == (6, 5)
 
     @pytest.mark.parametrize(
         "statement",

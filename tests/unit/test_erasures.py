@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seqstore import BlockState, ConfigError, ManualClock, NotFoundError
+from seqstore import BlockState, ConfigError, ManualClock, NotFoundError, Store, canonical
 from seqstore._native.records import OVERWRITTEN_DTYPE, RESIDUE_DTYPE
 from seqstore.audit import AuditLog
 from seqstore.audit_records import Subject
@@ -20,6 +22,9 @@ from seqstore.copies import as_copies, digest_copies
 from seqstore.erasures import Erasures
 from seqstore.promise import Promise
 from seqstore.runs import NEVER, strike
+from tests.deletions import delete, fill, go_round
+from tests.durable import create
+from tests.old_catalogs import copies_of, make_older
 
 SETTINGS = Settings(created_ns=7, reserve_ppm=70_000, selection="fifo", placement="single")
 DRIVE = DriveRow(number=0, identity=5, block_size=512, zone_blocks=16, blocks=256, flushed_sequence=0)
@@ -80,11 +85,19 @@ def fates(erasures: Erasures, number: int) -> list[tuple[int, int, int]]:
     return [(int(c["mba"]), int(c["count"]), int(c["gone_position"])) for c in copies]
 
 
+def blocks_of(copies: NDArray[np.void]) -> list[tuple[int, ...]]:
+    """Single blocks of copies, with record, position of death and whether they were moved."""
+    return sorted(
+        (record, mba, died, moved)
+        for record, first, count, died, moved in copies[["record", "mba", "count", "died", "moved"]].tolist()
+        for mba in range(first, first + count)
+    )
+
+
 def check_memory(erasures: Erasures, number: int) -> None:
     """What is kept in memory and what the table says are the same."""
     copies = erasures.copies(number)
-    pending = copies[copies["gone_position"] == NEVER]
-    assert np.sort(pending, order="id").tolist() == np.sort(erasures.pending(number), order="id").tolist()
+    assert blocks_of(copies[copies["gone_position"] == NEVER]) == blocks_of(erasures.pending(number))
 
 
 class TestSteps:
@@ -166,10 +179,13 @@ class TestSteps:
     @pytest.mark.parametrize(
         "statement",
         [
-            "DELETE FROM copies",
+            "DELETE FROM copy_lists",
+            "DELETE FROM copy_ends",
             "DELETE FROM erasures",
             "UPDATE erasures SET requested_ns = 1",
-            "UPDATE copies SET count = 1 WHERE gone_position IS NOT NULL",
+            "UPDATE copy_lists SET runs = x''",
+            "UPDATE copy_lists SET is_through = TRUE, seen = 0",
+            "UPDATE copy_ends SET position = 1",
         ],
     )
     def test_the_tables_refuse_changes(self, catalog: Catalog, erasures: Erasures, statement: str) -> None:
@@ -347,3 +363,35 @@ def test_runs_are_merged_whatever_their_order() -> None:
     one = as_copies(residue((10, 2, 5), (12, 2, 5), (14, 1, 6), (15, 1, 6, True)))
     assert one["count"].tolist() == [4, 1, 1]
     assert digest_copies(one) == digest_copies(as_copies(residue((15, 1, 6, True), (10, 4, 5), (14, 1, 6))))
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_catalogs_of_the_fourth_format(tmp_path: Path, read_only: bool) -> None:
+    """They had a row for each piece of a copy; statements say the same as before."""
+    with create(tmp_path / "lab.store") as store:
+        fill(store)
+        delete(store)
+        while store.statement(1).document["totals"]["pending"] == 60:
+            go_round(store, 0.02)
+            store.flush()
+        assert store.statement(1).document["totals"]["pending"] > 0
+        copies = copies_of(store, 1)
+    assert len(set(copies["gone_position"].tolist())) > 1
+    make_older(tmp_path / "lab.store" / "catalog.db", 4)
+    with Store.open(tmp_path / "lab.store", read_only=read_only) as store:
+        names = [name for name in copies.dtype.names or () if name != "id"]
+        now, gone = copies_of(store, 1), copies["gone_position"] != NEVER
+        assert now[gone][names].tolist() == copies[gone][names].tolist()
+        assert blocks_of(now) == blocks_of(copies)
+        if not read_only:
+            go_round(store)
+            assert store.statement(1).complete
+
+
+def test_digests_of_earlier_stores_are_of_json() -> None:
+    listed = as_copies(residue((10, 4, 5), (20, 1, 6, True)))
+    rows = [[0, 10, 4, 5, False], [0, 20, 1, 6, True]]
+    digest = canonical.digest(canonical.encode(rows))
+    assert digest_copies(listed, digest) == digest
+    table = b"".join(value.to_bytes(8, "little") for row in rows for value in row)
+    assert digest_copies(listed) == "runs:" + hashlib.sha256(table).hexdigest()

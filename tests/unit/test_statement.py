@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seqstore import (
@@ -15,6 +16,7 @@ from seqstore import (
     Store,
 )
 from seqstore.audit_records import Subject
+from seqstore.copy_rows import LISTED_DTYPE
 from seqstore.deletion import Deadline
 from seqstore.signing import SigningKey
 from tests.deletions import BLOCK, delete, fill, finished, go_round, make_store
@@ -157,10 +159,10 @@ class TestDeletions:
         go_round(store)
         store.statement(1, key=key)
         database = store._parts.catalog.database
-        for name in ("copies_are_not_removed", "copies_that_are_gone_are_not_changed"):
-            database.run(f"DROP TRIGGER {name}")
+        database.run("DROP TRIGGER copy_lists_are_not_changed")
         before = len(store.audit)
-        database.run("DELETE FROM copies WHERE id = (SELECT MIN(id) FROM copies)")
+        runs = np.frombuffer(database.run("SELECT runs FROM copy_lists")[0][0], LISTED_DTYPE)
+        database.run("UPDATE copy_lists SET runs = ?", runs[1:].tobytes())
         with pytest.raises(StatementError, match="not those that were listed"):
             store.statement(1, key=key)
         assert len(store.audit) == before
