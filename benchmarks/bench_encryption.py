@@ -4,6 +4,9 @@ Batches of 256 blocks of 4 KiB, to stores in a directory. What counts is process
 too, since that is what OpenSSL measures, so the figures are those of one core. The file system is one in
 memory where there is one: a drive's waiting is none of encryption's. To reach: 0.8 of the slower of
 OpenSSL's AES-256-GCM and the unencrypted path.
+
+Both do a part of the work each, so a store that does both after each other is slower than either. A loop in C
+that seals and calls `pwrite`, or calls `pread` and opens, shows how fast any store in files could be.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,7 @@ import pytest
 
 import seqstore
 from benchmarks.bench_keys import openssl_rate
+from benchmarks.ceiling import Sealing
 from benchmarks.side_by_side import Result, Session, Table
 from benchmarks.workloads import BLOCK, MIB
 from seqstore.keys import FileKey
@@ -29,6 +34,9 @@ from seqstore.media.file import Access
 
 BATCH = 256
 ROUNDS = 7
+LAPS = 4  # drives are so many times what is written
+RECORD_BLOCKS = 62  # data blocks of a record whose entries have seals
+LOOP = "C: libcrypto and the system call alone"
 MEMORY = Path("/dev/shm")
 
 Work = Callable[[], None]
@@ -70,7 +78,17 @@ def works(volume: seqstore.Volume, data: Blocks, out: Blocks) -> dict[str, Work]
         for at in range(0, len(data), BATCH):
             volume.read_blocks(at, out[at : at + BATCH])
 
-    return {"writing": write, "writing at random": write_at_random, "reading": read}
+    def read_at_random() -> None:
+        for at in range(0, len(data), BATCH):
+            volume.read_blocks(shuffled[at : at + BATCH], out[at : at + BATCH])
+
+    # What is read was written in order just before.
+    return {
+        "writing": write,
+        "reading": read,
+        "reading at random": read_at_random,
+        "writing at random": write_at_random,
+    }
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl command")
@@ -82,11 +100,40 @@ def test_batches(side_by_side: Session, small: bool, folder: Path, root: FileKey
     stores, todo = [], {}
     for name, encryption in (("encrypted", root), ("not encrypted", None)):
         store = seqstore.Store.create(
-            folder / name, 4 * data.nbytes + 8 * MIB, access=access, encryption=encryption
+            folder / name, LAPS * data.nbytes + 8 * MIB, access=access, encryption=encryption
         )
         volume = store.create_tenant("a").create_volume("v", data.nbytes)
         todo[name] = works(volume, data, out)
         stores.append(store)
+    with bare_loops(folder, data, out, access) as loops:
+        todo[LOOP] = loops
+        measure(side_by_side, todo, data.nbytes, rounds, access)
+    for store in stores:
+        store.close()
+
+
+@contextmanager
+def bare_loops(folder: Path, data: Blocks, out: Blocks, access: Access) -> Iterator[dict[str, Work]]:
+    """What has to be done of each batch in any store in files; a mapped one is read without a call."""
+    with (folder / "bare").open("w+b") as file:
+        sealing = Sealing(file.fileno(), RECORD_BLOCKS, LAPS)
+        for _ in range(LAPS):
+            sealing.write(data)
+        works: dict[str, Work] = {
+            "writing": lambda: sealing.write(data),
+            "writing at random": lambda: sealing.write(data),
+        }
+        if access == "cached":
+            works["reading"] = lambda: sealing.read(out)
+        yield works
+        out[:] = 0
+        sealing.read(out)
+        assert np.array_equal(out, data)
+
+
+def measure(
+    side_by_side: Session, todo: dict[str, dict[str, Work]], size: int, rounds: int, access: Access
+) -> None:
     rates: dict[str, dict[str, list[float]]] = {what: {} for what in todo["encrypted"]}
     openssl: list[float] = []
     for number in range(rounds + 1):
@@ -96,10 +143,8 @@ def test_batches(side_by_side: Session, small: bool, folder: Path, root: FileKey
                 work()
                 taken = time.thread_time() - start
                 if number:  # the first round warms up
-                    rates[what].setdefault(name, []).append(data.nbytes / taken / 1e9)
+                    rates[what].setdefault(name, []).append(size / taken / 1e9)
         openssl.append(openssl_rate() / 1e9)
-    for store in stores:
-        store.close()
     for what, found in rates.items():
         found["openssl speed"] = openssl
         slower = min(("not encrypted", "openssl speed"), key=lambda name: statistics.median(found[name]))

@@ -16,12 +16,19 @@ import numpy as np
 from cffi import FFI
 from numpy.typing import NDArray
 
+from seqstore._native._core import ffi, lib
+from seqstore._native.crypt import system_crypto
+
 _DECLARATION = """
 void copy_blocks(uint8_t *to, const uint64_t *blocks, const uint8_t *from, uint64_t count, uint64_t bytes);
 void touch(uint32_t *map, uint64_t map_count, uint64_t *ledger, uint64_t ledger_count, uint64_t writes);
 int write_steps(int file, uint64_t steps, const uint8_t *data, uint64_t bytes, uint64_t sync_every);
 int read_steps(int file, uint64_t offset, uint64_t length, uint8_t *data, uint64_t bytes);
 int read_at(int file, const uint64_t *offsets, uint64_t count, uint8_t *data, uint64_t bytes);
+int seal_steps(void *seal, void *key, int file, uint64_t offset, const uint8_t *plain, uint64_t count,
+               uint64_t blocks, uint8_t *buffer, uint8_t *tags);
+int open_steps(void *open, void *key, int file, uint64_t offset, uint8_t *plain, uint64_t count,
+               uint64_t blocks, const uint8_t *tags);
 """
 _SOURCE = """
 #define _GNU_SOURCE
@@ -77,6 +84,51 @@ int read_at(int file, const uint64_t *offsets, uint64_t count, uint8_t *data, ui
     for (uint64_t i = 0; i < count; i++)
         if (pread(file, data, bytes, (off_t)offsets[i]) != (ssize_t)bytes)
             return errno != 0 ? errno : EIO;
+    return 0;
+}
+enum {BLOCK = 4096, AAD = 24, TAG = 16, NONCE = 12, MOST = 256};
+typedef int seal_call(void *key, const uint8_t *nonce, const uint8_t *aads, uint64_t aad_bytes,
+                      const uint8_t *plain, uint64_t bytes, uint64_t count, uint8_t *out, uint8_t *tags);
+typedef int open_call(void *key, const uint8_t *nonces, const uint8_t *aads, uint64_t aad_bytes,
+                      const uint8_t *cipher, uint64_t bytes, uint64_t count, const uint8_t *tags,
+                      uint8_t *plain, uint64_t *opened);
+static void nonces_from(uint64_t first, uint64_t count, uint8_t *nonces)
+{
+    memset(nonces, 0, count * NONCE);
+    for (uint64_t i = 0; i < count; i++)
+        for (int byte = 0; byte < 8; byte++)
+            nonces[i * NONCE + 4 + byte] = (uint8_t)((first + i) >> 8 * byte);
+}
+int seal_steps(void *seal, void *key, int file, uint64_t offset, const uint8_t *plain, uint64_t count,
+               uint64_t blocks, uint8_t *buffer, uint8_t *tags)
+{
+    seal_call *call = (seal_call *)seal;
+    uint8_t aads[MOST * AAD] = {0}, nonce[NONCE];
+    for (uint64_t done = 0; done < count; done += blocks) {
+        uint64_t here = count - done < blocks ? count - done : blocks, size = here * BLOCK;
+        const uint8_t *from = plain + done * BLOCK;
+        nonces_from(done, 1, nonce);
+        if (call(key, nonce, aads, AAD, from, BLOCK, here, buffer, tags + done * TAG) != 0)
+            return EINVAL;
+        if (pwrite(file, buffer, size, (off_t)(offset + done * BLOCK)) != (ssize_t)size)
+            return errno != 0 ? errno : EIO;
+    }
+    return 0;
+}
+int open_steps(void *open, void *key, int file, uint64_t offset, uint8_t *plain, uint64_t count,
+               uint64_t blocks, const uint8_t *tags)
+{
+    open_call *call = (open_call *)open;
+    uint8_t aads[MOST * AAD] = {0}, nonces[MOST * NONCE];
+    for (uint64_t done = 0; done < count; done += blocks) {
+        uint64_t here = count - done < blocks ? count - done : blocks, size = here * BLOCK;
+        uint8_t *to = plain + done * BLOCK;
+        if (pread(file, to, size, (off_t)(offset + done * BLOCK)) != (ssize_t)size)
+            return errno != 0 ? errno : EIO;
+        nonces_from(done, here, nonces);
+        if (call(key, nonces, aads, AAD, to, BLOCK, here, tags + done * TAG, to, NULL) != 0)
+            return EINVAL;
+    }
     return 0;
 }
 """
@@ -156,3 +208,55 @@ def read_at(file: int, offsets: NDArray[np.uint64], buffer: bytearray) -> None:
     error = core.lib.read_at(file, lent, len(offsets), target, len(buffer))
     if error:
         raise OSError(error, os.strerror(error))
+
+
+class Sealing:
+    """Blocks of 4 KiB that are sealed and written to a file, or read and opened, and nothing else of a store.
+
+    The calls of libcrypto are those of the core; one key, expanded once.
+
+    Parameters
+    ----------
+    file : int
+        Descriptor.
+    blocks : int
+        How many go in one call of `pwrite` or `pread`, at most 256.
+    laps : int
+        As many times what is written the file has room for: each `write` goes on behind the one before, as a
+        log does.
+    """
+
+    _BLOCK, _TAG = 4096, 16
+
+    def __init__(self, file: int, blocks: int, laps: int) -> None:
+        self._core: Any = _build()
+        self._file, self._blocks, self._laps, self._turn = file, blocks, laps, 0
+        handle = ffi.new("sq_key **")
+        assert lib.sq_key_create(system_crypto().handle, bytes(range(32)), handle) == 0
+        self._key = ffi.gc(handle[0], lib.sq_key_destroy)
+        self._buffer = bytearray(blocks * self._BLOCK)
+        self._tags = bytearray()
+
+    def _pass(self, pointer: Any) -> Any:
+        """Hand a pointer from one module of cffi to another."""
+        return self._core.ffi.cast("void *", int(ffi.cast("intptr_t", pointer)))
+
+    def _run(self, name: str, call: str, data: NDArray[np.uint8], *more: bytearray) -> None:
+        lend = self._core.ffi.from_buffer
+        error = getattr(self._core.lib, name)(
+            self._pass(ffi.addressof(lib, call)), self._pass(self._key), self._file,
+            self._turn % self._laps * data.nbytes, lend("uint8_t[]", data), len(data), self._blocks,
+            *(lend("uint8_t[]", each) for each in more),
+        )  # fmt: skip
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def write(self, data: NDArray[np.uint8]) -> None:
+        """Seal blocks, uint8[n, 4096], and write them."""
+        self._turn += 1
+        self._tags = self._tags or bytearray(len(data) * self._TAG)
+        self._run("seal_steps", "sq_key_seal_run", data, self._buffer, self._tags)
+
+    def read(self, out: NDArray[np.uint8]) -> None:
+        """Read the blocks that were written last, and open them where they are to be."""
+        self._run("open_steps", "sq_key_open_blocks", out, self._tags)

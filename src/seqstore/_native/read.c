@@ -13,6 +13,9 @@
 
 #define BLOCK_BYTES_MAX 65536u
 
+/* Of a block that is read as memory: the processor goes on from there by itself. */
+#define START_BYTES 256u
+
 static int corrupt(const struct sq_layer *layer, uint64_t lba, uint64_t mba, struct sq_fault *fault_out)
 {
     if (fault_out != NULL) {
@@ -157,13 +160,13 @@ static uint64_t cut(const sq_log *log, const struct read *read, uint64_t done_by
     return piece->length_bytes;
 }
 
-/* The start of a block that is read as memory: the processor goes on from there by itself. */
-static void fetch_mapped(const sq_log *log, uint32_t mba)
+/* So many bytes of a block that is read as memory. */
+static void fetch_mapped(const sq_log *log, uint32_t mba, uint32_t bytes)
 {
     const uint8_t *mapped = log->medium->mapped;
     if (mapped != NULL)
-        for (uint32_t line = 0; line < 4; line++)
-            __builtin_prefetch(mapped + ((uint64_t)mba << log->block_shift) + line * 64, 0);
+        for (uint32_t at = 0; at < bytes; at += 64)
+            __builtin_prefetch(mapped + ((uint64_t)mba << log->block_shift) + at, 0);
 }
 
 static void look_up(const sq_log *log, const struct sq_layer *head, struct piece *pieces, uint32_t count)
@@ -182,7 +185,9 @@ static void look_up(const sq_log *log, const struct sq_layer *head, struct piece
         if (pieces[i].mba != SQ_UNMAPPED) {
             sq_fetch(&log->ledger[pieces[i].mba]);
             sq_fetch(&log->checksums[pieces[i].mba]);
-            fetch_mapped(log, pieces[i].mba);
+            if (log->sealing.on)
+                sq_fetch(&log->sealing.seals[pieces[i].mba]);
+            fetch_mapped(log, pieces[i].mba, START_BYTES);
         }
     }
 }
@@ -220,9 +225,8 @@ static uint32_t count_neighbours(const sq_log *log, const struct piece *pieces, 
     return run;
 }
 
-/* Fetches neighbours into the caller's buffer, and checks or opens them there. */
-static int fetch_run(sq_log *log, struct sq_opener *opener, const struct piece *pieces, uint32_t count,
-                     struct sq_fault *fault_out)
+/* Fetches neighbours into the caller's buffer, and checks them there unless they are sealed. */
+static int fetch_run(sq_log *log, const struct piece *pieces, uint32_t count, struct sq_fault *fault_out)
 {
     int os_error = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -237,36 +241,44 @@ static int fetch_run(sq_log *log, struct sq_opener *opener, const struct piece *
         if (status != SQ_OK &&
             sq_medium_fetch(log->medium, piece->mba, 1, piece->data_out, &os_error) != SQ_OK)
             return unreadable(piece->owner, piece->lba, piece->mba, os_error, fault_out);
-        if (log->sealing.on) {
-            SQ_TRY(open_piece(log, opener, piece, fault_out));
-            continue;
-        }
-        if (log->verify && !sq_block_is_right(log, piece->owner, piece->lba, piece->mba, piece->data_out))
+        if (log->verify && !log->sealing.on &&
+            !sq_block_is_right(log, piece->owner, piece->lba, piece->mba, piece->data_out))
             return corrupt(piece->owner, piece->lba, piece->mba, fault_out);
     }
     return SQ_OK;
 }
 
-static int hand_out_pieces(sq_log *log, struct sq_opener *opener, const struct piece *pieces, uint32_t count,
-                           struct sq_fault *fault_out)
+/* Opens what was fetched: all calls of the system come first, since each of them makes the processor forget
+ * what it had learnt of libcrypto's code. */
+static int open_fetched(sq_log *log, const struct piece *pieces, const uint8_t *is_fetched, uint32_t count,
+                        struct sq_fault *fault_out)
 {
-    for (uint32_t i = 0, run; i < count; i += run) {
-        run = log->payload != NULL ? 0 : count_neighbours(log, &pieces[i], count - i);
-        if (run != 0)
-            SQ_TRY(fetch_run(log, opener, &pieces[i], run, fault_out));
-        else
-            SQ_TRY(hand_out(log, &pieces[i], fault_out));
-        run = run == 0 ? 1 : run;
+    struct sq_opener opener = {0};
+    int status = SQ_OK;
+    for (uint32_t i = 0; i < count && status == SQ_OK; i++) {
+        /* The processor sees neighbours coming, and of others too little until it is through with them. */
+        if (i + 1 < count && is_fetched[i + 1] && pieces[i + 1].mba != pieces[i].mba + 1)
+            fetch_mapped(log, pieces[i + 1].mba, log->block_bytes);
+        if (is_fetched[i])
+            status = open_piece(log, &opener, &pieces[i], fault_out);
     }
-    return SQ_OK;
+    sq_opener_end(log, &opener);
+    return status;
 }
 
 static int hand_out_all(sq_log *log, const struct piece *pieces, uint32_t count, struct sq_fault *fault_out)
 {
-    struct sq_opener opener = {0};
-    int status = hand_out_pieces(log, &opener, pieces, count, fault_out);
-    sq_opener_end(log, &opener);
-    return status;
+    uint8_t is_fetched[SQ_BATCH] = {0};
+    for (uint32_t i = 0, run; i < count; i += run) {
+        run = log->payload != NULL ? 0 : count_neighbours(log, &pieces[i], count - i);
+        if (run != 0)
+            SQ_TRY(fetch_run(log, &pieces[i], run, fault_out));
+        else
+            SQ_TRY(hand_out(log, &pieces[i], fault_out));
+        memset(&is_fetched[i], 1, run);
+        run = run == 0 ? 1 : run;
+    }
+    return log->sealing.on ? open_fetched(log, pieces, is_fetched, count, fault_out) : SQ_OK;
 }
 
 /* ---- unwritten="error" ----------------------------------------------------------------------- */
