@@ -56,15 +56,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _is_kept(config: pytest.Config) -> bool:
     """Figures of a small run are never published."""
-    return bool(_SESSION.results) and not config.getoption("--small")
+    return bool(_SESSION.parts) and not config.getoption("--small")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _SESSION.results:
+    if not _SESSION.parts:
         return
     terminalreporter.section("side by side (ratio of medians to the contestant named last)")
     rows = [row for result in _SESSION.results for row in result.rows()]
-    _write_table(terminalreporter, Session.header, rows)
+    if rows:
+        _write_table(terminalreporter, Session.header, rows)
     for table in _SESSION.tables:
         terminalreporter.write_line("")
         terminalreporter.write_line(table.title)
