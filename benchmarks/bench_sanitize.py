@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from benchmarks import fio
+from benchmarks.ceiling import stream
 from benchmarks.side_by_side import Result, Session, Table, Timed
 from benchmarks.workloads import MIB
 from seqstore._native.sweep import Fill, Sweep
@@ -74,9 +75,14 @@ def test_overwriting_memory(side_by_side: Session, small: bool, value: int) -> N
         memset(address, value, ctypes.c_size_t(size))
         return size
 
+    def limit() -> float:
+        stream(array, value)
+        return size
+
     works: dict[str, Round] = {}
     with Sweep(medium.handle, Fill(pattern=bytes([value]))) as sweep:
         works["seqstore"] = lambda: sweep.write([(0, medium.blocks)]).done * medium.block_size
+        works["C: stores past the cache, two threads"] = limit
         works["memset"] = peer
         result = side_by_side.compare(
             Result(

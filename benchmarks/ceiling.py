@@ -7,6 +7,7 @@ import mmap
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ void touch(uint32_t *map, uint64_t map_count, uint64_t *ledger, uint64_t ledger_
 int write_steps(int file, uint64_t steps, const uint8_t *data, uint64_t bytes, uint64_t sync_every);
 int read_steps(int file, uint64_t offset, uint64_t length, uint8_t *data, uint64_t bytes);
 int read_at(int file, const uint64_t *offsets, uint64_t count, uint8_t *data, uint64_t bytes);
+void stream(uint8_t *to, uint64_t bytes, int value);
 int seal_steps(void *seal, void *key, int file, uint64_t offset, const uint8_t *plain, uint64_t count,
                uint64_t blocks, uint8_t *buffer, uint8_t *tags);
 int open_steps(void *open, void *key, int file, uint64_t offset, uint8_t *plain, uint64_t count,
@@ -36,6 +38,9 @@ _SOURCE = """
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 void copy_blocks(uint8_t *to, const uint64_t *blocks, const uint8_t *from, uint64_t count, uint64_t bytes)
 {
     for (uint64_t i = 0; i < count; i++)
@@ -85,6 +90,17 @@ int read_at(int file, const uint64_t *offsets, uint64_t count, uint8_t *data, ui
         if (pread(file, data, bytes, (off_t)offsets[i]) != (ssize_t)bytes)
             return errno != 0 ? errno : EIO;
     return 0;
+}
+void stream(uint8_t *to, uint64_t bytes, int value)
+{
+#if defined(__x86_64__)
+    __m128i all = _mm_set1_epi8((char)value);
+    for (uint64_t at = 0; at < bytes; at += sizeof all)
+        _mm_stream_si128((__m128i *)(to + at), all);
+    _mm_sfence();
+#else
+    memset(to, value, bytes);
+#endif
 }
 enum {BLOCK = 4096, AAD = 24, TAG = 16, NONCE = 12, MOST = 256};
 typedef int seal_call(void *key, const uint8_t *nonce, const uint8_t *aads, uint64_t aad_bytes,
@@ -208,6 +224,14 @@ def read_at(file: int, offsets: NDArray[np.uint64], buffer: bytearray) -> None:
     error = core.lib.read_at(file, lent, len(offsets), target, len(buffer))
     if error:
         raise OSError(error, os.strerror(error))
+
+
+def stream(array: NDArray[np.uint8], value: int) -> None:
+    """Fill an array, 64 bytes or a multiple of it, with stores past the cache, on two threads."""
+    core: Any = _build()
+    at, half = core.ffi.from_buffer("uint8_t[]", array, True), len(array) // 128 * 64
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(core.lib.stream, (at, at + half), (half, len(array) - half), (value, value)))
 
 
 class Sealing:
