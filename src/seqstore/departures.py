@@ -75,8 +75,7 @@ class Departures:
                 self.catalog.remove_volume(view.number)
                 self.audit.append(act_of_deletion(subject), subject)
             self._forget(view)
-            self._list(subject, asked, failed)
-            self._erase(subject, due)
+            self._finish(subject, due, asked, failed)
 
     def delete_tenant(self, tenant: Tenant) -> None:
         """End a tenant with all that it owns, durably."""
@@ -104,8 +103,7 @@ class Departures:
                 self._forget(view)
             self.tenants.forget(tenant)
             tenant.deleted = True
-            self._list(subject, asked, failed)
-            self._erase(subject, due)
+            self._finish(subject, due, asked, failed)
 
     def trim(self, volume: Volume, offset: int, length: int) -> None:
         """Give up a range, and do what the strategy of deletion asks for."""
@@ -118,7 +116,7 @@ class Departures:
         if not self.eraser.acts_at_once:
             due = self._intend(subject, {})
             volume._trim(offset, length)
-            self._erase(subject, due)
+            self._erase(due)
             return
         with self.lock:
             self.placer.wait_for([volume.number])
@@ -129,7 +127,7 @@ class Departures:
                 volume._trim(offset, length)
                 if any(bounds.now for _, bounds in due):
                     self.placer.commit([leg.drive for leg in volume._route.legs])
-                self._erase(subject, due)
+                self._erase(due)
                 return
             asked = self._request(subject, shared)
             try:
@@ -141,7 +139,7 @@ class Departures:
                 del self._asked[subject]
                 raise
             self._list(subject, asked)
-            self._erase(subject, due)
+            self._erase(due)
 
     def _find_shared(self, subject: Subject) -> dict[int, Shared]:
         """Say what something that is to be deleted shares with others, by drive, if anybody needs to know."""
@@ -167,15 +165,25 @@ class Departures:
             self.eraser.intend(*key, bounds)
         return due
 
-    def _erase(self, subject: Subject, due: list[Due]) -> None:
+    def _finish(self, subject: Subject, due: list[Due], asked: Asked | None, failed: Iterable[int]) -> None:
+        """Do what is left when logs and catalog have forgotten something.
+
+        Its key dies first: nobody can read it from then on, however long it takes to list its copies.
+        """
         try:
-            for key, bounds in due:
-                if self.eraser is not None and bounds != Bounds():
-                    self.eraser.deleted(*key, bounds)
-        finally:
-            # Last: what could be written over at once is said to be that, and not merely unreadable.
-            if self.keeper is not None and subject.kind != "range":
+            if self.keeper is not None:
                 self.keeper.bury()
+        finally:
+            self._list(subject, asked, failed)
+            self._erase(due)
+            # Last: what could be written over at once is said to be that, and not merely unreadable.
+            if self.keeper is not None:
+                self.keeper.note_unreadable()
+
+    def _erase(self, due: list[Due]) -> None:
+        for key, bounds in due:
+            if self.eraser is not None and bounds != Bounds():
+                self.eraser.deleted(*key, bounds)
 
     def _request(self, subject: Subject, shared: Mapping[int, Shared]) -> Asked | None:
         """Note that something is to be deleted, once, however often it is tried."""

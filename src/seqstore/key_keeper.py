@@ -63,7 +63,7 @@ class KeyKeeper:
                     leg.view._seal(key, by_leaf=by_leaf)
 
     def bury(self) -> None:
-        """Let the keys die that nobody needs, and note which copies are unreadable since.
+        """Let the keys die that nobody needs.
 
         What lies on drives that are not there is needed as long as the catalog knows it.
 
@@ -81,7 +81,6 @@ class KeyKeeper:
         self._encryption.bury(
             lambda volume: volume in living or self._is_read(volume), lambda tenant: tenant in tenants
         )
-        self._note_unreadable()
 
     def _places(self, volume: int) -> list[Placement]:
         return self._catalog.placements.of(volume)
@@ -104,7 +103,8 @@ class KeyKeeper:
     def _is_read(self, volume: int) -> bool:
         return any(self._fleet.reach(volume).values())
 
-    def _note_unreadable(self) -> None:
+    def note_unreadable(self) -> None:
+        """Note which copies nobody can read any more, since the key of all that they hold is gone."""
         if self._evidence is None:
             return
         for member, evidence, erasure in self._evidence.listed():

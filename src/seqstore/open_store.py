@@ -424,6 +424,7 @@ class OpenStore(DeletingStore, DrivesStore):
                 evidence.resume(self._registry.is_living)
             if keeper is not None:
                 keeper.bury()
+                keeper.note_unreadable()
             table = DeletionTable(catalog.database)
             self._eraser.load(Notebook(table, self._audit, evidence, self._name_of))
             self._registry.eraser = self._eraser

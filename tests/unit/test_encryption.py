@@ -25,6 +25,7 @@ from seqstore import (
 )
 from seqstore.cli import main
 from seqstore.encryption import Encryption
+from seqstore.evidence import Evidence
 from seqstore.format import read_image
 from seqstore.keys import FileKey, PassphraseKey
 from tests.durable import CAPACITY, crash, create, picture, reopen
@@ -354,6 +355,26 @@ class TestDeath:
             acts = [record.act for record in store.audit.records()]
             assert acts.index("key destroyed") > acts.index("volume deleted")
             assert acts[-1] == "erasure finished"
+
+
+def test_the_key_dies_before_the_copies_are_listed(
+    made: Store, path: Path, root: FileKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To list them may take long, or fail: nobody can read them any more by then."""
+    tenant = made.tenant("contoso")
+    assert ("volume", 1) in living(made)
+
+    def fail(*arguments: object, **options: object) -> None:
+        assert ("volume", 1) not in living(made)
+        raise MediumError("the catalog's disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evidence, "deleted", fail)
+        with pytest.raises(MediumError, match="full"):
+            tenant.delete()
+    with reopen(made, path, key=root) as store:
+        assert set(fates(store)) == {"key"}
+        assert store.statement(1).complete
 
 
 def test_rekeying(made: Store, path: Path, root: FileKey) -> None:
