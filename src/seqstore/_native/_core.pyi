@@ -1,4 +1,4 @@
-"""The module that cffi generates; its contents are declared once, in seqstore_api.h."""
+"""The module that cffi generates; its contents are declared once, in the headers *_api.h."""
 
 from typing import Any
 

@@ -62,7 +62,7 @@ def make_ffibuilder() -> FFI:
     # The image says what was planted, so that it is not taken for another.
     mark = f'\nconst char sq_planted[] = "SEQSTORE_PLANT={plant}";' if plant else ""
     builder = FFI()
-    for header in ("seqstore_api.h", "deletion_api.h", "crypto_api.h", "sanitize_api.h"):
+    for header in ("seqstore_api.h", "volume_api.h", "deletion_api.h", "crypto_api.h", "sanitize_api.h"):
         builder.cdef((folder / header).read_text(encoding="utf-8"))
     builder.cdef(CALLED_BY_C)
     builder.set_source(

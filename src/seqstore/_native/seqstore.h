@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "seqstore_api.h"
+#include "volume_api.h"
 #include "deletion_api.h"
 #include "crypto_api.h"
 #include "sanitize_api.h"
