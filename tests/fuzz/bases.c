@@ -35,7 +35,8 @@ static void write_some(sq_log *log, uint64_t handle, uint64_t *random)
 {
     uint8_t data[6 * BLOCK_BYTES];
     memset(data, (int)(bases_random(random) | 1), sizeof data);
-    uint64_t lba = bases_random(random) % (bases_random(random) % 4 != 0 ? VOLUME_BLOCKS : LARGE_BLOCKS);
+    uint64_t lba = bases_random(random);
+    lba %= bases_random(random) % 4 != 0 ? VOLUME_BLOCKS : LARGE_BLOCKS;
     uint64_t count = 1 + bases_random(random) % 6;
     if (bases_random(random) % 4 != 0)
         expect(log, sq_volume_write_run(log, handle, lba, count, data, NULL));
@@ -47,8 +48,7 @@ static void write_some(sq_log *log, uint64_t handle, uint64_t *random)
 /* What changes a volume or snapshot as a whole. */
 static void change_one(sq_log *log, const struct sq_volume_entry *entry, uint64_t *random)
 {
-    uint64_t handle = entry->handle, made;
-    int status;
+    uint64_t handle = entry->handle, made, tenant, size;
     switch (bases_random(random) % 6) {
     case 0:
         expect(log, sq_volume_snapshot(log, handle, 0, &made));
@@ -64,17 +64,17 @@ static void change_one(sq_log *log, const struct sq_volume_entry *entry, uint64_
         expect(log, sq_volume_delete(log, handle));
         break;
     default:
-        status = sq_volume_create(log, 0, 1 + bases_random(random) % 3,
-                                  (bases_random(random) % 2 ? VOLUME_BLOCKS : LARGE_BLOCKS) * BLOCK_BYTES,
-                                  bases_random(random) % 2 != 0, &made);
-        expect_made(log, status);
+        /* One after the other: compilers evaluate arguments in orders of their own. */
+        tenant = 1 + bases_random(random) % 3;
+        size = (bases_random(random) % 2 ? VOLUME_BLOCKS : LARGE_BLOCKS) * BLOCK_BYTES;
+        expect_made(log, sq_volume_create(log, 0, tenant, size, bases_random(random) % 2 != 0, &made));
     }
 }
 
 static void change(sq_log *log, uint64_t *random)
 {
     struct sq_volume_entry entries[KNOWN_MOST];
-    uint64_t count = 0, made;
+    uint64_t count = 0, made, offset;
     expect(log, sq_volume_list(log, KNOWN_MOST, entries, &count));
     if (count == 0) {
         expect_made(log, sq_volume_create(log, 0, 1, LARGE_BLOCKS * BLOCK_BYTES, 0, &made));
@@ -88,8 +88,8 @@ static void change(sq_log *log, uint64_t *random)
         break;
     case 1:
     case 2:
-        expect(log, sq_volume_trim(log, entry->handle, bases_random(random) % 64 * 256,
-                                   bases_random(random) % 32 * 256, NULL));
+        offset = bases_random(random) % 64 * 256;
+        expect(log, sq_volume_trim(log, entry->handle, offset, bases_random(random) % 32 * 256, NULL));
         break;
     case 3:
         if (count >= KNOWN_MOST)
