@@ -12,7 +12,12 @@
 #include "internal.h"
 
 /* Dues are counted in steps; so exact is what is known of them. */
-#define SQ_STEPS_A_LAP 512u
+#define SQ_STEPS_A_LAP 1024u
+
+static inline uint64_t sq_due_step(const sq_log *log)
+{
+    return (log->block_count + SQ_STEPS_A_LAP - 1) / SQ_STEPS_A_LAP;
+}
 
 /* The segment has something due sooner than was known. */
 void sq_due_sooner(sq_log *log, uint32_t segment, uint64_t due);
