@@ -339,6 +339,21 @@ static int purge(sq_log *log, const struct sq_purge_scope *scope, struct sq_purg
     return status;
 }
 
+int sq_deadline_keep(sq_log *log, uint64_t segments)
+{
+    if (log->dues.due == NULL || !sq_deadline_presses(log, segments))
+        return SQ_OK;
+    uint8_t *zeros = sq_buffer((size_t)SQ_ERASE_BLOCKS << log->block_shift);
+    if (zeros == NULL)
+        return SQ_E_NO_MEMORY;
+    memset(zeros, 0, (size_t)SQ_ERASE_BLOCKS << log->block_shift);
+    int status = close_records(log);
+    if (status == SQ_OK)
+        status = keep_deadlines(log, segments, zeros);
+    free(zeros);
+    return status;
+}
+
 int sq_log_purge(sq_log *log, int scope, uint64_t scope_id, uint64_t died_before, struct sq_purge *purge_out,
                  struct sq_fault *fault_out)
 {
