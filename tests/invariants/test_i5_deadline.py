@@ -143,6 +143,23 @@ def test_under_many_checkpoints(segments: int, segment_blocks: int, draw: Draw, 
 
 
 @pytest.mark.invariant("I5")
+def test_what_is_written_over_before_a_checkpoint_takes_time(tmp_path: Path) -> None:
+    """The rest of another head came due meanwhile, and nobody looked."""
+    with Store.create(
+        tmp_path / "lab.store",
+        128 * 32 * BLOCK_SIZE,
+        block_size=BLOCK_SIZE,
+        segment_size=32 * BLOCK_SIZE,
+        selection="cost_benefit",
+        placement="sepbit",
+        classes=4,
+        reserve=0.0,
+        preallocate=False,
+    ) as store:
+        live_a_while(store, uniform, has_payload=True, fill=0.5, checkpoint_each=56)
+
+
+@pytest.mark.invariant("I5")
 def test_the_smallest_bound_of_a_small_drive(tmp_path: Path) -> None:
     """1.1 laps also where checkpoints and segments are a large part of a drive of 4,096 blocks."""
     with Store.create(
