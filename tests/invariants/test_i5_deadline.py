@@ -156,7 +156,7 @@ def test_what_is_written_over_before_a_checkpoint_takes_time(tmp_path: Path) -> 
         reserve=0.0,
         preallocate=False,
     ) as store:
-        live_a_while(store, uniform, has_payload=True, fill=0.5, checkpoint_each=56)
+        live_a_while(store, uniform, has_payload=True, fill=0.5, checkpoint_each=64)
 
 
 @pytest.mark.invariant("I5")

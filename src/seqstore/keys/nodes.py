@@ -286,8 +286,9 @@ class NodesFile:
         self.sections = {section.volume: section for section in self._scan(size)}
 
     def _scan(self, size: int) -> Iterator[Section]:
-        magic, version, count, area = _HEAD.unpack(self._read(0, HEAD_BYTES))
-        if magic != MAGIC or area != self._area:
+        head = self._read(0, HEAD_BYTES)
+        magic, version, count, area = _HEAD.unpack(head)
+        if magic != MAGIC or area != self._area or version < 1:
             raise FormatError(
                 f"{str(self.path)!r} is no file of nodes of this store; put the right one in its place"
             )
@@ -298,14 +299,17 @@ class NodesFile:
                 found=version,
                 expected=VERSION,
             )
-        at = HEAD_BYTES
+        at, reserved = HEAD_BYTES, head[-32:]
         for _ in range(count):
-            volume, key, length, nonce, tag, position = _SECTION.unpack(self._read(at, _SECTION.size))
-            at += _SECTION.size
+            packed = self._read(at, _SECTION.size)
+            volume, key, length, nonce, tag, position = _SECTION.unpack(packed)
+            at, reserved = at + _SECTION.size, reserved + packed[-4:]
             yield Section(
                 volume=volume, key=key, position=position, nonce=nonce, tag=tag, at=at, length=length
             )
             at += length
+        if any(reserved):
+            raise FormatError(f"{str(self.path)!r} has reserved bytes that are not zero; put it back")
         if at != size:
             raise FormatError(f"{str(self.path)!r} has {size} bytes, and {at} are expected; put it back")
 
