@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -97,14 +98,15 @@ class Session:
 
     def create(self) -> None:
         if len(self.volumes()) < 5:
-            copies = self.random.choice([1, 2])
+            copies: tuple[Literal[1], Literal[2]] = (1, 2)
             tenant = self.store.tenant(self.random.choice(TENANTS))
-            tenant.create_volume(f"v{self.serial}", BLOCKS * BLOCK_SIZE, copies=copies)
+            tenant.create_volume(f"v{self.serial}", BLOCKS * BLOCK_SIZE, copies=self.random.choice(copies))
             self.serial += 1
 
     def delete(self) -> None:
-        with suppress(IndexError):
-            self.random.choice([*self.volumes(), *self.snapshots()]).delete()
+        views: list[Volume | Snapshot] = [*self.volumes(), *self.snapshots()]
+        if views:
+            self.random.choice(views).delete()
 
     def snapshot(self) -> None:
         if self.volumes() and len(self.snapshots()) < 3:
@@ -192,10 +194,12 @@ class Restored:
         )
         store.add_drive(64 * 16 * BLOCK_SIZE)
         tenant = store.create_tenant("contoso")
-        for name, copies in (("both", 2), ("gone", 1)):
-            volume = tenant.create_volume(name, 16 * BLOCK_SIZE, copies=copies)
+        for volume in (
+            tenant.create_volume("both", 16 * BLOCK_SIZE, copies=2),
+            tenant.create_volume("gone", 16 * BLOCK_SIZE),
+        ):
             for lba in range(16):
-                volume.write(lba * BLOCK_SIZE, self.block(name, lba))
+                volume.write(lba * BLOCK_SIZE, self.block(volume.name, lba))
         store.idle(2 * EPOCH)
         store.close()
         shutil.copytree(self.path, self.copy)
