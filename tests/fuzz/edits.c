@@ -152,8 +152,9 @@ static void edit_block(uint8_t *edit, struct image *base, uint64_t *random)
     edit[1] = 0;
     uint32_t mba = (uint32_t)(below(random, 2) ? fields_summary(base, random) : below(random, BLOCKS));
     uint32_t entry_bytes = fixer_entry_bytes(image_block(base, mba));
+    uint32_t entries = (BLOCK_BYTES - HEAD_BYTES) / entry_bytes;
     fixer_put(edit + 2, 2, mba);
-    fixer_put(edit + 4, 2, HEAD_BYTES + below(random, (BLOCK_BYTES - HEAD_BYTES) / entry_bytes) * entry_bytes);
+    fixer_put(edit + 4, 2, HEAD_BYTES + below(random, entries) * entry_bytes);
     fixer_put(edit + 6, 2, below(random, 2) ? fields_summary(base, random) : below(random, BLOCKS));
     fixer_put(edit + 8, 8, HEAD_BYTES + below(random, 4) * entry_bytes);
 }

@@ -79,8 +79,8 @@ void sq_deadline_bind(const sq_log *log, struct sq_layer *layer);
 int sq_head_pad(sq_log *log, uint64_t *padded_io);
 int sq_head_end(sq_log *log, uint32_t class);
 
-/* Before so many segments are written, and as many cleaned, that no user asked for: writes over with zeros what
- * would be late. Not within a request. purge.c. */
+/* Before so many segments are written, and as many cleaned, that no bound has a reserve for: writes over with
+ * zeros what would be late. Not within a request. purge.c. */
 int sq_deadline_keep(sq_log *log, uint64_t segments);
 
 /* ---- purge.c -------------------------------------------------------------------------------------- */
