@@ -121,3 +121,69 @@ def opened(
             with suppress(AccessError), Cipher(CRYPTO, key) as cipher:
                 cipher.open(seal.nonce, identity, block, seal.tag, plain)
                 yield bytes(plain)
+
+
+class Keeper:
+    """Keeps every state in which the files of a store were, but for its key area.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    block_size : int
+    marks : iterable of bytes
+        What must be in no file.
+    """
+
+    def __init__(self, path: Path, block_size: int, marks: Iterable[bytes]) -> None:
+        self.path = path
+        self.block_size = block_size
+        self.marks = list(marks)
+        self.blocks: set[tuple[Seal, int, int, bytes]] = set()  # seal, layer, lba, cipher
+        self.nodes: list[Path] = []
+        self._met: dict[Path, bytes] = {}
+        self.secrets: set[bytes] = set()
+
+    def keep(self, provider: KeyProvider) -> None:
+        """Keep what is new; nothing in it may be plain, a tenant's bytes or a key's."""
+        self.secrets |= set(Keys(self.path, provider).secrets.values())
+        for file in sorted(self.path.rglob("*")):
+            content = file.read_bytes() if file.is_file() else b""
+            if self._met.get(file) == content:
+                continue
+            self._met[file] = content
+            for plain in (*self.marks, *self.secrets):
+                assert plain not in content, f"{file.name} holds {plain[:8]!r} as it is"
+            if file.suffix == ".img":
+                self.blocks |= set(sealed_blocks(content, self.block_size))
+            elif file.name == "keys.nodes":
+                self.nodes.append(file.with_name(f"{len(self.nodes)}.kept-nodes"))
+                self._met[self.nodes[-1]] = content
+                self.nodes[-1].write_bytes(content)
+
+    def opened(self, provider: KeyProvider, tenants: Iterable[int] = (1, 2)) -> set[bytes]:
+        """Return what all blocks hold that open with the keys that are left."""
+        keys, tenants = Keys(self.path, provider, self.nodes), list(tenants)
+        found: set[bytes] = set()
+        for seal, layer, lba, block in self.blocks:
+            found |= set(opened(seal, keys, block, tenants, layer, lba))
+        return found
+
+    def expect_no_nonce_twice(self) -> None:
+        """See that no two blocks, on whichever drives, were sealed under one key with one nonce."""
+        met: dict[tuple[int, int, int], tuple[bytes, int, int]] = {}
+        for seal, layer, lba, _ in self.blocks:
+            block = (seal.tag, layer, lba)
+            assert met.setdefault(seal.identity, block) == block, f"the nonce of {seal} came twice"
+
+
+def sealed_blocks(drive: bytes, block_size: int) -> Iterator[tuple[Seal, int, int, bytes]]:
+    """Yield seal, layer, lba and cipher of each block that a summary on a drive names."""
+    for mba in range(len(drive) // block_size):
+        try:
+            summary = parse_summary(drive[mba * block_size : (mba + 1) * block_size], mba)
+        except FormatError:
+            continue
+        for (entry, at), seal in zip(summary.placed(), summary.seals, strict=True):
+            if seal is not None:
+                yield seal, entry.volume, entry.lba, drive[at * block_size : (at + 1) * block_size]

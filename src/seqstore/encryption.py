@@ -53,6 +53,8 @@ class Encryption:
     ----------
     ring : KeyRing
         The secrets in the core, for the log.
+    identity : bytes
+        Of the key area.
 
     Raises
     ------
@@ -63,7 +65,7 @@ class Encryption:
     def __init__(
         self, keychain: Keychain, path: Path, now_ns: Callable[[], int], *, read_only: bool = False
     ) -> None:
-        self._keychain = keychain
+        self._keychain, self.identity = keychain, keychain.identity
         self._path = path
         self._now_ns = now_ns
         self._entropy = system_crypto().fill
@@ -217,10 +219,8 @@ class Encryption:
 
     def has_died(self, volume: int) -> bool:
         """Tell whether the area says that the key of a volume is dead."""
-        if self.has(volume):
-            return False
         dead = {entry.scope for entry in self._keychain.tombstones if entry.kind is KeyKind.VOLUME}
-        return volume in dead
+        return volume in dead and not self.has(volume)
 
     def bury(self, is_needed: Callable[[int], bool], is_tenant: Callable[[int], bool]) -> list[int]:
         """Let the keys die that nobody needs: when this returns, nothing of them is left.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from seqstore._native.records import VOLUME_IS_SNAPSHOT
 from seqstore.audit_records import Subject
 from seqstore.engine_volume import EngineVolume
+from seqstore.errors import FormatError
 from seqstore.promise import volumes_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,30 @@ class KeyKeeper:
         self._fleet = fleet
         self._catalog = catalog
         self._evidence = evidence
+
+    def require_own_area(self, *, read_only: bool) -> None:
+        """See that the key area is the store's, before any key dies.
+
+        Stores under one root key open each other's areas, and would let all keys die that they do not need.
+        The catalog remembers the area from the first opening on.
+
+        Raises
+        ------
+        FormatError
+            If it is another store's.
+        """
+        database, identity = self._catalog.database, self._encryption.identity.hex()
+        is_known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'key_area'"
+        rows = database.run("SELECT identity FROM key_area") if database.run(is_known) else []
+        if rows and rows[0][0] != identity:
+            raise FormatError(
+                f"the key area is another store's: its identity is {identity}, {rows[0][0]} is expected; put"
+                " the right one in its place; nothing of it was changed"
+            )
+        if not rows and not read_only:
+            with database.atomic():
+                database.run("CREATE TABLE IF NOT EXISTS key_area (identity TEXT NOT NULL)")
+                database.run("INSERT INTO key_area VALUES (?)", identity)
 
     def make(self, tenant: int, volume: int, *, by_leaf: bool) -> None:
         """Make the key of a volume, durably, before the log knows the volume; by_leaf: one a block."""

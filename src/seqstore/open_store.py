@@ -405,6 +405,8 @@ class OpenStore(DeletingStore, DrivesStore):
         """Take in the tenants, volumes and snapshots that there are."""
         catalog, is_new = self._registry.catalog, not len(self._audit)
         keeper = self._registry.keeper
+        if keeper is not None:
+            keeper.require_own_area(read_only=self.read_only)
         if keeper is not None and not self.read_only:
             keeper.delete_revived()
         settled = settle(catalog, self._fleet, self._audit, read_only=self.read_only)

@@ -15,7 +15,7 @@ from tests.crash.ops import Create, Flush, Trim, Write
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "reference" / "on-media-format.md").read_text("utf-8")
-EXAMPLE = PAGE[PAGE.index("## A worked example") : PAGE.index("## References")]
+EXAMPLE = PAGE[PAGE.index("## A worked example\n") : PAGE.index("## A worked example of version 2")]
 GOLDEN = (HERE / "golden-v1.img").read_bytes()
 
 BLOCK, SEGMENT_BLOCKS, SEGMENTS = 512, 8, 16

@@ -78,6 +78,7 @@ def test_the_checksum_of_a_block_covers_its_owner() -> None:
         ({"reserved_88": b"\0" * 7 + b"\1"}, "reserved bytes 88 to 95"),
         ({"sequence": 0, "flushed": 0, "checkpoint": 0, "checkpoint_mba": 0}, "sequence is 0"),
         ({"sequence": 1, "flushed": 0, "checkpoint": 0, "checkpoint_mba": 0}, "names one before it"),
+        ({"sequence": 2**62 + 1}, "more than any log can write"),
         ({"mba": 16}, "names block 16 as its own"),
         ({"entries": 18}, "18 entries; 17 have room"),
         ({"entries": 2}, "bytes behind its 2 entries are not zero"),
@@ -100,6 +101,13 @@ def test_a_head_that_breaks_a_rule(changes: dict[str, Any], message: str) -> Non
         parse(replace(HEAD, **changes))
     assert "block 17" in str(caught.value)
     assert not isinstance(caught.value, VersionError)
+
+
+def test_numbers_of_seals_have_room_for_the_sequence() -> None:
+    most = 2**48 - 2**40
+    assert parse(replace(HEAD, version=2, sequence=most), []).sequence == most
+    with pytest.raises(FormatError, match="more than any log can write"):
+        parse(replace(HEAD, version=2, sequence=most + 1), [])
 
 
 def test_open_is_1_where_a_request_goes_on_through_a_record_without_entries() -> None:

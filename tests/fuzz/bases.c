@@ -4,8 +4,9 @@
 
 #include "image.h"
 
-#define VOLUMES_MOST 8u
+#define KNOWN_MOST 8u
 #define VOLUME_BLOCKS 40u
+#define OPENINGS 0xBA5E000000000000u
 #define LARGE_BLOCKS 1300u /* leaves of the extent map hold 512 */
 
 uint64_t bases_random(uint64_t *state)
@@ -22,11 +23,20 @@ static void expect(sq_log *log, int status)
         expect_ok(log, "a broken invariant in service", status);
 }
 
+/* What was made can be written to once it has a key. */
+static void expect_made(sq_log *log, int status)
+{
+    expect(log, status);
+    if (status == SQ_OK)
+        keyed_volumes(log);
+}
+
 static void write_some(sq_log *log, uint64_t handle, uint64_t *random)
 {
     uint8_t data[6 * BLOCK_BYTES];
     memset(data, (int)(bases_random(random) | 1), sizeof data);
-    uint64_t lba = bases_random(random) % (bases_random(random) % 4 != 0 ? VOLUME_BLOCKS : LARGE_BLOCKS);
+    uint64_t lba = bases_random(random);
+    lba %= bases_random(random) % 4 != 0 ? VOLUME_BLOCKS : LARGE_BLOCKS;
     uint64_t count = 1 + bases_random(random) % 6;
     if (bases_random(random) % 4 != 0)
         expect(log, sq_volume_write_run(log, handle, lba, count, data, NULL));
@@ -38,13 +48,13 @@ static void write_some(sq_log *log, uint64_t handle, uint64_t *random)
 /* What changes a volume or snapshot as a whole. */
 static void change_one(sq_log *log, const struct sq_volume_entry *entry, uint64_t *random)
 {
-    uint64_t handle = entry->handle, made;
+    uint64_t handle = entry->handle, made, tenant, size;
     switch (bases_random(random) % 6) {
     case 0:
         expect(log, sq_volume_snapshot(log, handle, 0, &made));
         break;
     case 1:
-        expect(log, sq_volume_clone(log, handle, 0, 1 + bases_random(random) % 3, 0, &made));
+        expect_made(log, sq_volume_clone(log, handle, 0, 1 + bases_random(random) % 3, 0, &made));
         break;
     case 2:
         expect(log, sq_volume_resize(log, handle,
@@ -54,22 +64,23 @@ static void change_one(sq_log *log, const struct sq_volume_entry *entry, uint64_
         expect(log, sq_volume_delete(log, handle));
         break;
     default:
-        expect(log, sq_volume_create(log, 0, 1 + bases_random(random) % 3,
-                                     (bases_random(random) % 2 ? VOLUME_BLOCKS : LARGE_BLOCKS) * BLOCK_BYTES,
-                                     bases_random(random) % 2 != 0, &made));
+        /* One after the other: compilers evaluate arguments in orders of their own. */
+        tenant = 1 + bases_random(random) % 3;
+        size = (bases_random(random) % 2 ? VOLUME_BLOCKS : LARGE_BLOCKS) * BLOCK_BYTES;
+        expect_made(log, sq_volume_create(log, 0, tenant, size, bases_random(random) % 2 != 0, &made));
     }
 }
 
 static void change(sq_log *log, uint64_t *random)
 {
-    struct sq_volume_entry entries[VOLUMES_MOST];
-    uint64_t count = 0, made;
-    expect(log, sq_volume_list(log, VOLUMES_MOST, entries, &count));
+    struct sq_volume_entry entries[KNOWN_MOST];
+    uint64_t count = 0, made, offset;
+    expect(log, sq_volume_list(log, KNOWN_MOST, entries, &count));
     if (count == 0) {
-        expect(log, sq_volume_create(log, 0, 1, LARGE_BLOCKS * BLOCK_BYTES, 0, &made));
+        expect_made(log, sq_volume_create(log, 0, 1, LARGE_BLOCKS * BLOCK_BYTES, 0, &made));
         return;
     }
-    uint64_t known = count < VOLUMES_MOST ? count : VOLUMES_MOST;
+    uint64_t known = count < KNOWN_MOST ? count : KNOWN_MOST;
     const struct sq_volume_entry *entry = &entries[bases_random(random) % known];
     switch (bases_random(random) % 16) {
     case 0:
@@ -77,11 +88,11 @@ static void change(sq_log *log, uint64_t *random)
         break;
     case 1:
     case 2:
-        expect(log, sq_volume_trim(log, entry->handle, bases_random(random) % 64 * 256,
-                                   bases_random(random) % 32 * 256, NULL));
+        offset = bases_random(random) % 64 * 256;
+        expect(log, sq_volume_trim(log, entry->handle, offset, bases_random(random) % 32 * 256, NULL));
         break;
     case 3:
-        if (count >= VOLUMES_MOST)
+        if (count >= KNOWN_MOST)
             expect(log, sq_volume_delete(log, entry->handle));
         else
             change_one(log, entry, random);
@@ -102,10 +113,22 @@ void bases_churn(sq_log *log, uint64_t seed, uint32_t requests)
 
 /* ---- the bases ------------------------------------------------------------------------------- */
 
+struct recipe {
+    uint64_t seed;
+    uint32_t requests;
+    int finish; /* it is closed */
+    int torn;
+    uint32_t more; /* requests after opening it again; 0: it is not */
+    int sealed;    /* its blocks are encrypted */
+};
+
 /* Opens the log on the image, or creates it; works; closes it or leaves it. */
-static void live(struct image *image, int create, uint64_t seed, uint32_t requests, int finish)
+static void live(struct image *image, int create, const struct recipe *recipe, uint32_t requests, int finish)
 {
     struct sq_log_options options = image_options();
+    uint64_t seed = recipe->seed + (create ? 0 : 100);
+    if (recipe->sealed)
+        keyed_options(&options, OPENINGS + seed);
     sq_medium *medium = image_medium(image);
     sq_log *log = NULL;
     if (medium == NULL)
@@ -114,6 +137,7 @@ static void live(struct image *image, int create, uint64_t seed, uint32_t reques
                         : sq_log_open(medium, &options, &log, NULL, NULL);
     if (status != SQ_OK)
         fail("a base cannot be made", status);
+    keyed_volumes(log);
     bases_churn(log, seed, requests);
     expect(log, finish ? sq_log_finish(log, NULL) : sq_log_flush(log, NULL));
     sq_log_destroy(log);
@@ -139,13 +163,7 @@ static void tear(struct image *image)
         memset(image_block(image, last), 0, BLOCK_BYTES);
 }
 
-static const struct recipe {
-    uint64_t seed;
-    uint32_t requests;
-    int finish; /* it is closed */
-    int torn;
-    uint32_t more; /* requests after opening it again; 0: it is not */
-} recipes[] = {
+static const struct recipe plain_recipes[] = {
     {.seed = 1, .requests = 0},
     {.seed = 2, .requests = 12},
     {.seed = 3, .requests = 40, .finish = 1},
@@ -157,27 +175,38 @@ static const struct recipe {
     {.seed = 9, .requests = 250, .more = 1},
 };
 
-#define RECIPES (sizeof recipes / sizeof recipes[0])
+static const struct recipe sealed_recipes[] = {
+    {.seed = 21, .requests = 12, .sealed = 1},
+    {.seed = 22, .requests = 40, .finish = 1, .sealed = 1},
+    {.seed = 23, .requests = 300, .torn = 1, .more = 3, .sealed = 1},
+    {.seed = 24, .requests = 500, .finish = 1, .more = 20, .sealed = 1},
+    {.seed = 25, .requests = 700, .finish = 1, .sealed = 1},
+};
 
-uint32_t bases_count(void)
-{
-    return (uint32_t)RECIPES;
-}
+#define PLAIN_RECIPES (sizeof plain_recipes / sizeof plain_recipes[0])
+#define SEALED_RECIPES (sizeof sealed_recipes / sizeof sealed_recipes[0])
 
-const struct image *bases_at(uint32_t index)
+static struct image *make(const struct recipe *recipe)
 {
-    static struct image *made[RECIPES];
-    const struct recipe *recipe = &recipes[index];
-    if (made[index] != NULL)
-        return made[index];
     struct image *image = calloc(1, sizeof *image);
     if (image == NULL)
         fail("out of memory", 0);
-    live(image, 1, recipe->seed, recipe->requests, recipe->finish);
+    live(image, 1, recipe, recipe->requests, recipe->finish);
     if (recipe->torn)
         tear(image);
     if (recipe->more > 0)
-        live(image, 0, recipe->seed + 100, recipe->more, 0);
-    made[index] = image;
+        live(image, 0, recipe, recipe->more, 0);
     return image;
+}
+
+/* What an input of version 1 names does not depend on how many bases version 2 has. */
+const struct image *bases_of(const uint8_t *input)
+{
+    static struct image *plain[PLAIN_RECIPES], *sealed[SEALED_RECIPES];
+    int is_sealed = (input[0] & INPUT_SEALED) != 0;
+    uint32_t index = input[1] % (uint32_t)(is_sealed ? SEALED_RECIPES : PLAIN_RECIPES);
+    struct image **made = is_sealed ? &sealed[index] : &plain[index];
+    if (*made == NULL)
+        *made = make(is_sealed ? &sealed_recipes[index] : &plain_recipes[index]);
+    return *made;
 }

@@ -9,7 +9,6 @@
 
 enum what { SET, ADD, XOR, COPY_BLOCK, ZERO_BLOCK, COPY_ENTRY, COPY_FIELD, WHATS };
 
-#define ENTRY_BYTES 24u
 #define HEAD_BYTES 96u
 
 /* ---- applying -------------------------------------------------------------------------------- */
@@ -21,6 +20,7 @@ static void apply(const uint8_t *edit, struct image *image)
     uint32_t other = (uint32_t)fixer_get(edit + 6, 2) % BLOCKS;
     uint64_t value = fixer_get(edit + 8, 8);
     uint8_t *block = image_block(image, mba), *at = block + offset;
+    uint32_t entry_bytes = fixer_entry_bytes(block);
     switch (edit[0] % WHATS) {
     case SET:
         fixer_put(at, width, value);
@@ -38,8 +38,8 @@ static void apply(const uint8_t *edit, struct image *image)
         memset(block, 0, BLOCK_BYTES);
         break;
     case COPY_ENTRY:
-        memmove(block + offset % (BLOCK_BYTES - ENTRY_BYTES + 1),
-                image_block(image, other) + value % (BLOCK_BYTES - ENTRY_BYTES + 1), ENTRY_BYTES);
+        memmove(block + offset % (BLOCK_BYTES - entry_bytes + 1),
+                image_block(image, other) + value % (BLOCK_BYTES - entry_bytes + 1), entry_bytes);
         break;
     default:
         memmove(at, image_block(image, other) + value % (BLOCK_BYTES - width + 1), width);
@@ -68,7 +68,7 @@ void edits_apply(const uint8_t *input, size_t bytes, struct image *image)
     if (flags & INPUT_WHOLE) {
         apply_whole(input + INPUT_HEAD_BYTES, bytes - INPUT_HEAD_BYTES, image);
     } else {
-        memcpy(image->bytes, bases_at(input[1] % bases_count())->bytes, sizeof image->bytes);
+        memcpy(image->bytes, bases_of(input)->bytes, sizeof image->bytes);
         for (const uint8_t *edit = input + INPUT_HEAD_BYTES; end - edit >= EDIT_BYTES; edit += EDIT_BYTES)
             apply(edit, image);
     }
@@ -150,10 +150,13 @@ static void edit_block(uint8_t *edit, struct image *base, uint64_t *random)
 {
     edit[0] = (uint8_t)(COPY_BLOCK + below(random, 3));
     edit[1] = 0;
-    fixer_put(edit + 2, 2, below(random, 2) ? fields_summary(base, random) : below(random, BLOCKS));
-    fixer_put(edit + 4, 2, HEAD_BYTES + below(random, 17) * ENTRY_BYTES);
+    uint32_t mba = (uint32_t)(below(random, 2) ? fields_summary(base, random) : below(random, BLOCKS));
+    uint32_t entry_bytes = fixer_entry_bytes(image_block(base, mba));
+    uint32_t entries = (BLOCK_BYTES - HEAD_BYTES) / entry_bytes;
+    fixer_put(edit + 2, 2, mba);
+    fixer_put(edit + 4, 2, HEAD_BYTES + below(random, entries) * entry_bytes);
     fixer_put(edit + 6, 2, below(random, 2) ? fields_summary(base, random) : below(random, BLOCKS));
-    fixer_put(edit + 8, 8, HEAD_BYTES + below(random, 4) * ENTRY_BYTES);
+    fixer_put(edit + 8, 8, HEAD_BYTES + below(random, 4) * entry_bytes);
 }
 
 static void make_edit(uint8_t *edit, struct image *base, uint64_t *random)
@@ -173,18 +176,18 @@ size_t edits_mutate(uint8_t *input, size_t bytes, size_t room, uint64_t *random)
             input[1 + below(random, bytes - 1)] = (uint8_t)odd_value(random);
         if (bytes >= INPUT_HEAD_BYTES)
             return bytes;
-        input[0] = INPUT_FIX;
-        input[1] = (uint8_t)below(random, bases_count());
+        input[0] = (uint8_t)(INPUT_FIX | below(random, 2) * INPUT_SEALED);
+        input[1] = (uint8_t)below(random, 256);
         bytes = INPUT_HEAD_BYTES;
     }
     size_t edits = (bytes - INPUT_HEAD_BYTES) / EDIT_BYTES;
     uint8_t *edit = input + INPUT_HEAD_BYTES + (edits == 0 ? 0 : below(random, edits)) * EDIT_BYTES;
     switch (below(random, 12)) {
     case 0:
-        input[0] = (uint8_t)(below(random, 16) & ~INPUT_WHOLE);
+        input[0] = (uint8_t)(below(random, 2 * INPUT_SEALED) & ~INPUT_WHOLE);
         break;
     case 1:
-        input[1] = (uint8_t)below(random, bases_count());
+        input[1] = (uint8_t)below(random, 256);
         break;
     case 2:
     case 3:
@@ -198,7 +201,7 @@ size_t edits_mutate(uint8_t *input, size_t bytes, size_t room, uint64_t *random)
         break;
     default:
         if (INPUT_HEAD_BYTES + (edits + 1) * EDIT_BYTES <= room) {
-            memcpy(base.bytes, bases_at(input[1] % bases_count())->bytes, sizeof base.bytes);
+            memcpy(base.bytes, bases_of(input)->bytes, sizeof base.bytes);
             make_edit(input + INPUT_HEAD_BYTES + edits++ * EDIT_BYTES, &base, random);
         }
     }

@@ -5,7 +5,6 @@
 #include "image.h"
 
 #define HEAD_BYTES 96u
-#define ENTRY_BYTES 24u
 #define KIND_CHECKPOINT 9u
 
 static uint32_t below(uint64_t *random, uint64_t end)
@@ -26,13 +25,20 @@ void fields_in_summary(struct image *image, struct field *field, uint64_t *rando
     static const uint8_t head[][2] = {{8, 2},  {10, 1}, {16, 8}, {24, 8}, {32, 4}, {36, 4}, {40, 2}, {42, 2},
                                       {44, 2}, {48, 8}, {56, 8}, {64, 8}, {72, 4}, {76, 4}, {80, 4}, {84, 4}};
     static const uint8_t entry[][2] = {{0, 8}, {8, 8}, {16, 4}, {20, 1}, {21, 1}};
+    static const uint8_t sealed[][2] = {{0, 8},  {8, 8},  {16, 4}, {20, 1}, {21, 1},
+                                        {24, 8}, {40, 8}, {48, 8}, {56, 4}, {60, 4}};
     field->mba = fields_summary(image, random);
     uint64_t entries = fixer_get(image_block(image, field->mba) + 40, 2) % 18;
+    uint32_t entry_bytes = fixer_entry_bytes(image_block(image, field->mba));
+    if (HEAD_BYTES + entries * entry_bytes > BLOCK_BYTES)
+        entries = (BLOCK_BYTES - HEAD_BYTES) / entry_bytes;
     const uint8_t *chosen = head[below(random, sizeof head / sizeof head[0])];
     field->offset = chosen[0];
     if (entries != 0 && below(random, 3) != 0) {
         chosen = entry[below(random, sizeof entry / sizeof entry[0])];
-        field->offset = HEAD_BYTES + below(random, entries) * ENTRY_BYTES + chosen[0];
+        if (fixer_is_sealed(image_block(image, field->mba)))
+            chosen = sealed[below(random, sizeof sealed / sizeof sealed[0])];
+        field->offset = HEAD_BYTES + below(random, entries) * entry_bytes + chosen[0];
     }
     field->width = chosen[1];
 }
@@ -56,8 +62,10 @@ static uint32_t page_in(struct image *image, uint32_t mba, uint64_t page)
 {
     const uint8_t *summary = image_block(image, mba);
     uint64_t entries = fixer_get(summary + 40, 2) % 18;
+    if (HEAD_BYTES + entries * fixer_entry_bytes(summary) > BLOCK_BYTES)
+        entries = (BLOCK_BYTES - HEAD_BYTES) / fixer_entry_bytes(summary);
     for (uint64_t i = 0; i < entries && mba + 1 < BLOCKS; i++) {
-        const uint8_t *entry = summary + HEAD_BYTES + i * ENTRY_BYTES;
+        const uint8_t *entry = summary + HEAD_BYTES + i * fixer_entry_bytes(summary);
         if (entry[20] != KIND_CHECKPOINT)
             continue;
         mba++;

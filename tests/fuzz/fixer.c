@@ -8,6 +8,8 @@
 
 #define HEAD_BYTES 96u
 #define ENTRY_BYTES 24u
+#define SEALED_ENTRY_BYTES 64u
+#define AT_VERSION 8u
 #define AT_CHECKSUM 12u
 #define AT_SEQUENCE 24u
 #define AT_PREVIOUS 36u
@@ -52,10 +54,20 @@ int fixer_is_summary(struct image *image, uint32_t mba)
     return memcmp(image_block(image, mba), "SEQSREC1", 8) == 0;
 }
 
+int fixer_is_sealed(const uint8_t *summary)
+{
+    return fixer_get(summary + AT_VERSION, 2) == 2;
+}
+
+uint32_t fixer_entry_bytes(const uint8_t *summary)
+{
+    return fixer_is_sealed(summary) ? SEALED_ENTRY_BYTES : ENTRY_BYTES;
+}
+
 static uint32_t entries_of(const uint8_t *summary)
 {
     uint32_t entries = (uint32_t)fixer_get(summary + AT_ENTRIES, 2);
-    uint32_t most = (BLOCK_BYTES - HEAD_BYTES) / ENTRY_BYTES;
+    uint32_t most = (BLOCK_BYTES - HEAD_BYTES) / fixer_entry_bytes(summary);
     return entries < most ? entries : most;
 }
 
@@ -65,7 +77,7 @@ static void fix_entries(struct image *image, uint32_t mba)
     uint8_t *summary = image_block(image, mba);
     uint32_t left = SEGMENT_BLOCKS - 1 - mba % SEGMENT_BLOCKS;
     for (uint32_t i = 0; i < entries_of(summary) && left > 0; i++) {
-        uint8_t *entry = summary + HEAD_BYTES + (size_t)i * ENTRY_BYTES;
+        uint8_t *entry = summary + HEAD_BYTES + (size_t)i * fixer_entry_bytes(summary);
         if (entry[20] != KIND_DATA && entry[20] != KIND_CHECKPOINT && entry[20] != KIND_PAD)
             continue;
         uint8_t tag[16];

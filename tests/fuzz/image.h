@@ -3,7 +3,7 @@
  *   image.c   the bytes as a medium             bases.c    drives made by the engine, to begin with
  *   fixer.c   checksums made right again        edits.c    an input as changes to one of those
  *   fields.c  where it has numbers to change    main.c     a driver for compilers without libFuzzer
- *   target.c  what every image must survive
+ *   target.c  what every image must survive   keyed.c    keys for drives whose blocks are encrypted
  *
  * An input is two bytes, flags and number of the base, and then edits of EDIT_BYTES bytes (edits.c); or, with
  * INPUT_WHOLE, blocks of their own: address u16, length u16, bytes.
@@ -24,8 +24,11 @@
 #define INPUT_WHOLE 2u   /* the blocks themselves instead of a base and edits */
 #define INPUT_FLUSHED 4u /* opened with check_flushed */
 #define INPUT_LOSS 8u    /* opened with accept_loss */
+#define INPUT_SEALED 16u /* a drive of version 2, whose blocks are encrypted */
 #define INPUT_HEAD_BYTES 2u
 #define EDIT_BYTES 16u
+
+#define VOLUMES_MOST 256u /* that are listed */
 
 struct image {
     uint8_t bytes[IMAGE_BYTES];
@@ -58,17 +61,32 @@ void fixer_put(uint8_t *at, uint32_t bytes, uint64_t value);
 /* Is there a summary at mba, right or wrong? */
 int fixer_is_summary(struct image *image, uint32_t mba);
 
+/* Is the summary of version 2, whose entries have seals? And how long are they? */
+int fixer_is_sealed(const uint8_t *summary);
+uint32_t fixer_entry_bytes(const uint8_t *summary);
+
 /* Makes right the checksums of data blocks and summaries, and the chain, of all that looks like records. */
 void fixer_fix(struct image *image);
 
 /* ---- bases.c ---- */
 
-uint32_t bases_count(void);
-const struct image *bases_at(uint32_t index);
+/* The base that an input names. */
+const struct image *bases_of(const uint8_t *input);
 
 /* Requests of all kinds, so many, the same for the same seed; all but a broken invariant is fine. */
 void bases_churn(sq_log *log, uint64_t seed, uint32_t requests);
 uint64_t bases_random(uint64_t *state);
+
+/* ---- keyed.c ---- */
+
+/* Has the log encrypt its blocks, under keys that differ from those of any other opening. */
+void keyed_options(struct sq_log_options *options, uint64_t opening);
+
+/* Volumes get the keys of their numbers; on a log that is not encrypted nothing happens. */
+void keyed_volumes(sq_log *log);
+
+/* Lists all that lives of what was encrypted. */
+void keyed_list(sq_log *log);
 
 /* ---- fields.c ---- */
 

@@ -62,9 +62,11 @@ def oldest_beyond(store: Store, bound: int) -> int:
     return -bound if not len(died) else int(position - died.min()) - bound
 
 
-def live_a_while(store: Store, draw: Draw, *, has_payload: bool) -> None:
+def live_a_while(
+    store: Store, draw: Draw, *, has_payload: bool, fill: float = 0.95, checkpoint_each: int = 0
+) -> None:
     """Fill the drive, let a block of each few die at once, and go on."""
-    blocks = int(store.drives[0].usable_blocks * 0.95)
+    blocks = int(store.drives[0].usable_blocks * fill)
     smallest, lap = store._eraser.core.smallest_bound(), store.drives[0].blocks
     rows = np.zeros((blocks, BLOCK_SIZE), np.uint8)
     volume = store.create_tenant("contoso").create_volume("disk", blocks * BLOCK_SIZE)
@@ -80,6 +82,8 @@ def live_a_while(store: Store, draw: Draw, *, has_payload: bool) -> None:
     while store.stats().position < begin + LAPS * lap:
         write(draw(rng, blocks, turn))
         turn += 1
+        if checkpoint_each and turn % checkpoint_each == 0:
+            store.checkpoint()
         if turn % 8 == 0:
             late = oldest_beyond(store, smallest)
             assert late <= 0, f"{late} blocks late after {turn} requests; the bound is {smallest}"
@@ -119,6 +123,54 @@ def test_in_a_directory(selection: Any, placement: Any, draw: Draw, tmp_path: Pa
         preallocate=False,
     ) as store:
         live_a_while(store, draw, has_payload=True)
+
+
+@pytest.mark.invariant("I5")
+@pytest.mark.parametrize("draw", [single, hot], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize(("segments", "segment_blocks"), [(128, 12), (256, 32)])
+def test_under_many_checkpoints(segments: int, segment_blocks: int, draw: Draw, tmp_path: Path) -> None:
+    """What a checkpoint leaves behind always gains most; it was cleaned before what was due."""
+    with Store.create(
+        tmp_path / "lab.store",
+        segments * segment_blocks * BLOCK_SIZE,
+        block_size=BLOCK_SIZE,
+        segment_size=segment_blocks * BLOCK_SIZE,
+        selection="d_choices",
+        reserve=0.0,
+        preallocate=False,
+    ) as store:
+        live_a_while(store, draw, has_payload=True, fill=0.5, checkpoint_each=10)
+
+
+@pytest.mark.invariant("I5")
+def test_what_is_written_over_before_a_checkpoint_takes_time(tmp_path: Path) -> None:
+    """The rest of another head came due meanwhile, and nobody looked."""
+    with Store.create(
+        tmp_path / "lab.store",
+        128 * 32 * BLOCK_SIZE,
+        block_size=BLOCK_SIZE,
+        segment_size=32 * BLOCK_SIZE,
+        selection="cost_benefit",
+        placement="sepbit",
+        classes=4,
+        reserve=0.0,
+        preallocate=False,
+    ) as store:
+        live_a_while(store, uniform, has_payload=True, fill=0.5, checkpoint_each=64)
+
+
+@pytest.mark.invariant("I5")
+def test_the_smallest_bound_of_a_small_drive(tmp_path: Path) -> None:
+    """1.1 laps also where checkpoints and segments are a large part of a drive of 4,096 blocks."""
+    with Store.create(
+        tmp_path / "lab.store",
+        "2MiB",
+        block_size=512,
+        segment_size=8192,
+        placement="separate",
+        preallocate=False,
+    ) as store:
+        assert store._eraser.core.smallest_bound() <= 1.1 * store.drives[0].blocks
 
 
 @pytest.mark.invariant("I5")

@@ -40,7 +40,7 @@ static uint64_t queue(const sq_log *log)
 /* At worst everything is due at once, a lap from now. */
 uint64_t sq_deadline_least(const sq_log *log)
 {
-    return log->block_count + margin(log) + 2 * (log->block_count / SQ_STEPS_A_LAP + 1);
+    return log->block_count + margin(log) + 2 * sq_due_step(log);
 }
 
 int sq_deadline_presses(const sq_log *log, uint64_t segments)

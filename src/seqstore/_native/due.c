@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-#define STEPS_MOST (1u << 20)
+#define STEPS_MOST (1u << 21)
 
 /* ---- heaps ---------------------------------------------------------------------------------------- */
 
@@ -207,7 +207,7 @@ static int allocate(sq_log *log, struct sq_dues *dues, uint64_t longest)
 {
     uint32_t segments = log->segment_count;
     log->has_had_dues = 1;
-    dues->step_blocks = log->block_count / SQ_STEPS_A_LAP + 1;
+    dues->step_blocks = sq_due_step(log);
     while (longest / dues->step_blocks + 2 > STEPS_MOST)
         dues->step_blocks *= 2;
     dues->step_count = (uint32_t)(longest / dues->step_blocks) + 2;

@@ -12,7 +12,12 @@
 #include "internal.h"
 
 /* Dues are counted in steps; so exact is what is known of them. */
-#define SQ_STEPS_A_LAP 512u
+#define SQ_STEPS_A_LAP 1024u
+
+static inline uint64_t sq_due_step(const sq_log *log)
+{
+    return (log->block_count + SQ_STEPS_A_LAP - 1) / SQ_STEPS_A_LAP;
+}
 
 /* The segment has something due sooner than was known. */
 void sq_due_sooner(sq_log *log, uint32_t segment, uint64_t due);
@@ -73,6 +78,10 @@ void sq_deadline_bind(const sq_log *log, struct sq_layer *layer);
  * goes on at the head where the log was; where the head needs another segment nothing is due. */
 int sq_head_pad(sq_log *log, uint64_t *padded_io);
 int sq_head_end(sq_log *log, uint32_t class);
+
+/* Before so many segments are written, and as many cleaned, that no bound has a reserve for: writes over with
+ * zeros what would be late. Not within a request. purge.c. */
+int sq_deadline_keep(sq_log *log, uint64_t segments);
 
 /* ---- purge.c -------------------------------------------------------------------------------------- */
 

@@ -148,12 +148,21 @@ int sq_head_clean(sq_log *log, uint32_t given)
     return sq_clean_segment(log, victim);
 }
 
+/* Does it gain a quarter of a segment to clean it, beside summaries, and without a checkpoint before? */
+static int gains_enough(const sq_log *log, uint32_t victim)
+{
+    return log->durable.newest[victim] < log->durable.checkpoint &&
+           4 * (log->segments[victim].live_blocks + 2) <= 3 * log->segment_blocks;
+}
+
 /* What is due first may gain nothing, or less. When room runs short what gains most is cleaned before; bounds
- * leave time for that. */
+ * leave time for that as often as checkpoints come by themselves. Somebody may ask for more of them, each of
+ * which leaves segments that would always gain most: so what is due comes first where it gains enough. */
 static int choose_due(sq_log *log, uint32_t *victim_out)
 {
     SQ_TRY(sq_deadline_next(log, UINT32_MAX, victim_out));
-    if (*victim_out != log->segment_count && log->free_ring.count < log->durable.kept_segments)
+    if (*victim_out != log->segment_count && log->free_ring.count < log->durable.kept_segments &&
+        !gains_enough(log, *victim_out))
         SQ_CHECK(log, sq_clean_emptiest(log, victim_out) == SQ_OK);
     return SQ_OK;
 }

@@ -356,6 +356,9 @@ int sq_log_checkpoint(sq_log *log, struct sq_fault *fault_out)
     SQ_TRY(sq_lock_alone(log));
     int status = sq_request_begin(log, 0, 1);
     sq_request_end(log, status);
+    /* Bounds have a reserve for checkpoints that come by themselves. */
+    if (status == SQ_OK && log->durable.on)
+        status = sq_deadline_keep(log, 2 * (uint64_t)log->durable.checkpoint_segments);
     if (status == SQ_OK && log->durable.on)
         status = sq_checkpoint_write(log, 0);
     sq_fault_io(log, status, fault_out);

@@ -168,10 +168,13 @@ static int empty_all(sq_log *log, uint64_t limit, const uint8_t *zeros)
 /* What would be late if so many segments were written first is written over before. */
 static int keep_deadlines(sq_log *log, uint64_t segments, const uint8_t *zeros)
 {
-    for (uint32_t class = 0; class < log->class_count; class++)
-        while (log->dues.rest[class] < sq_deadline_latest(log, segments))
-            SQ_TRY(end_head(log, class, log->dues.rest[class], zeros));
-    while (sq_deadline_presses(log, segments)) {
+    for (;;) {
+        /* Each turn, since what moves meanwhile is time that goes on. */
+        for (uint32_t class = 0; class < log->class_count; class++)
+            while (log->dues.rest[class] < sq_deadline_latest(log, segments))
+                SQ_TRY(end_head(log, class, log->dues.rest[class], zeros));
+        if (!sq_deadline_presses(log, segments))
+            return SQ_OK;
         uint32_t busy = sq_due_first(log, 0), unused = sq_due_first(log, 1), none = log->segment_count;
         uint64_t due = busy == none ? SQ_NEVER : log->dues.due[busy];
         if (unused != none && log->dues.due[unused] <= due)
@@ -183,7 +186,6 @@ static int keep_deadlines(sq_log *log, uint64_t segments, const uint8_t *zeros)
         else
             SQ_TRY(move_live(log, busy));
     }
-    return SQ_OK;
 }
 
 /* ---- reading back --------------------------------------------------------------------------------- */
@@ -336,6 +338,21 @@ static int purge(sq_log *log, const struct sq_purge_scope *scope, struct sq_purg
     free(buffer);
     free(from);
     sq_due_end_use(log);
+    return status;
+}
+
+int sq_deadline_keep(sq_log *log, uint64_t segments)
+{
+    if (log->dues.due == NULL || !sq_deadline_presses(log, segments))
+        return SQ_OK;
+    uint8_t *zeros = sq_buffer((size_t)SQ_ERASE_BLOCKS << log->block_shift);
+    if (zeros == NULL)
+        return SQ_E_NO_MEMORY;
+    memset(zeros, 0, (size_t)SQ_ERASE_BLOCKS << log->block_shift);
+    int status = close_records(log);
+    if (status == SQ_OK)
+        status = keep_deadlines(log, segments, zeros);
+    free(zeros);
     return status;
 }
 

@@ -3,8 +3,9 @@
 #include "record.h"
 #include "recover.h"
 
-/* More records than any log can write, and far from where numbers wrap. */
+/* More records than any log can write, and far from where numbers wrap; those of seals have 48 bits. */
 #define SEQUENCE_MOST ((uint64_t)1 << 62)
+#define SEALED_SEQUENCE_MOST (((uint64_t)1 << 48) - ((uint64_t)1 << 40))
 
 struct sq_entry_fields sq_summary_entry(const sq_log *log, const uint8_t *block, uint32_t index)
 {
@@ -81,7 +82,7 @@ int sq_summary_parse(const sq_log *log, const uint8_t *block, uint64_t mba, stru
     if (sq_get_u16(block + SQ_AT_VERSION) != version ||
         block[SQ_AT_BLOCK_SHIFT] != log->block_shift || block[SQ_AT_BLOCK_SHIFT + 1] != 0 ||
         sq_get_u64(block + SQ_AT_DRIVE) != log->drive || found.mba != mba || found.sequence == 0 ||
-        found.sequence > SEQUENCE_MOST ||
+        found.sequence > (log->sealing.on ? SEALED_SEQUENCE_MOST : SEQUENCE_MOST) ||
         found.class >= SQ_CLASSES_MAX || !sq_is_zero(block + SQ_AT_WINDOW + 4, 8) ||
         sq_get_u32(block + SQ_AT_SEGMENT_BLOCKS) != log->segment_blocks ||
         sq_get_u32(block + SQ_AT_BLOCK_COUNT) != log->block_count ||

@@ -232,14 +232,32 @@ class DriveImage:
         return count
 
     def seals(self) -> dict[int, Seal]:
-        """Return the seals of encrypted blocks of records in use, by their addresses."""
-        return {
-            mba: seal
-            for record in self.records()
-            if record.status == "valid"
-            for (_, mba), seal in zip(record.summary.placed(), record.summary.seals, strict=True)
-            if seal is not None
-        }
+        """Return the seals of live blocks, by their addresses.
+
+        A seal counts where its entry has the checksum that the log expects there. Behind a summary that is
+        damaged the next block that is one counts.
+        """
+        ledger, found = self.state.ledger, dict[int, Seal]()
+        for summary in self._summaries_with_blocks():
+            for (entry, mba), seal in zip(summary.placed(), summary.seals, strict=True):
+                is_live = seal is not None and ledger.state(mba) is BlockState.LIVE
+                if seal is not None and is_live and ledger.checksum(mba) == entry.value:
+                    found[mba] = seal
+        return found
+
+    def _summaries_with_blocks(self) -> Iterator[Summary]:
+        size = self.geometry.segment_blocks
+        for segment in self.state.ledger.segments():
+            mba = segment * size
+            while mba < (segment + 1) * size:
+                try:
+                    summary = self._reader.summary(mba)
+                except FormatError:
+                    mba += 1
+                    continue
+                if (summary.drive, summary.version) == (self.drive, self.version):
+                    yield summary
+                mba = summary.end
 
     def _report(self, mba: int | None, what: str) -> None:
         self._damage.append(Damage(mba=mba, what=what))

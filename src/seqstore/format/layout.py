@@ -26,6 +26,8 @@ MIN_SEGMENT_BLOCKS = 4
 MAX_BLOCK_COUNT = 2**32 - 16
 MAX_NUMBER = 2**32 - 1
 MAX_CLASSES = 64
+# Far from where numbers wrap; those of seals have 48 bits.
+MAX_SEQUENCE = {FORMAT_VERSION: 2**62, SEALED_VERSION: 2**48 - 2**40}
 
 LEAF_BLOCKS = 512
 

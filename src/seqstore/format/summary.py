@@ -18,6 +18,7 @@ from seqstore.format.layout import (
     MAX_CLASSES,
     MAX_LBA,
     MAX_NUMBER,
+    MAX_SEQUENCE,
     MIN_BLOCK_SHIFT,
     RECORD_MAGIC,
     SEAL,
@@ -282,6 +283,7 @@ def _check_head(summary: Summary, mba: int) -> None:
             "its {blocks} data blocks reach beyond the segment",
         ),
         (sequence > 0, "its sequence is 0; records count from 1"),
+        (sequence <= MAX_SEQUENCE[summary.version], "record {sequence} is more than any log can write"),
         (sequence > 1 or summary.previous == 0, "it is the first record and names one before it"),
         # A record that had room for no entry lies in the middle of a request all the same.
         (summary.open <= max(summary.entry_count, 1), "{open} of {entry_count} entries are open"),

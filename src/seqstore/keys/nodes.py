@@ -50,7 +50,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqstore._native.crypt import NODE_BYTES, NONCE_BYTES, Cipher, KeyRing, system_crypto
-from seqstore.errors import AccessError, FormatError, MediumError, VersionError
+from seqstore.errors import AccessError, FormatError, MediumError, NotFoundError, VersionError
 from seqstore.keys.root import draw
 from seqstore.keys.secret import Entropy, Secret, wipe
 from seqstore.runs import among
@@ -129,6 +129,8 @@ class Sealed:
 def prune_trees(ring: KeyRing, seals: NDArray[np.void], keys: set[int]) -> list[Tree]:
     """List what is left of the trees under some keys when these blocks alone live; the caller wipes it.
 
+    Blocks whose keys are dead are left out: a drive that was put back from a copy has some.
+
     Parameters
     ----------
     ring : KeyRing
@@ -136,11 +138,6 @@ def prune_trees(ring: KeyRing, seals: NDArray[np.void], keys: set[int]) -> list[
     seals : LIVE_SEAL_DTYPE[n]
         Of blocks, in order; those under other keys do no harm.
     keys : set of int
-
-    Raises
-    ------
-    NotFoundError
-        If a block's key is dead.
     """
     rows = seals[among(seals["key"], np.array(sorted(keys), np.uint32)) & (seals["leaf"] > 0)]
     is_other = (rows["key"][1:] != rows["key"][:-1]) | (rows["opening"][1:] != rows["opening"][:-1])
@@ -149,8 +146,34 @@ def prune_trees(ring: KeyRing, seals: NDArray[np.void], keys: set[int]) -> list[
     for start, end in pairwise(bounds if len(rows) else []):
         number, opening = int(rows["key"][start]), int(rows["opening"][start])
         leaves = rows["leaf"][start:end].astype(np.uint64) - 1
-        trees.append((number, opening, ring.prune(number, opening, leaves)))
+        try:
+            nodes = ring.prune(number, opening, leaves)
+        except NotFoundError:
+            leaves = _living(ring, number, opening, leaves)
+            if not len(leaves):
+                continue
+            nodes = ring.prune(number, opening, leaves)
+        trees.append((number, opening, nodes))
     return trees
+
+
+def _living(ring: KeyRing, number: int, opening: int, leaves: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the leaves whose keys live, by halves."""
+    try:
+        ring.prune(number, opening, leaves[:0])
+    except NotFoundError:  # of the whole tree
+        return leaves[:0]
+    living, parts = [leaves[:0]], [leaves]
+    while parts:
+        part = parts.pop()
+        try:
+            wipe(ring.prune(number, opening, part))
+        except NotFoundError:
+            middle = len(part) // 2
+            parts += [part[middle:], part[:middle]] if middle else []
+        else:
+            living.append(part)
+    return np.concatenate(living)
 
 
 def seal_trees(trees: Iterable[Tree], secret: Secret, place: Place, entropy: Entropy) -> Sealed:
@@ -263,8 +286,9 @@ class NodesFile:
         self.sections = {section.volume: section for section in self._scan(size)}
 
     def _scan(self, size: int) -> Iterator[Section]:
-        magic, version, count, area = _HEAD.unpack(self._read(0, HEAD_BYTES))
-        if magic != MAGIC or area != self._area:
+        head = self._read(0, HEAD_BYTES)
+        magic, version, count, area = _HEAD.unpack(head)
+        if magic != MAGIC or area != self._area or version < 1:
             raise FormatError(
                 f"{str(self.path)!r} is no file of nodes of this store; put the right one in its place"
             )
@@ -275,14 +299,17 @@ class NodesFile:
                 found=version,
                 expected=VERSION,
             )
-        at = HEAD_BYTES
+        at, reserved = HEAD_BYTES, head[-32:]
         for _ in range(count):
-            volume, key, length, nonce, tag, position = _SECTION.unpack(self._read(at, _SECTION.size))
-            at += _SECTION.size
+            packed = self._read(at, _SECTION.size)
+            volume, key, length, nonce, tag, position = _SECTION.unpack(packed)
+            at, reserved = at + _SECTION.size, reserved + packed[-4:]
             yield Section(
                 volume=volume, key=key, position=position, nonce=nonce, tag=tag, at=at, length=length
             )
             at += length
+        if any(reserved):
+            raise FormatError(f"{str(self.path)!r} has reserved bytes that are not zero; put it back")
         if at != size:
             raise FormatError(f"{str(self.path)!r} has {size} bytes, and {at} are expected; put it back")
 

@@ -233,6 +233,12 @@ class TestTheFile:
             changed[at] ^= 2
             closed.write_bytes(changed)
             self.expect(path, root, VersionError if at == 8 else FormatError, message)
+        # Format 0, which there never was; what is reserved in the head of the file, and of a section.
+        for at, message in ((8, "no file of nodes"), (40, "reserved bytes"), (64 + 61, "reserved bytes")):
+            changed = bytearray(good)
+            changed[at] ^= 1
+            closed.write_bytes(changed)
+            self.expect(path, root, FormatError, message)
         for bad in (good[:-1], good[:100], good + b"x", good[:30]):
             closed.write_bytes(bad)
             self.expect(path, root, FormatError, "put")
