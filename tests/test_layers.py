@@ -40,7 +40,7 @@ LAYERS = (
         "audit_records", "find", "key_keeper", "epochs", "deletion_table", "erasing", "notebook", "timeline",
         "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing", "families", "moving",
         "departures", "equalizing", "emptying", "erasing_log", "certificate_parts", "certificate_rules",
-        "certificate_content", "certificate_check", "certify", "drive_health",
+        "certificate_content", "certificate_check", "certify", "drive_health", "signed",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),
@@ -51,7 +51,7 @@ LAYERS = (
         "catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life",
         "placements",
     ),
-    ("errors", "units", "clock", "values", "version"),
+    ("errors", "units", "arguments", "clock", "values", "version"),
 )  # fmt: skip
 FRONT_ENDS = {name for layer in LAYERS[:4] for name in layer}
 

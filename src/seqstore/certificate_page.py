@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from seqstore.arguments import instance
 from seqstore.certificate import Certificate
 from seqstore.certificate_content import BILLION, Content, Figures, Reading
 from seqstore.certificate_parts import Category, Particulars, Person
@@ -42,7 +43,7 @@ def make_paper(certificate: Certificate, *, verified: str | None = None) -> Pape
     verified : str, optional
         Fingerprint of the key that it was verified with.
     """
-    content = certificate.content
+    content = instance(certificate, Certificate, "certificate", "Certificate.from_json(text)").content
     standing, verdict, explanation = tell_verdict(content)
     medium = content.particulars.medium
     return Paper(

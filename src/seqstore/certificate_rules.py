@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from seqstore.arguments import optional
 from seqstore.certificate_parts import (
     Assurance,
     AssuranceKind,
@@ -182,6 +183,7 @@ def achieved(
     -------
     Achieved
     """
+    optional(outcome, SanitizationOutcome, "outcome")
     del profile  # kept in the signature: a certificate states it, and a later revision may decide otherwise
     against = list(_find_against(outcome, media_type))
     reasons = tuple(text for _, text in against)

@@ -20,7 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seqstore.arguments import buffer
 from seqstore.errors import ConfigError
+from seqstore.units import unsigned
 
 if TYPE_CHECKING:
     from seqstore._native.sweep import Span
@@ -77,8 +79,10 @@ def draw_samples(blocks: int, seed: bytes, *, subsections: int = SUBSECTIONS) ->
     ConfigError
         If there are fewer subsections, or less of a seed.
     """
+    blocks, subsections = unsigned(blocks, "blocks"), unsigned(subsections, "subsections")
     if subsections < SUBSECTIONS:
         raise ConfigError(f"{subsections} subsections; at least {SUBSECTIONS} are expected")
+    seed = buffer(seed, "the seed")
     if len(seed) < LEAST_SEED_BYTES:
         raise ConfigError(f"the seed has {len(seed)} bytes; at least {LEAST_SEED_BYTES} are expected")
     if blocks < SHARE * subsections:

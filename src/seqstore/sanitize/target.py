@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seqstore._native.sweep import cached_bytes
+from seqstore.arguments import file_name, instance, optional
 from seqstore.errors import ConfigError, MediumError
 from seqstore.format.medium import FileSource, Source
 from seqstore.media.faults import FaultMedium
 from seqstore.media.file import FileMedium
 from seqstore.media.geometry import MAX_BLOCK_SIZE, MAX_BLOCKS, MIN_BLOCK_SIZE, MIN_ZONE_BLOCKS, Geometry
+from seqstore.media.hidden import HiddenDrive
+from seqstore.media.memory import MemoryMedium
 from seqstore.media.places import DriveIdentity, HiddenPlace
 
 if TYPE_CHECKING:
-    from seqstore.media.hidden import HiddenDrive
-    from seqstore.media.memory import MemoryMedium
     from seqstore.media.native import NativeMedium
 
 _USUAL_BLOCK = 4096
@@ -139,8 +140,8 @@ class MemoryTarget(_Plain):
     has_cache = False
 
     def __init__(self, medium: MemoryMedium, serial: str) -> None:
-        self.medium = medium
-        self._serial = serial
+        self.medium = instance(medium, MemoryMedium, "medium")
+        self._serial = instance(serial, str, "serial")
 
     def identify(self) -> DriveIdentity:
         """Return the serial that was given, and the sizes."""
@@ -166,7 +167,7 @@ class SimulatedTarget(_Plain):
     has_command = True
 
     def __init__(self, drive: HiddenDrive) -> None:
-        self.drive = drive
+        self.drive = instance(drive, HiddenDrive, "drive")
         self.medium = FaultMedium(drive)
 
     def identify(self) -> DriveIdentity:
@@ -214,8 +215,8 @@ class FileTarget(_Plain):
         identity: DriveIdentity | None = None,
         keys: KeysOfDrive | None = None,
     ) -> None:
-        self.path = os.fspath(path)
-        self._identity = identity
+        self.path = file_name(path, "path")
+        self._identity = optional(identity, DriveIdentity, "identity")
         self.keys_of_drive = keys
         geometry = whole(size_of(self.path), self.path)
         try:
