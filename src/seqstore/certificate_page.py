@@ -59,9 +59,9 @@ def make_paper(certificate: Certificate, *, verified: str | None = None) -> Pape
     )
 
 
-def render_text(certificate: Certificate, *, verified: str | None = None) -> str:
-    """Return a certificate as text; parameters as in `make_paper`."""
-    return to_text(make_paper(certificate, verified=verified))
+def render_text(certificate: Certificate, *, verified: str | None = None, width: int | None = None) -> str:
+    """Return a certificate as text; parameters as in `make_paper` and `seqstore.paper.to_text`."""
+    return to_text(make_paper(certificate, verified=verified), width=width)
 
 
 def render_html(certificate: Certificate, *, verified: str | None = None) -> str:

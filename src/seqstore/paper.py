@@ -7,6 +7,7 @@ somebody wrote is taken for more than text.
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,14 +106,23 @@ class Paper:
     footer: str
 
 
-def to_text(paper: Paper) -> str:
-    """Return a paper as text."""
-    lines = [paper.title, "=" * len(paper.title), "", paper.verdict, paper.explanation]
+def to_text(paper: Paper, *, width: int | None = None) -> str:
+    """Return a paper as text.
+
+    Parameters
+    ----------
+    paper : Paper
+    width : int, optional
+        Characters of a line, but for tables; by default lines are as long as they are.
+    """
+    lines = [paper.title, "=" * len(paper.title), "", paper.verdict, *_wrap(paper.explanation, width)]
     for section in paper.sections:
         lines += ["", section.title, "-" * len(section.title)]
-        width = max((len(name) for name, _ in section.facts), default=0)
-        lines += [f"{name:<{width}}  {value}" for name, value in section.facts]
-        lines += [f"* {sentence}" for sentence in section.sentences]
+        names = max((len(name) for name, _ in section.facts), default=0)
+        for name, value in section.facts:
+            lines += _wrap(value, width, first=f"{name:<{names}}  ", rest=" " * (names + 2))
+        for sentence in section.sentences:
+            lines += _wrap(sentence, width, first="* ", rest="  ")
         lines += _text_table(section)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -156,6 +166,20 @@ def tell_time(time_ns: int) -> str:
 def plain(text: str) -> str:
     """Make what somebody wrote harmless in a line of text: no control or formatting characters."""
     return "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in text)
+
+
+def _wrap(text: str, width: int | None, *, first: str = "", rest: str = "") -> list[str]:
+    if width is None:
+        return [first + text]
+    least = max(width, len(rest) + 20)
+    return textwrap.wrap(
+        text,
+        least,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    ) or [first]
 
 
 def _text_table(section: Section) -> Iterator[str]:

@@ -292,9 +292,16 @@ def whole(size: int, name: str) -> Geometry:
     while size // block_size > MAX_BLOCKS and block_size < MAX_BLOCK_SIZE and size % (2 * block_size) == 0:
         block_size *= 2
     blocks = size // block_size
+    if not size:
+        raise ConfigError(f"{name!r} is empty: it has no bytes that could be overwritten")
+    if size % MIN_BLOCK_SIZE:
+        raise ConfigError(
+            f"{name!r} has {size:,} bytes, which is no whole number of sectors of {MIN_BLOCK_SIZE}: is it a"
+            " drive?"
+        )
     if size % block_size or not MIN_ZONE_BLOCKS <= blocks <= MAX_BLOCKS:
         raise ConfigError(
-            f"{name!r} has {size} bytes; a multiple of {MIN_BLOCK_SIZE}, {MIN_ZONE_BLOCKS} to {MAX_BLOCKS}"
-            " blocks of at most 64 KiB, is expected: is it a drive?"
+            f"{name!r} has {size:,} bytes; at least {MIN_ZONE_BLOCKS * MIN_BLOCK_SIZE:,}, and {MAX_BLOCKS}"
+            " blocks of at most 64 KiB, are expected: is it a drive?"
         )
     return Geometry(blocks=blocks, block_size=block_size, zone_blocks=blocks)
