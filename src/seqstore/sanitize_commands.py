@@ -118,6 +118,11 @@ def add_commands(verbs: Verbs) -> None:
         help="where the journals are kept (default: beside a file; for a device the current directory)",
     )
     command.add_argument(
+        "--checkpoint",
+        metavar="SIZE",
+        help="sync, and tell the journal, after so much (default: 1GiB, or 10 s): what a crash costs",
+    )
+    command.add_argument(
         "--at-once", type=count, default=0, metavar="N", help="drives at a time (default: all)"
     )
     command.add_argument("--outcome", metavar="FILE", type=Path, help="write what was found, as JSON")
@@ -212,9 +217,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from seqstore.sanitize_screen import Screen  # noqa: PLC0415  needs rich
 
     technique = parse_technique(arguments.technique)
-    rate = parse_size(arguments.rate, "--rate") if arguments.rate else None
     options = Options(
-        effort=Effort(retries=arguments.retries, rate=rate),
+        effort=_effort(arguments),
         verification=arguments.verification,
         stop_at_first=not arguments.count_all,
         second_verifier=arguments.second_verifier,
@@ -239,6 +243,15 @@ def _run(arguments: argparse.Namespace) -> int:
             at_once=arguments.at_once,
         )
     return _tell(drives, batch.outcomes, arguments.outcome, screen)
+
+
+def _effort(arguments: argparse.Namespace) -> Effort:
+    given: dict[str, int] = {"retries": arguments.retries}
+    if arguments.rate:
+        given["rate"] = parse_size(arguments.rate, "--rate")
+    if arguments.checkpoint:
+        given["checkpoint_bytes"] = parse_size(arguments.checkpoint, "--checkpoint")
+    return Effort(**given)
 
 
 def _require_sense(arguments: argparse.Namespace, technique: Technique) -> None:

@@ -125,8 +125,8 @@ def test_an_encrypted_store_is_opened_with_its_root_key(
 VERBS = (
     "", "demo", "inspect", "forensics", "replay", "sweep", "report", "trace", "trace info", "audit",
     "audit show", "audit verify", "audit export", "statement", "statement make", "statement list",
-    "statement verify", "statement show", "certificate", "certificate verify", "certificate show", "certificate render",
-    "certificate summary", "certificate validate", "sanitize",
+    "statement verify", "statement show", "certificate", "certificate verify", "certificate show",
+    "certificate render", "certificate summary", "certificate validate", "sanitize",
 )  # fmt: skip
 
 
