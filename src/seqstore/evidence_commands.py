@@ -244,6 +244,10 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
     totals = statement.document["totals"]
     state = "finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"
     kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in statement.document["kept"])
+    if totals["late"]:
+        state += f", {totals['late']} of them too late"
+    if totals["unsure"]:
+        state += f", of {totals['unsure']} of them it is not known whether in time"
     if kept:
         state += f", kept by {', '.join(kept)}"
     if key is not None:

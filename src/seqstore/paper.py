@@ -16,6 +16,9 @@ from html import escape
 from typing import Final, Literal
 
 Standing = Literal["complete", "open", "failed"]
+Fact = tuple[str, str]
+
+_SHORT_NAME, _SHORT_VALUE = 24, 32  # characters
 
 _CSS: Final = """\
 :root { color-scheme: light; --ink: #1d1d1b; --soft: #63635e; --line: #e2e2dc; --back: #f6f5f1; }
@@ -38,21 +41,27 @@ section {
   background: #fff; border: 1px solid var(--line); border-radius: 8px;
   padding: 16px 20px; margin: 0 0 14px;
 }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 18px; margin: 0; }
+dl { display: grid; grid-template-columns: max-content 1fr max-content 1fr; gap: 3px 18px; margin: 0; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+dt.long { grid-column: 1; }
+dd.long { grid-column: 2 / -1; }
 ul { margin: 0; padding-left: 20px; }
 * + ul, dl + .wide { margin-top: 8px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td {
   padding: 4px 10px 4px 0; text-align: left; border-bottom: 1px solid var(--line);
-  white-space: nowrap;
+  vertical-align: top;
 }
 th { font-weight: 600; }
 .there td { background: #fdf1e3; }
 footer { color: var(--soft); font-size: 13px; margin-top: 20px; overflow-wrap: anywhere; }
-@media (max-width: 560px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; } }
+@media (max-width: 700px) {
+  dl { grid-template-columns: 1fr; }
+  dt.long, dd.long { grid-column: auto; }
+  dd { margin-bottom: 6px; }
+}
 @media print { body { background: none; } section { break-inside: avoid; } }
 """
 
@@ -72,14 +81,17 @@ class Section:
     marked : frozenset of int
         Rows that stand out.
     sentences : tuple of str
+    begins_second_half : bool
+        Whether a new page may begin here, where one is not enough.
     """
 
     title: str
-    facts: tuple[tuple[str, str], ...] = ()
+    facts: tuple[Fact, ...] = ()
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     marked: frozenset[int] = frozenset()
     sentences: tuple[str, ...] = ()
+    begins_second_half: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +108,8 @@ class Paper:
     sections : tuple of Section
     footer : str
         Below a page; not in the text.
+    subtitle : str
+        Below the title; may be empty.
     """
 
     title: str
@@ -104,6 +118,13 @@ class Paper:
     explanation: str
     sections: tuple[Section, ...]
     footer: str
+    subtitle: str = ""
+
+
+def is_short(fact: Fact) -> bool:
+    """Whether a fact has room beside another one."""
+    name, value = fact
+    return len(name) <= _SHORT_NAME and len(value) <= _SHORT_VALUE
 
 
 def to_text(paper: Paper, *, width: int | None = None) -> str:
@@ -115,7 +136,10 @@ def to_text(paper: Paper, *, width: int | None = None) -> str:
     width : int, optional
         Characters of a line, but for tables; by default lines are as long as they are.
     """
-    lines = [paper.title, "=" * len(paper.title), "", paper.verdict, *_wrap(paper.explanation, width)]
+    lines = [paper.title, "=" * len(paper.title)]
+    if paper.subtitle:
+        lines += _wrap(paper.subtitle, width)
+    lines += ["", paper.verdict, *_wrap(paper.explanation, width)]
     for section in paper.sections:
         lines += ["", section.title, "-" * len(section.title)]
         names = max((len(name) for name, _ in section.facts), default=0)
@@ -131,6 +155,7 @@ def to_html(paper: Paper) -> str:
     """Return a paper as an HTML page."""
     title = escape(paper.title)
     sections = "\n".join(map(_html_section, paper.sections))
+    subtitle = f'<p class="soft">{escape(paper.subtitle)}</p>\n' if paper.subtitle else ""
     verdict = f"<b>{escape(paper.verdict)}</b>{escape(paper.explanation)}"
     return f"""\
 <!DOCTYPE html>
@@ -145,7 +170,7 @@ def to_html(paper: Paper) -> str:
 <body>
 <main>
 <h1>{title}</h1>
-<div class="state {paper.standing}">{verdict}</div>
+{subtitle}<div class="state {paper.standing}">{verdict}</div>
 {sections}
 <footer>{escape(paper.footer)}</footer>
 </main>
@@ -193,8 +218,7 @@ def _text_table(section: Section) -> Iterator[str]:
 def _html_section(section: Section) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>"]
     if section.facts:
-        facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in section.facts)
-        parts.append(f"<dl>{facts}</dl>")
+        parts.append(f"<dl>{''.join(map(_html_fact, section.facts))}</dl>")
     if section.rows:
         head = "".join(f"<th>{escape(name)}</th>" for name in section.columns)
         body = "".join(_html_row(row, number in section.marked) for number, row in enumerate(section.rows))
@@ -204,6 +228,12 @@ def _html_section(section: Section) -> str:
     if section.sentences:
         parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in section.sentences)}</ul>")
     return f"<section>\n{''.join(parts)}\n</section>"
+
+
+def _html_fact(fact: Fact) -> str:
+    kind = "" if is_short(fact) else ' class="long"'
+    name, value = map(escape, fact)
+    return f"<dt{kind}>{name}</dt><dd{kind}>{value}</dd>"
 
 
 def _html_row(row: tuple[str, ...], is_marked: bool) -> str:

@@ -163,7 +163,14 @@ def _outcome(document: dict[str, Any], totals: dict[str, int]) -> Iterator[tuple
         late, unsure = totals["late"], totals["unsure"]
         words = "kept so far" if totals["pending"] else "kept"
         if late or unsure:
-            words = f"{late} blocks were late; of {unsure} it is not known"
+            words = "; ".join(
+                text
+                for count, text in (
+                    (late, f"{_blocks(late)} late"),
+                    (unsure, f"of {_blocks(unsure)} it is not known whether in time"),
+                )
+                if count
+            )
         yield "Bound", words
 
 
