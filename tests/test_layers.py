@@ -24,7 +24,7 @@ LAYERS = (
     ("demo",),
     (
         "frontends", "sim", "testing", "report", "inspect", "forensics",
-        "statement_page", "evidence_commands", "paper", "certificate_page", "certificate_pdf",
+        "statement_page", "evidence_commands", "paper", "html_page", "certificate_page", "certificate_pdf",
         "certificate_batch", "certificate_commands", "command_parts", "sanitize_commands", "sanitize_screen",
     ),
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs

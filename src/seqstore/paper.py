@@ -15,32 +15,24 @@ from datetime import datetime, timezone
 from html import escape
 from typing import Final, Literal
 
+from seqstore.html_page import make_page
+
 Standing = Literal["complete", "open", "failed"]
 Fact = tuple[str, str]
 
 _SHORT_NAME, _SHORT_VALUE = 24, 32  # characters
 
 _CSS: Final = """\
-:root { color-scheme: light; --ink: #1d1d1b; --soft: #63635e; --line: #e2e2dc; --back: #f6f5f1; }
-* { box-sizing: border-box; }
-body {
-  margin: 0; background: var(--back); color: var(--ink);
-  font: 15px/1.5 system-ui, "Segoe UI", sans-serif;
-}
-main { max-width: 940px; margin: 0 auto; padding: 32px 20px 64px; }
-h1 { font-size: 27px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
+main { max-width: 940px; }
+h1 { font-size: 27px; overflow-wrap: anywhere; }
 h2 { font-size: 17px; margin: 0 0 6px; }
 p { margin: 0 0 10px; max-width: 85ch; overflow-wrap: anywhere; }
-.soft { color: var(--soft); }
 .state { border-radius: 8px; padding: 14px 18px; margin: 18px 0; border: 1px solid; font-size: 16px; }
 .state b { display: block; font-size: 20px; }
 .complete { background: #e9f5ef; border-color: #9fcdb8; }
 .open { background: #fdf1e3; border-color: #e3b57a; }
 .failed { background: #fbe9e7; border-color: #d9968c; }
-section {
-  background: #fff; border: 1px solid var(--line); border-radius: 8px;
-  padding: 16px 20px; margin: 0 0 14px;
-}
+section { padding: 16px 20px; margin: 0 0 14px; }
 dl { display: grid; grid-template-columns: max-content 1fr max-content 1fr; gap: 3px 18px; margin: 0; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
@@ -48,21 +40,18 @@ dt.long { grid-column: 1; }
 dd.long { grid-column: 2 / -1; }
 ul { margin: 0; padding-left: 20px; }
 * + ul, dl + .wide { margin-top: 8px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td {
   padding: 4px 10px 4px 0; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top;
 }
 th { font-weight: 600; }
 .there td { background: #fdf1e3; }
-footer { color: var(--soft); font-size: 13px; margin-top: 20px; overflow-wrap: anywhere; }
+footer { margin-top: 20px; overflow-wrap: anywhere; }
 @media (max-width: 700px) {
   dl { grid-template-columns: 1fr; }
   dt.long, dd.long { grid-column: auto; }
   dd { margin-bottom: 6px; }
 }
-@media print { body { background: none; } section { break-inside: avoid; } }
 """
 
 
@@ -153,30 +142,15 @@ def to_text(paper: Paper, *, width: int | None = None) -> str:
 
 def to_html(paper: Paper) -> str:
     """Return a paper as an HTML page."""
-    title = escape(paper.title)
     sections = "\n".join(map(_html_section, paper.sections))
     subtitle = f'<p class="soft">{escape(paper.subtitle)}</p>\n' if paper.subtitle else ""
     verdict = f"<b>{escape(paper.verdict)}</b>{escape(paper.explanation)}"
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{_CSS}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{subtitle}<div class="state {paper.standing}">{verdict}</div>
-{sections}
-<footer>{escape(paper.footer)}</footer>
-</main>
-</body>
-</html>
-"""
+    content = (
+        f"<h1>{escape(paper.title)}</h1>\n"
+        f'{subtitle}<div class="state {paper.standing}">{verdict}</div>\n'
+        f"{sections}\n<footer>{escape(paper.footer)}</footer>"
+    )
+    return make_page(paper.title, content, css=_CSS)
 
 
 def tell_time(time_ns: int) -> str:
