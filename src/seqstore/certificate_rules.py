@@ -6,6 +6,7 @@ may have been read from a file.
 
 References
 ----------
+As we understand them; docs/reference/certificate.md says what of this was checked against the texts.
 NIST SP 800-88 Rev. 1 (2014): overwriting is a technique of clear, for flash memory at most; sampling in at
 least 1,000 parts of which at least 10 % is read; cryptographic erase counts only where all was encrypted
 from the beginning and all copies of the keys can be destroyed, and is combined with another technique where

@@ -10,7 +10,8 @@ may know before: whoever knows it knows which blocks will not be looked at.
 
 References
 ----------
-NIST SP 800-88 Rev. 1, "Guidelines for Media Sanitization", 2014: representative sampling.
+NIST SP 800-88 Rev. 1, "Guidelines for Media Sanitization", 2014: representative sampling, as we
+understand it; see docs/reference/certificate.md.
 """
 
 from __future__ import annotations
