@@ -48,7 +48,8 @@ class Profile(str, Enum):
         title = "Guidelines for Media Sanitization"
         if self is Profile.NIST_R2:
             return f"{self.value}, {title}, September 2025, doi:10.6028/NIST.SP.800-88r2"
-        return f"{self.value}, {title}, December 2014, doi:10.6028/NIST.SP.800-88r1, superseded September 2025"
+        end = "superseded in September 2025"
+        return f"{self.value}, {title}, December 2014, doi:10.6028/NIST.SP.800-88r1, {end}"
 
 
 class MediaKind(str, Enum):
