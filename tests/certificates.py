@@ -14,6 +14,7 @@ from seqstore.certificate_parts import (
     Confidentiality,
     Destination,
     DestinationKind,
+    Destruction,
     MediumFacts,
     Particulars,
     Person,
@@ -38,6 +39,9 @@ BLOCKS, BLOCK = 20_000, 512
 START = 1_780_000_000_000_000_000
 SECOND = 1_000_000_000
 SERIAL = "ZX-0042"
+
+ZERO = Technique.zero().steps[0]
+LATER = Issued(time_ns=START + 1000 * SECOND, actor="carol")
 
 DRIVE = DriveIdentity(
     serial=SERIAL, vendor="Example", model="EX-10", media_type="hdd", blocks=BLOCKS, block_size=BLOCK
@@ -286,3 +290,12 @@ def outcomes(draw: st.DrawFn) -> SanitizationOutcome:
 
 
 CLAIMS = (Category.CLEAR, Category.PURGE)
+
+
+def destroyed(key: SigningKey | None = None) -> Certificate:
+    """Return the certificate of a drive that was shredded without a pass."""
+    end = Destruction(
+        operator=person("Ada Byron"), witness=person("Grace Murray"), how="shredded", reason="it was dead"
+    )
+    said = particulars(sanitized_by=None, verified_by=None, destruction=end)
+    return Certificate.issue(said, None, issued=LATER, key=key)

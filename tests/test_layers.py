@@ -24,7 +24,7 @@ LAYERS = (
     ("demo",),
     (
         "frontends", "sim", "testing", "report", "inspect", "forensics",
-        "statement_page", "evidence_commands", "paper", "certificate_page", "certificate_pdf",
+        "statement_page", "evidence_commands", "paper", "html_page", "certificate_page", "certificate_pdf",
         "certificate_batch", "certificate_commands", "command_parts", "sanitize_commands", "sanitize_screen",
     ),
     ("",),  # seqstore/__init__.py, through which everything above gets what it needs
@@ -40,7 +40,7 @@ LAYERS = (
         "bookkeeping", "audit_records", "find", "key_keeper", "epochs", "deletion_table", "erasing",
         "notebook", "timeline", "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing",
         "families", "moving", "departures", "equalizing", "emptying", "erasing_log", "certificate_parts",
-        "certificate_rules", "certificate_content", "certificate_check", "certify", "drive_health",
+        "certificate_rules", "certificate_content", "certificate_check", "certify", "drive_health", "signed",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),
@@ -51,7 +51,7 @@ LAYERS = (
         "catalog", "database", "directory", "schema", "canonical", "signing", "runs", "drive_life",
         "placements", "copy_rows",
     ),
-    ("errors", "units", "clock", "values", "version"),
+    ("errors", "units", "arguments", "clock", "values", "version"),
 )  # fmt: skip
 FRONT_ENDS = {name for layer in LAYERS[:4] for name in layer}
 

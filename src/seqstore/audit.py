@@ -20,8 +20,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from seqstore import canonical
+from seqstore.arguments import optional
 from seqstore.audit_records import Act, AuditHead, AuditRecord, Subject, check_text, parse_row
-from seqstore.errors import AuditError
+from seqstore.errors import AuditError, ClosedError
+from seqstore.units import integer
 
 if TYPE_CHECKING:
     from seqstore.catalog import Catalog
@@ -31,6 +33,7 @@ SYSTEM = "seqstore"
 """The actor of what the store does by itself, such as going on with a purge after a crash."""
 
 _FIRST_WITH_END = 3  # format of a catalog that says a second time where the log ends
+_MOST_NUMBER = (1 << 63) - 1  # that the catalog can hold
 _AT_ONCE = 1024  # records that are read in one go
 
 # Who acts in this thread or task, for each log that it acts on, innermost last.
@@ -61,7 +64,10 @@ class AuditLog:
         self._actor = check_text(actor, "actor")
 
     def __repr__(self) -> str:
-        return f"<AuditLog, {len(self)} records>"
+        try:
+            return f"<AuditLog, {len(self)} records>"
+        except ClosedError:
+            return "<AuditLog, closed>"
 
     def __len__(self) -> int:
         return int(self._database.run("SELECT COUNT(*) FROM audit")[0][0])
@@ -82,7 +88,7 @@ class AuditLog:
             At the first record that is not what was written. A log whose end is missing looks like a shorter
             one; see `verify`.
         """
-        return read_records(self._database, first)
+        return read_records(self._database, min(integer(first, "first"), _MOST_NUMBER))
 
     def __iter__(self) -> Iterator[AuditRecord]:
         return self.records()
@@ -95,7 +101,10 @@ class AuditLog:
         AuditError
             If there is none, or it is not what was written.
         """
-        rows = self._database.run("SELECT number, content, hash FROM audit WHERE number = ?", number)
+        number = integer(number, "number")
+        rows = []
+        if 0 < number <= _MOST_NUMBER:
+            rows = self._database.run("SELECT number, content, hash FROM audit WHERE number = ?", number)
         if not rows:
             raise AuditError(f"there is no record {number} in the audit log, of {len(self)}", number=number)
         return parse_row(number, None, *rows[0])
@@ -119,6 +128,7 @@ class AuditLog:
         AuditError
             If something does not hold.
         """
+        optional(head, AuditHead, "head")
         now, met = None, None
         for record in self.records():
             now = AuditHead(

@@ -48,7 +48,11 @@ def decode(data: bytes | str) -> Any:
     ------
     FormatError
         If it is no JSON, or holds a key twice, a fraction, or what is no number.
+    ConfigError
+        If it is no text at all.
     """
+    if not isinstance(data, str | bytes | bytearray):
+        raise ConfigError(f"what is to be read is of type {type(data).__name__}; JSON text is expected")
     try:
         return json.loads(
             data, object_pairs_hook=_pairs, parse_float=_refuse_number, parse_constant=_refuse_number

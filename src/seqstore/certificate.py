@@ -10,24 +10,27 @@ says that it failed, and why. To check one nothing but this module and a public 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from seqstore import canonical
+from seqstore.arguments import instance
 from seqstore.audit_records import Act
 from seqstore.certificate_check import FORMAT, VERSION, find_problems, read_content
 from seqstore.certificate_content import Content, Evidence, Issued, RecordRef, conclude
 from seqstore.certificate_parts import Category, Particulars, Validation
 from seqstore.errors import AuditError, CertificateError, ConfigError
 from seqstore.sanitize.result import SanitizationOutcome
+from seqstore.signed import SignedClaim
 from seqstore.signing import Sealed
 from seqstore.values import to_values
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
-    from seqstore.signing import PublicKey, SigningKey
+    from seqstore.signing import SigningKey
 
 
-class Certificate:
+class Certificate(SignedClaim):
     """A certificate of sanitization. Made by `issue`, or read by `from_json`.
 
     Attributes
@@ -38,8 +41,11 @@ class Certificate:
         What it says.
     """
 
+    _NAME = "certificate"
+    _ERROR = CertificateError
+
     def __init__(self, sealed: Sealed) -> None:
-        self.sealed = sealed
+        super().__init__(sealed)
         self.content = read_content(sealed.document)
 
     @classmethod
@@ -83,7 +89,7 @@ class Certificate:
             evidence=evidence,
             replaces=replaces,
         )
-        _require_sound(content)
+        cls._require_sound(find_problems(content))
         return cls(Sealed.make({"format": FORMAT, "version": VERSION, **to_values(content)}, key))
 
     @classmethod
@@ -103,16 +109,6 @@ class Certificate:
         return f"<Certificate of {serial!r}, {self.category.value}, {state}>"
 
     @property
-    def document(self) -> dict[str, Any]:
-        """What it says, as JSON values."""
-        return self.sealed.document
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what it says, as the audit log holds it."""
-        return canonical.digest(self.sealed.data)
-
-    @property
     def category(self) -> Category:
         """What it says was achieved."""
         return self.content.result.achieved.category
@@ -128,35 +124,6 @@ class Certificate:
         validation = self.content.particulars.validation
         return None if validation is None else validation.accepted
 
-    def to_json(self) -> str:
-        """Return the text to be kept and handed out."""
-        return self.sealed.to_json()
-
-    def check(self) -> None:
-        """Return if it does not contradict itself.
-
-        Raises
-        ------
-        CertificateError
-            With everything that was found.
-        """
-        _require_sound(self.content)
-
-    def verify(self, key: PublicKey) -> None:
-        """Return if it was signed by the owner of a key and does not contradict itself.
-
-        That it verifies does not mean that a drive was sanitized: `category` and `fulfilled` say that.
-
-        Raises
-        ------
-        SignatureError
-            If it was not signed so, or was changed since.
-        CertificateError
-            If it contradicts itself, or claims more than the facts in it bear out.
-        """
-        self.sealed.verify(key)
-        self.check()
-
     def require_drive(self, serial: str) -> None:
         """Return if it is of the drive with this serial number.
 
@@ -165,6 +132,7 @@ class Certificate:
         CertificateError
             If it is of another one.
         """
+        instance(serial, str, "serial")
         found = self.content.particulars.medium.serial
         if found != serial:
             problem = f"the certificate is of the drive {found!r}, and {serial!r} is the one in hand"
@@ -182,6 +150,7 @@ class Certificate:
         CertificateError
             If this one does not hold.
         """
+        instance(validation, Validation, "validation")
         self.check()
         content = self.content
         if content.particulars.validation is not None:
@@ -196,55 +165,29 @@ class Certificate:
             replaces=self.digest,
         )
 
-    def verify_in(self, audit: AuditLog) -> None:
-        """Return if the audit log of a store holds, and says of this certificate what it says itself.
+    def _find_problems(self) -> Iterable[str]:
+        return find_problems(self.content)
 
-        Raises
-        ------
-        CertificateError
-            If the certificate names no audit log, the log is another store's, or it knows nothing of the
-            certificate or something else.
-        """
-        self.check()
-        problems = list(_compare(self, audit))
-        if problems:
-            raise CertificateError(
-                f"the certificate is not this store's, or one of both was changed: {problems[0]}",
-                problems=tuple(problems),
-            )
+    def _compare(self, audit: AuditLog) -> Iterator[str]:
+        evidence = self.content.evidence
+        if evidence is None:
+            yield "the certificate names no audit log"
+            return
+        try:
+            audit.verify(evidence.head)
+            yield from _compare_end(self.content, evidence.ended, audit)
+            begun = evidence.begun
+            if begun is not None and audit[begun.number].hash != begun.hash:
+                yield f"record {begun.number} of the audit log is another one"
+        except AuditError as error:
+            yield str(error)
+            return
+        yield from self._find_issue(audit, evidence.head.number, Act.CERTIFICATE_ISSUED)
 
 
 def digest_outcome(outcome: SanitizationOutcome) -> str:
     """Return the SHA-256 of what was seen, as the audit log holds it from the end of the pass on."""
     return canonical.digest(canonical.encode(to_values(outcome)))
-
-
-def _require_sound(content: Content) -> None:
-    problems = tuple(find_problems(content))
-    if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise CertificateError(
-            f"the certificate contradicts itself: {problems[0]}{more}; do not rely on it", problems=problems
-        )
-
-
-def _compare(certificate: Certificate, audit: AuditLog) -> list[str]:
-    content, problems = certificate.content, []
-    if content.evidence is None:
-        return ["the certificate names no audit log"]
-    try:
-        audit.verify(content.evidence.head)
-        problems += _compare_end(content, content.evidence.ended, audit)
-        begun = content.evidence.begun
-        if begun is not None and audit[begun.number].hash != begun.hash:
-            problems.append(f"record {begun.number} of the audit log is another one")
-        after = audit.records(content.evidence.head.number + 1)
-        issued = [record for record in after if record.act == Act.CERTIFICATE_ISSUED.value]
-        if certificate.digest not in {record.details.get("digest") for record in issued}:
-            problems.append("no record of the audit log says that the certificate was issued")
-    except AuditError as error:
-        problems.append(str(error))
-    return problems
 
 
 def _compare_end(content: Content, ended: RecordRef | None, audit: AuditLog) -> list[str]:

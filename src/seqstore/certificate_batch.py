@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from seqstore.arguments import instance, items
 from seqstore.certificate import Certificate
 from seqstore.certificate_page import tell_size, tell_verdict
 from seqstore.certificate_parts import Category
@@ -125,7 +126,8 @@ def summarize(
     expected : sequence of str
         Serial numbers of all drives of the batch: one without a certificate is listed, and not done.
     """
-    by_digest = {certificate.digest: certificate for certificate in certificates}
+    given, expected = items(certificates, "certificates"), items(expected, "expected")
+    by_digest = {instance(one, Certificate, "each of certificates").digest: one for one in given}
     replaced = {certificate.content.replaces for certificate in by_digest.values()}
     valid = [certificate for digest, certificate in by_digest.items() if digest not in replaced]
     entries = [_enter(certificate, key) for certificate in valid]
@@ -136,7 +138,10 @@ def summarize(
         else entry
         for entry in entries
     ]
-    missing = sorted({*expected} - {entry.serial for entry in entries})
+    missing = sorted(
+        {instance(serial, str, "each of expected") for serial in expected}
+        - {entry.serial for entry in entries}
+    )
     entries += [
         Entry(serial=serial, problem="there is no certificate", verdict="No certificate")
         for serial in missing

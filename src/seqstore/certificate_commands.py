@@ -11,7 +11,7 @@ from seqstore.audit_records import check_text
 from seqstore.certificate import Certificate
 from seqstore.certificate_batch import make_paper as make_summary_paper
 from seqstore.certificate_batch import summarize
-from seqstore.certificate_content import Issued
+from seqstore.certificate_content import Issued, conclude
 from seqstore.certificate_page import render_html, render_text, tell_verdict
 from seqstore.certificate_parts import (
     Assurance,
@@ -34,15 +34,17 @@ from seqstore.command_parts import (
     Verbs,
     add_group,
     complain,
+    load_public_key,
+    load_signing_key,
     open_audit,
     open_catalog,
     read_file,
+    terminal_width,
     write_file,
 )
 from seqstore.errors import ConfigError, EvidenceError, FormatError
 from seqstore.paper import to_html, to_text
 from seqstore.sanitize.result import SanitizationOutcome
-from seqstore.signing import PublicKey, SigningKey
 from seqstore.values import from_values
 
 _CATEGORIES = [category.value for category in Category if category is not Category.NONE]
@@ -56,8 +58,9 @@ is needed. A certificate of a failure is a good certificate, and says that the d
 _EPILOG = """\
 examples:
   seqstore sanitize old.img --outcome outcome.json
-  seqstore certificate make outcome.json --key private.pem --media-type ssd --requested clear \\
-      --sanitized-by 'Ada Byron, technician' --verified-by 'Grace Murray, auditor' -o certificate.json
+  seqstore certificate make outcome.json --key private.pem --media-type ssd \\
+      --requested clear --sanitized-by 'Ada Byron, technician' \\
+      --verified-by 'Grace Murray, auditor' -o certificate.json
   seqstore certificate verify certificate.json --key public.pem --require clear
   seqstore certificate render certificate.json --pdf certificate.pdf
   seqstore certificate summary *.json --key public.pem --html summary.html
@@ -164,7 +167,7 @@ def _add_validate(group: Verbs) -> None:
 
 
 def _make(arguments: argparse.Namespace) -> int:
-    key, clock = SigningKey.load(arguments.key), SystemClock()
+    key, clock = load_signing_key(arguments.key), SystemClock()
     outcome = _pick(_read_outcomes(arguments.outcome), arguments.serial)
     drive = outcome.before
     said = Particulars(
@@ -190,6 +193,12 @@ def _make(arguments: argparse.Namespace) -> int:
         ),
         remarks=arguments.remarks,
     )
+    claimed = conclude(said, outcome).achieved.category
+    if said.verified_by is None and claimed is not Category.NONE:
+        raise ConfigError(
+            f"the outcome bears out {claimed.value}, and a certificate of that names who verified it: give"
+            " --verified-by 'NAME, ROLE', another person than --sanitized-by"
+        )
     actor = arguments.actor or _split(arguments.sanitized_by)[0]
     try:
         issued = Issued(time_ns=clock.now_ns(), actor=check_text(actor, "actor"))
@@ -255,7 +264,7 @@ def _assurance(what: str, who: str, why: str) -> Assurance:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    key, clock = SigningKey.load(arguments.key), SystemClock()
+    key, clock = load_signing_key(arguments.key), SystemClock()
     try:
         certificate = Certificate.from_json(read_file(arguments.file))
         certificate.verify(key.public)
@@ -264,7 +273,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         issued = Issued(time_ns=clock.now_ns(), actor=person.name)
         validated = certificate.with_validation(decision, issued=issued, key=key)
     except (EvidenceError, FormatError) as error:
-        return complain(error)
+        return complain(error, arguments.file)
     write_file(arguments.output, validated.to_json())
     return OK
 
@@ -273,7 +282,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    key, status = PublicKey.load(arguments.key), OK
+    key, status = load_public_key(arguments.key), OK
     for path in arguments.files:
         try:
             certificate = Certificate.from_json(read_file(path))
@@ -309,7 +318,7 @@ def _open(path: str, key: str | None) -> tuple[Certificate, str | None]:
     if key is None:
         certificate.check()
         return certificate, None
-    public = PublicKey.load(key)
+    public = load_public_key(key)
     certificate.verify(public)
     return certificate, public.fingerprint
 
@@ -318,8 +327,8 @@ def _show(arguments: argparse.Namespace) -> int:
     try:
         certificate, verified = _open(arguments.file, arguments.key)
     except (EvidenceError, FormatError) as error:
-        return complain(error)
-    sys.stdout.write(render_text(certificate, verified=verified))
+        return complain(error, arguments.file)
+    sys.stdout.write(render_text(certificate, verified=verified, width=terminal_width()))
     return OK
 
 
@@ -329,7 +338,7 @@ def _render(arguments: argparse.Namespace) -> int:
     try:
         certificate, verified = _open(arguments.file, arguments.key)
     except (EvidenceError, FormatError) as error:
-        return complain(error)
+        return complain(error, arguments.file)
     if arguments.signature is not None and certificate.sealed.signature is None:
         raise ConfigError("the certificate is not signed")
     if arguments.html is not None:
@@ -346,14 +355,16 @@ def _render(arguments: argparse.Namespace) -> int:
 
 
 def _summary(arguments: argparse.Namespace) -> int:
-    key = None if arguments.key is None else PublicKey.load(arguments.key)
-    try:
-        certificates = [Certificate.from_json(read_file(path)) for path in arguments.files]
-    except FormatError as error:
-        return complain(error)
+    key = None if arguments.key is None else load_public_key(arguments.key)
+    certificates = []
+    for path in arguments.files:
+        try:
+            certificates.append(Certificate.from_json(read_file(path)))
+        except FormatError as error:  # noqa: PERF203 (the first one is told, with its name)
+            return complain(error, path)
     summary = summarize(certificates, key=key, expected=arguments.expect)
     paper = make_summary_paper(summary)
-    sys.stdout.write(to_text(paper))
+    sys.stdout.write(to_text(paper, width=terminal_width()))
     if arguments.html is not None:
         write_file(arguments.html, to_html(paper))
     if arguments.json is not None:

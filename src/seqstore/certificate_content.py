@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from seqstore.arguments import check_fields, instance
 from seqstore.audit_records import AuditHead
 from seqstore.certificate_parts import MediaKind, Particulars, Profile, kind_of
 from seqstore.certificate_rules import Achieved, Rule, achieved
@@ -34,6 +35,7 @@ class Issued:
     actor: str
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.time_ns < 0 or not self.actor:
             raise ConfigError("a certificate is issued by somebody, at a time since 1970")
 
@@ -173,9 +175,13 @@ class Content:
     evidence: Evidence | None
     replaces: str | None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 def conclude(particulars: Particulars, outcome: SanitizationOutcome | None) -> Result:
     """Say what follows from what was said and seen."""
+    instance(particulars, Particulars, "particulars")
     found = achieved(
         outcome,
         particulars.medium.media_type,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from seqstore.arguments import instance
 from seqstore.certificate import Certificate
 from seqstore.certificate_content import BILLION, Content, Figures, Reading
 from seqstore.certificate_parts import Category, Particulars, Person
-from seqstore.paper import Paper, Section, Standing, plain, tell_time, to_html, to_text
+from seqstore.paper import Fact, Paper, Section, Standing, plain, tell_time, to_html, to_text
 from seqstore.sanitize.result import (
     AreaResult,
     PassResult,
@@ -18,12 +19,21 @@ from seqstore.sanitize.result import (
     Verification,
 )
 
-Facts = tuple[tuple[str, str], ...]
+Facts = tuple[Fact, ...]
 
 _MOST_RANGES = 200  # on a page; all of them stand in the JSON text
 _MOST_SEED_DIGITS = 16
 _NS = 1_000_000_000
 _UNITS = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+_READ = {"full": "every block", "sampling": "samples"}
+_VERIFIERS = {"core": "the program that wrote", "python": "a second, independent one"}
+_PAST_CACHES = {
+    "": "not known",
+    "direct": "yes, by direct transfers",
+    "dropped": "yes, it was emptied first",
+    "memory": "yes, there is none",
+    "power-cycle": "yes, after a power cycle",
+}
 _METHODS = {
     Category.NONE: "nothing",
     Category.CLEAR: "clear",
@@ -42,14 +52,15 @@ def make_paper(certificate: Certificate, *, verified: str | None = None) -> Pape
     verified : str, optional
         Fingerprint of the key that it was verified with.
     """
-    content = certificate.content
+    content = instance(certificate, Certificate, "certificate", "Certificate.from_json(text)").content
     standing, verdict, explanation = tell_verdict(content)
     medium = content.particulars.medium
     return Paper(
         title=f"Certificate of sanitization: {_name(medium.manufacturer, medium.model, medium.serial)}",
         standing=standing,
         verdict=verdict,
-        explanation=explanation,
+        explanation=" ".join(filter(None, (explanation, _tell_work(content)))),
+        subtitle=_subtitle(content),
         sections=tuple(_sections(certificate, verified)),
         footer=(
             f"SHA-256 of the certificate: {certificate.digest}. What counts is the signed JSON text, not this"
@@ -58,9 +69,9 @@ def make_paper(certificate: Certificate, *, verified: str | None = None) -> Pape
     )
 
 
-def render_text(certificate: Certificate, *, verified: str | None = None) -> str:
-    """Return a certificate as text; parameters as in `make_paper`."""
-    return to_text(make_paper(certificate, verified=verified))
+def render_text(certificate: Certificate, *, verified: str | None = None, width: int | None = None) -> str:
+    """Return a certificate as text; parameters as in `make_paper` and `seqstore.paper.to_text`."""
+    return to_text(make_paper(certificate, verified=verified), width=width)
 
 
 def render_html(certificate: Certificate, *, verified: str | None = None) -> str:
@@ -88,6 +99,28 @@ def tell_verdict(content: Content) -> tuple[Standing, str, str]:
     return "complete", words, why
 
 
+def _subtitle(content: Content) -> str:
+    number = plain(content.particulars.number)
+    issued = f"ssued {tell_time(content.issued.time_ns)} by {plain(content.issued.actor)}"
+    return f"Number {number}, i{issued}" if number else f"I{issued}"
+
+
+def _tell_work(content: Content) -> str:
+    """Say in a sentence how much was written and read, where that is what the claim rests on."""
+    outcome, figures = content.outcome, content.result.figures
+    if outcome is None or figures is None or content.result.achieved.category is Category.NONE:
+        return ""
+    wrote = [part for part in outcome.passes if part.blocks]
+    times = f" {len(wrote)} times" if len(wrote) > 1 else ""
+    work = f"All {wrote[-1].overwritten:,} blocks were overwritten{times}" if wrote else ""
+    full = any(reading.read == reading.blocks for reading in outcome.verifications)
+    most = max((reading.read for reading in outcome.verifications), default=0)
+    looked = "all of them read back" if full and wrote else "all blocks were read back" if full else ""
+    if most and not full:
+        looked = f"{most:,} read back, chosen by chance"
+    return " and ".join(filter(None, (work, looked))) + "." if work or looked else ""
+
+
 def tell_size(count: int) -> str:
     """Write a number of bytes with its largest unit, and exactly."""
     for unit, size in _UNITS:
@@ -111,8 +144,9 @@ def _sections(certificate: Certificate, verified: str | None) -> Iterator[Sectio
         yield _verifications(outcome.verifications, figures.readings)
         yield from _unreachable(outcome, figures)
     yield _persons(said)
-    yield Section(title="What it does not say", sentences=content.result.limits)
-    yield Section(title="Where this comes from", facts=_known(_origin(certificate, verified)))
+    if content.result.limits:
+        yield Section(title="What this does not say", sentences=content.result.limits)
+    yield Section(title="Origin and signature", facts=_known(_origin(certificate, verified)))
 
 
 def _known(facts: Iterator[tuple[str, str]]) -> Facts:
@@ -130,7 +164,7 @@ def _drive(said: Particulars, outcome: SanitizationOutcome | None) -> Iterator[t
     if drive is not None:
         size = f"{drive.blocks:,} blocks of {drive.block_size:,} bytes"
         yield "Capacity", f"{tell_size(drive.capacity)}, {size}"
-        yield "Says of itself", _name(drive.vendor, drive.model, drive.serial, drive.media_type)
+        yield "As it reports itself", _name(drive.vendor, drive.model, drive.serial, drive.media_type)
     yield "Geometry", medium.geometry
     number = "" if source.drive is None else f"drive {source.drive}"
     yield "Source", ", ".join(filter(None, (source.store, number, source.slot, source.state)))
@@ -145,8 +179,8 @@ def _method(content: Content) -> Section:
     facts = [
         ("Asked for", _METHODS[said.requested]),
         ("Achieved", _METHODS[result.achieved.category]),
-        ("Rule", f"{result.rule_text} ({result.achieved.rule.value})"),
-        ("Words of", said.profile.citation),
+        ("Deciding rule", f"{result.rule_text} ({result.achieved.rule.value})"),
+        ("Terms follow", said.profile.citation),
     ]
     if said.destruction is not None:
         facts += [
@@ -169,11 +203,12 @@ def _passes(outcome: SanitizationOutcome, figures: Figures) -> Section:
             ("Tool", plain(f"{outcome.tool} {outcome.version}")),
             ("Begun", tell_time(outcome.started_ns)),
             ("Ended", tell_time(outcome.ended_ns)),
-            ("Rate", f"{tell_size(figures.bytes_per_second)} a second, {_duration(figures.active_ns)}"),
+            ("Rate", f"{_short_size(figures.bytes_per_second)}/s"),
+            ("Time spent writing", _duration(figures.active_ns)),
             ("Retries", f"{figures.retries:,}"),
-            ("Resumed", f"{figures.resumptions} times"),
+            ("Interruptions", f"{figures.resumptions}" if figures.resumptions else "none"),
         ),
-        columns=("pass", "method", "overwritten", "of blocks", "unreachable", "duration", "came to its end"),
+        columns=("pass", "method", "blocks overwritten", "of", "unreachable", "duration", "completed"),
         rows=tuple(map(_pass_row, outcome.passes)),
         marked=frozenset(
             index for index, part in enumerate(outcome.passes) if part.unreachable or not part.complete
@@ -225,8 +260,8 @@ def _areas(areas: tuple[AreaResult, ...]) -> Section:
         for area in areas
     )
     return Section(
-        title="Places without an address that the drive admits to",
-        columns=("place", "blocks", "reached by", "read back", "held something else", "unreachable"),
+        title="Hidden places that the drive admits to",
+        columns=("place", "blocks", "reached by", "blocks read back", "held other data", "unreachable"),
         rows=rows,
         marked=frozenset(index for index, area in enumerate(areas) if not area.clean),
     )
@@ -242,7 +277,16 @@ def _verifications(readings: tuple[Verification, ...], figures: tuple[Reading, .
     ]
     return Section(
         title="Verification",
-        columns=("method", "code", "read", "of blocks", "share", "mismatches", "unreadable", "past caches"),
+        columns=(
+            "what was read",
+            "by",
+            "blocks read",
+            "of",
+            "share",
+            "other data",
+            "unreadable",
+            "past the cache",
+        ),
         rows=tuple(_reading_row(*pair) for pair in zip(readings, figures, strict=True)),
         marked=frozenset(index for index, reading in enumerate(readings) if not reading.clean),
         sentences=tuple(sentences),
@@ -251,14 +295,15 @@ def _verifications(readings: tuple[Verification, ...], figures: tuple[Reading, .
 
 def _reading_row(reading: Verification, figure: Reading) -> tuple[str, ...]:
     return (
-        plain(reading.method) + (", stopped early" if reading.stopped_early else ""),
-        plain(reading.verifier),
+        _READ.get(reading.method, plain(reading.method))
+        + (", stopped early" if reading.stopped_early else ""),
+        _VERIFIERS.get(reading.verifier, plain(reading.verifier)),
         f"{reading.read:,}",
         f"{reading.blocks:,}",
         f"{figure.share_ppm / 10_000:.6g} %",
         f"{reading.mismatches:,}",
         f"{sum(part.count for part in reading.read_errors):,}",
-        plain(reading.past_caches) or "not known",
+        _PAST_CACHES.get(reading.past_caches, plain(reading.past_caches)),
     )
 
 
@@ -323,7 +368,8 @@ def _persons(said: Particulars) -> Section:
     remarks = "" if said.validation is None else plain(said.validation.remarks)
     return Section(
         title="Persons",
-        columns=("for", "name", "role", "organisation", "place", "contact", "when"),
+        begins_second_half=True,
+        columns=("task", "name", "role", "organisation", "place", "contact", "when"),
         rows=tuple(rows),
         sentences=(f"Validation: {remarks}",) if remarks else (),
     )
@@ -336,8 +382,6 @@ def _person(task: str, person: Person) -> tuple[str, ...]:
 
 def _origin(certificate: Certificate, verified: str | None) -> Iterator[tuple[str, str]]:
     content, sealed = certificate.content, certificate.sealed
-    yield "Number", content.particulars.number
-    yield "Issued", f"{tell_time(content.issued.time_ns)}, by {content.issued.actor}"
     yield "Replaces", content.replaces or ""
     evidence = content.evidence
     if evidence is not None:
@@ -345,7 +389,17 @@ def _origin(certificate: Certificate, verified: str | None) -> Iterator[tuple[st
         for name, entry in (("Begun", evidence.begun), ("Ended", evidence.ended)):
             yield name, "" if entry is None else f"record {entry.number}, {entry.hash}"
     yield "Signed by", "nobody" if sealed.fingerprint is None else f"key {sealed.fingerprint}"
-    yield "Signature", "not verified here" if verified is None else f"verified with key {verified}"
+    yield "Signature", _signature(sealed.fingerprint, verified)
+
+
+def _signature(signer: str | None, verified: str | None) -> str:
+    if verified is None:
+        return "not verified here"
+    return "verified with this key" if verified == signer else f"verified with key {verified}"
+
+
+def _short_size(count: int) -> str:
+    return tell_size(count).partition(" (")[0]
 
 
 def _name(*parts: str) -> str:

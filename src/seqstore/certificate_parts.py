@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 
+from seqstore.arguments import check_fields, instance
 from seqstore.audit_records import check_text
 from seqstore.errors import ConfigError
 
@@ -47,7 +48,8 @@ class Profile(str, Enum):
         title = "Guidelines for Media Sanitization"
         if self is Profile.NIST_R2:
             return f"{self.value}, {title}, September 2025, doi:10.6028/NIST.SP.800-88r2"
-        return f"{self.value}, {title}, December 2014, doi:10.6028/NIST.SP.800-88r1, withdrawn September 2025"
+        end = "superseded in September 2025"
+        return f"{self.value}, {title}, December 2014, doi:10.6028/NIST.SP.800-88r1, {end}"
 
 
 class MediaKind(str, Enum):
@@ -85,7 +87,7 @@ _WORDS = {word: kind for kind, words in _KINDS.items() for word in words}
 
 def kind_of(media_type: str) -> MediaKind:
     """Say what kind of medium a type is; a word that nobody knows is never taken for a harmless one."""
-    return _WORDS.get(media_type.strip().casefold(), MediaKind.UNKNOWN)
+    return _WORDS.get(instance(media_type, str, "media_type").strip().casefold(), MediaKind.UNKNOWN)
 
 
 def more_cautious(one: MediaKind, other: MediaKind) -> MediaKind:
@@ -95,15 +97,16 @@ def more_cautious(one: MediaKind, other: MediaKind) -> MediaKind:
 
 
 def _check(part: object, *needed: str) -> None:
-    """Check all texts of a part, and that those that it cannot do without are there."""
+    """Check the fields of a part: what they hold, all texts, and that those are there that are needed."""
+    check_fields(part)
     for name in part.__class__.__slots__:  # type: ignore[attr-defined]
         value = getattr(part, name)
         if isinstance(value, str) and not isinstance(value, Enum):
             check_text(value, name, empty=name not in needed)
 
 
-def _check_time(time_ns: object, what: str) -> None:
-    if type(time_ns) is not int or time_ns < 0:
+def _check_time(time_ns: int, what: str) -> None:
+    if time_ns < 0:
         raise ConfigError(f"{what} is {time_ns!r}; nanoseconds since 1970-01-01 UTC are expected")
 
 
@@ -134,7 +137,7 @@ class Person:
 
     def is_same_as(self, other: Person) -> bool:
         """Whether both have one name, whatever its capitals, spaces and forms of letters."""
-        return _plain_name(self.name) == _plain_name(other.name)
+        return _plain_name(self.name) == _plain_name(instance(other, Person, "the other person").name)
 
 
 def _plain_name(name: str) -> str:

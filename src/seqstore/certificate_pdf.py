@@ -8,6 +8,7 @@ western European ones. The same certificate gives the same bytes.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from seqstore.certificate import Certificate
 from seqstore.certificate_page import make_paper
 from seqstore.errors import ConfigError
-from seqstore.paper import Paper, Section
+from seqstore.paper import Fact, Paper, Section, is_short
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -31,7 +32,8 @@ _BOXES: Final = {
     "failed": ((251, 233, 231), (217, 150, 140)),
 }
 _FAMILY = "DejaVu"
-_MARGIN, _PADDING, _NAME_WIDTH = 18, 4, 44  # mm
+_MARGIN, _TOP, _PADDING, _NAME_WIDTH = 18, 14, 4, 38  # mm
+_NEARLY_EMPTY = 80  # mm
 _TABLE_SIZES = (7.5, 6.5, 5.8)  # points; the largest that fits, or else the smallest
 _LATEST_NS = 253_402_300_799 * 10**9  # the end of the year 9999
 
@@ -66,18 +68,31 @@ def to_pdf(paper: Paper, time_ns: int, *, attachment: tuple[str, bytes] | None =
     ConfigError
         If fpdf2, or matplotlib with its fonts, is not installed.
     """
-    pdf = _begin(paper.footer)
+    pdf = _set(paper)
+    if pdf.page_no() == 2 and pdf.get_y() < _NEARLY_EMPTY:
+        pdf = _set(paper, is_even=True)
     pdf.set_title(paper.title)
     pdf.set_creation_date(datetime.fromtimestamp(min(time_ns, _LATEST_NS) // 10**9, timezone.utc))
-    _write(pdf, paper.title, 17, bold=True)
-    pdf.ln(2)
-    _verdict(pdf, paper)
-    for section in paper.sections:
-        _section(pdf, section)
     if attachment is not None:
         name, data = attachment
         pdf.embed_file(basename=name, bytes=data, desc="the signed text, which is what counts")
     return bytes(pdf.output())
+
+
+def _set(paper: Paper, *, is_even: bool = False) -> FPDF:
+    """Set a paper; is_even: with a new page where its second half begins, and not where the first is full."""
+    pdf = _begin(paper.footer)
+    _write(pdf, paper.title, 17, bold=True)
+    if paper.subtitle:
+        pdf.ln(0.8)
+        _write(pdf, paper.subtitle, 8.5, colour=_SOFT)
+    pdf.ln(2)
+    _verdict(pdf, paper)
+    for section in paper.sections:
+        if is_even and section.begins_second_half and pdf.page_no() == 1:
+            pdf.add_page()
+        _section(pdf, section)
+    return pdf
 
 
 def _begin(footer: str) -> FPDF:
@@ -101,8 +116,8 @@ def _begin(footer: str) -> FPDF:
     fonts = _find_fonts()
     pdf.add_font(_FAMILY, "", fonts / "DejaVuSans.ttf")
     pdf.add_font(_FAMILY, "B", fonts / "DejaVuSans-Bold.ttf")
-    pdf.set_margins(_MARGIN, _MARGIN, _MARGIN)
-    pdf.set_auto_page_break(True, 22)
+    pdf.set_margins(_MARGIN, _TOP, _MARGIN)
+    pdf.set_auto_page_break(True, 20)
     pdf.set_draw_color(*_LINE)
     pdf.set_creator("seqstore")
     pdf.add_page()
@@ -154,7 +169,7 @@ def _verdict(pdf: FPDF, paper: Paper) -> None:
 
 
 def _section(pdf: FPDF, section: Section) -> None:
-    if pdf.will_page_break(26):
+    if pdf.will_page_break(_least_height(section)):
         pdf.add_page()
     pdf.ln(3)
     _write(pdf, section.title, 11.5, bold=True)
@@ -168,14 +183,20 @@ def _section(pdf: FPDF, section: Section) -> None:
         _write(pdf, f"\u2022  {sentence}", 8.5)
 
 
+def _least_height(section: Section) -> float:
+    """Return the room below which a section begins on the next page: its title and its first lines, in mm."""
+    rows = len(list(_rows_of(section.facts))) or len(section.sentences)
+    return 26 if section.rows else 10 + 4.8 * min(rows, 4)
+
+
 def _facts(pdf: FPDF, section: Section) -> None:
     pdf.set_font(_FAMILY, "", 8.5)
-    wide = pdf.epw - _NAME_WIDTH
+    wide = pdf.epw / 2 - _NAME_WIDTH
     with pdf.table(
-        col_widths=(_NAME_WIDTH, wide),
+        col_widths=(_NAME_WIDTH, wide, _NAME_WIDTH, wide),
         first_row_as_headings=False,
         borders_layout="NONE",
-        line_height=4.2,
+        line_height=4.0,
         padding=(0.4, 1, 0.4, 0),
         align="LEFT",
         text_align="LEFT",
@@ -184,10 +205,29 @@ def _facts(pdf: FPDF, section: Section) -> None:
         if any(" " not in value and len(value) > 60 for _, value in section.facts)
         else "WORD",
     ) as table:
-        for name, value in section.facts:
+        for facts in _rows_of(section.facts):
             row = table.row()
-            row.cell(name, style=_style(None, colour=_SOFT))
-            row.cell(value, style=_style(None))
+            for name, value in facts:
+                row.cell(name, style=_style(None, colour=_SOFT))
+                row.cell(value, style=_style(None), colspan=1 if is_short((name, value)) else 3)
+            if len(facts) == 1 and is_short(facts[0]):
+                row.cell("", colspan=2)
+
+
+def _rows_of(facts: Sequence[Fact]) -> Iterator[Sequence[Fact]]:
+    """Put short facts beside each other, two in a row."""
+    waiting: list[Fact] = []
+    for fact in facts:
+        if not is_short(fact):
+            yield from filter(None, (waiting, [fact]))
+            waiting = []
+            continue
+        waiting = [*waiting, fact]
+        if len(waiting) == 2:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
 
 
 def _table(pdf: FPDF, section: Section) -> None:

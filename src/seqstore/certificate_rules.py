@@ -6,6 +6,7 @@ may have been read from a file.
 
 References
 ----------
+As we understand them; docs/reference/certificate.md says what of this was checked against the texts.
 NIST SP 800-88 Rev. 1 (2014): overwriting is a technique of clear, for flash memory at most; sampling in at
 least 1,000 parts of which at least 10 % is read; cryptographic erase counts only where all was encrypted
 from the beginning and all copies of the keys can be destroyed, and is combined with another technique where
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from seqstore.arguments import optional
 from seqstore.certificate_parts import (
     Assurance,
     AssuranceKind,
@@ -182,6 +184,7 @@ def achieved(
     -------
     Achieved
     """
+    optional(outcome, SanitizationOutcome, "outcome")
     del profile  # kept in the signature: a certificate states it, and a later revision may decide otherwise
     against = list(_find_against(outcome, media_type))
     reasons = tuple(text for _, text in against)

@@ -1,34 +1,49 @@
 """The command ``seqstore``.
 
 Exit status: 0 if all went well, 1 if a claim does not hold or the store failed, 2 if the command cannot be
-used as it was given, 130 after an interrupt. ``inspect`` ends with 1 if the drive is damaged, with 2 if it
-cannot be read as one.
+used as it was given, or a file that it names, 130 after an interrupt, 141 if nobody reads on. ``inspect``
+ends with 1 if the drive is damaged, with 2 if it cannot be read as one.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import seqstore
-from seqstore import ConfigError, SeqstoreError, certificate_commands, evidence_commands, sanitize_commands
+from seqstore import (
+    AccessError,
+    ConfigError,
+    InvariantError,
+    MediumError,
+    NotFoundError,
+    SeqstoreError,
+    certificate_commands,
+    evidence_commands,
+    sanitize_commands,
+)
+from seqstore.command_parts import HelpFormatter, hexadecimal
 from seqstore.forensics.commands import add_command as add_forensics
 from seqstore.report.commands import add_commands
 
-_OK, _FAILED, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
+_OK, _FAILED, _UNUSABLE, _INTERRUPTED, _NO_READER = 0, 1, 2, 130, 141
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 _EPILOG = """\
 examples:
-  seqstore demo                         the story on this Python's standard library
-  seqstore demo ~/Documents             the same on files of your own, which are only read
+  seqstore demo              the story on this Python's standard library
+  seqstore demo ~/Documents  the same on your own files, which are only read
   seqstore inspect lab.store/drives/0.img
-                                        what lies on a drive, and whether it is sound
-  seqstore replay zipf:blocks=2^18,writes=2^21,seed=1 --selection fifo,greedy --html page.html
-                                        cleaning policies compared, on a page with figures
+                             what lies on a drive, and whether it is sound
+  seqstore replay zipf:blocks=2^18,writes=2^21,seed=1 \\
+      --selection fifo,greedy --html page.html
+                             cleaning policies compared, with figures
 
 `seqstore VERB --help` says more.
 """
@@ -42,10 +57,11 @@ with its evidence, and a picture of the drive. Files are only read. Nothing is w
 
 _DEMO_EPILOG = """\
 examples:
-  seqstore demo                               this Python's standard library
-  seqstore demo ~/Documents --output /tmp     files of your own; picture in /tmp/seqstore-demo.png
-  seqstore demo --capacity 512MiB --seed 7    a larger drive, other random choices
-  seqstore demo --quiet --no-picture          figures and claims only
+  seqstore demo                             this Python's standard library
+  seqstore demo ~/Documents --output /tmp   files of your own; the picture is
+                                            /tmp/seqstore-demo.png
+  seqstore demo --capacity 512MiB --seed 7  a larger drive, other choices
+  seqstore demo --quiet --no-picture        figures and claims only
 
 exit status: 0 if every claim holds, 1 if one does not, 2 if the input cannot be used.
 """
@@ -91,16 +107,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
-    except ConfigError as error:
-        return _complain(error, _UNUSABLE)
     except SeqstoreError as error:
-        return _complain(f"the store failed: {error}", _FAILED)
+        # What is not there or may not be read was named wrongly, and is no failure of a store.
+        failed = "the store failed: " if isinstance(error, InvariantError) else ""
+        return _complain(f"{failed}{error}", _UNUSABLE if _is_unusable(error) else _FAILED)
     except MemoryError:
         return _complain(
             "the drive does not fit into memory; give a smaller directory or capacity", _UNUSABLE
         )
+    except BrokenPipeError:
+        return _go_quietly()
     except KeyboardInterrupt:
         return _complain("interrupted", _INTERRUPTED)
+
+
+def _is_unusable(error: SeqstoreError) -> bool:
+    if isinstance(error, MediumError):
+        return error.errno in _NOT_THERE
+    return isinstance(error, (ConfigError, NotFoundError, AccessError))
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -108,7 +132,7 @@ def _make_parser() -> argparse.ArgumentParser:
         prog="seqstore",
         description="A log-structured block store with isolated tenants and deletion that can be shown.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"seqstore {seqstore.__version__}")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB")
@@ -117,7 +141,7 @@ def _make_parser() -> argparse.ArgumentParser:
         help="store real files for two tenants, delete one, show what is left until nothing is",
         description=_DEMO_DESCRIPTION,
         epilog=_DEMO_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     demo.add_argument(
         "path",
@@ -156,7 +180,7 @@ def _add_inspect(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="read what lies on a drive: records, volumes, owners, residue, damage",
         description=_INSPECT_DESCRIPTION,
         epilog=_INSPECT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     inspect.add_argument("drive", metavar="DRIVE", help="file or block device")
     inspect.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -167,7 +191,7 @@ def _add_inspect(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     inspect.add_argument(
         "--identity",
         metavar="HEX",
-        type=lambda text: int(text, 16),
+        type=hexadecimal,
         help="of the drive, where records of another one lie on the same medium",
     )
     inspect.set_defaults(run=_inspect)
@@ -218,6 +242,13 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a null character in it
         return False
+
+
+def _go_quietly() -> int:
+    """End as other programs do in a pipe whose reader has seen enough, such as ``head``."""
+    # What is still to be written goes nowhere, or the interpreter would complain of it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _NO_READER
 
 
 def _complain(what: object, status: int) -> int:

@@ -1,20 +1,67 @@
-"""What the commands share that read and write signed documents: groups of verbs, files, the audit log."""
+"""What the commands share: how they are described, files and stores that are named on the command line."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TypeAlias
 
 from seqstore.audit import AuditLog
 from seqstore.catalog import Catalog
-from seqstore.errors import ConfigError
+from seqstore.errors import AccessError, ConfigError, FormatError, MediumError, NotFoundError
 from seqstore.folder import Folder, os_errors
+from seqstore.keys import FileKey
+from seqstore.signing import PublicKey, SigningKey
+from seqstore.store import Store
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 OK, FAILED = 0, 1
+
+_UNUSABLE = (NotFoundError, AccessError, FormatError, MediumError)
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Sets paragraphs in the width that there is; indented lines, which are examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        paragraph: list[str] = []
+        for line in [*text.splitlines(), ""]:
+            is_running = bool(line) and not line[0].isspace() and not line.endswith(":")
+            if is_running:
+                paragraph.append(line)
+                continue
+            lines += textwrap.wrap(
+                " ".join(paragraph), width, initial_indent=indent, subsequent_indent=indent
+            )
+            paragraph = []
+            lines.append(indent + line)
+        return "\n".join(lines).rstrip("\n")
+
+
+def count(text: str) -> int:
+    """Read a number from 0 on, for the parser."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is given; 0 or more is expected")
+    return number
+
+
+def hexadecimal(text: str) -> int:
+    """Read hexadecimal digits, for the parser."""
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is given; hexadecimal digits are expected") from None
+
+
+def terminal_width() -> int | None:
+    """Return how many characters a line of the terminal has; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def add_group(verbs: Verbs, name: str, words: str, description: str, epilog: str) -> Verbs:
@@ -24,17 +71,72 @@ def add_group(verbs: Verbs, name: str, words: str, description: str, epilog: str
         help=words,
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     return group.add_subparsers(title="verbs", dest=f"{name}_verb", metavar="VERB", required=True)
 
 
 def open_catalog(store: str) -> Catalog:
     """Open the catalog of a store for reading, also while the store is open elsewhere."""
-    path = Folder(store).catalog
-    if not path.exists():
-        raise ConfigError(f"{store!r} is no store: it has no catalog.db")
+    path = _find_store(store).catalog
     return Catalog.open(path, read_only=True)
+
+
+def add_root_key(verb: argparse.ArgumentParser) -> None:
+    """Describe the option for stores that are encrypted."""
+    verb.add_argument(
+        "--root-key", metavar="FILE", help="the file of the root key, if the store is encrypted"
+    )
+
+
+def open_store(
+    store: str, root_key: str | None, *, actor: str | None = None, read_only: bool = False
+) -> Store:
+    """Open a store that was named on the command line.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, is in use, or another root key is needed than the one that is given.
+    """
+    is_encrypted = _find_store(store).keys.exists()
+    if is_encrypted and root_key is None:
+        raise ConfigError(f"the store {store!r} is encrypted; give the file of its root key as --root-key")
+    if root_key is not None and not is_encrypted:
+        raise ConfigError(
+            f"--root-key is given, and the store {store!r} is not encrypted: it has no file 'keys'"
+        )
+    try:
+        key = None if root_key is None else FileKey(root_key)
+        return Store.open(store, key=key, actor=actor, read_only=read_only)
+    except (NotFoundError, AccessError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _find_store(store: str) -> Folder:
+    folder = Folder(store)
+    with os_errors(f"looking for the store {store!r}"):
+        if not folder.path.exists():
+            raise ConfigError(f"there is no {store!r}; give the directory of a store")
+        if not folder.catalog.exists():
+            raise ConfigError(f"{store!r} is no store: it has no catalog.db; give the directory of a store")
+    return folder
+
+
+def load_signing_key(path: str) -> SigningKey:
+    """Read the key to sign with that was named on the command line."""
+    try:
+        return SigningKey.load(path)
+    except _UNUSABLE as error:
+        raise ConfigError(str(error)) from error
+
+
+def load_public_key(path: str) -> PublicKey:
+    """Read the key to verify with that was named on the command line."""
+    try:
+        return PublicKey.load(path)
+    except _UNUSABLE as error:
+        raise ConfigError(str(error)) from error
 
 
 def open_audit(catalog: Catalog) -> AuditLog:
@@ -45,10 +147,12 @@ def open_audit(catalog: Catalog) -> AuditLog:
 def read_file(path: str) -> bytes:
     """Return the content of a file that was named on the command line."""
     try:
-        with os_errors(f"reading {path!r}"):
-            return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(str(error)) from error
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no file {path!r}") from error
+    except (OSError, ValueError) as error:  # a null character in it
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path!r} cannot be read: {why}") from error
 
 
 def write_file(path: str | None, content: str | bytes) -> None:
@@ -60,6 +164,8 @@ def write_file(path: str | None, content: str | bytes) -> None:
     try:
         with Path(path).open("xb") as file:
             file.write(data)
+    except FileExistsError as error:
+        raise ConfigError(f"there is a file {path!r} already; give another name") from error
     except OSError as error:
         raise ConfigError(f"{path!r} cannot be written: {error.strerror}") from error
 

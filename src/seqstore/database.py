@@ -34,7 +34,7 @@ _BUSY_SECONDS = 2.0
 _OWNER_ALONE = 0o600  # names are nobody else's business, like the data
 # Python 3.10 hands out no error codes. SQLite's words for these conditions have not changed in a decade.
 _CONDITIONS: tuple[tuple[str, type[SeqstoreError], int | None, str], ...] = (
-    ("closed database", ClosedError, None, "the store was closed; open it again"),
+    ("closed database", ClosedError, None, "the store was closed; open it again, or make another"),
     ("is locked", MediumError, errno.EBUSY, "another process uses it; close the store there"),
     ("is full", MediumError, errno.ENOSPC, "the file system is full; make room"),
     ("readonly", AccessError, None, "it cannot be written; open the store with read_only=True"),
@@ -159,6 +159,10 @@ class Database:
         text = str(error)
         for condition, kind, number, advice in _CONDITIONS:
             if condition in text:
+                if kind is ClosedError:
+                    return ClosedError(
+                        advice
+                    )  # whoever closed the store need not know what it keeps names in
                 message = f"{self.name}: {text}: {advice}"
                 return MediumError(message, errno=number) if kind is MediumError else kind(message)
         return FormatError(

@@ -274,6 +274,7 @@ class DriveKeeper:
 
     def idle_medium(self, drive: Drive) -> NativeMedium | None:
         """Return the medium of a drive that is out of service."""
+        self._store._fleet.require_open()
         if drive.in_use:
             raise DriveStateError(
                 f"drive {drive.number} is {drive.state.value}, and the store uses it; decommission it first,"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from seqstore.arguments import instance
 from seqstore.errors import ConfigError, DriveStateError, FormatError
 
 _MOST_TEXT = 1024  # characters of a name or a reason, as in the audit log
@@ -253,6 +254,7 @@ def move(
     ConfigError
         If something is missing that the record of this act needs, or a text is too long.
     """
+    instance(story, DriveStory, "story")
     act = _read(DriveAct, act, "act")
     to = _TO.get((story.state, act))
     if to is None:

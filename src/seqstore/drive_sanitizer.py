@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqstore import probe
+from seqstore.arguments import function, instance, optional
 from seqstore.certificate import Certificate
 from seqstore.certificate_content import conclude
 from seqstore.certificate_parts import Category, Destruction, MediumFacts, Particulars, Person, Source
@@ -38,6 +39,7 @@ from seqstore.sanitize import (
     Target,
     Technique,
 )
+from seqstore.signing import require_key
 from seqstore.version import __version__
 
 if TYPE_CHECKING:
@@ -100,9 +102,11 @@ class DriveSanitizer:
         """Overwrite all of a drive, read it back, and certify what came of it; see `Drive.sanitize`."""
         store, keeper = self._store, self._store._drive_keeper
         self._require_evidence()
-        _require(operator, Person, "operator")
-        _require(verifier, Person, "verifier")
-        _require_key(key)
+        instance(operator, Person, "operator")
+        instance(verifier, Person, "verifier")
+        optional(effort, Effort, "effort")
+        _require_functions(particulars, progress, is_cancelled)
+        require_key(key)
         category = _category(requested)
         options = Options(effort=effort or Effort(), verification=verify, second_verifier=second_verifier)
         goes_on = drive.state is DriveState.SANITIZING
@@ -122,7 +126,8 @@ class DriveSanitizer:
             sanitized_by=operator,
             verified_by=verifier,
         )
-        said = said if particulars is None else particulars(said)
+        if particulars is not None:
+            said = instance(particulars(said), Particulars, "what particulars= returned")
         was_begun = goes_on or kept is not None or drive.state in _WAS_BEGUN
         target = self._target(drive, medium, is_begun=was_begun)
         try:
@@ -259,7 +264,7 @@ class DriveSanitizer:
 
     def release(self, drive: Drive, certificate: Certificate, reason: str) -> None:
         """Let a sanitized drive leave, if its certificate bears that out."""
-        _require(certificate, Certificate, "certificate")
+        instance(certificate, Certificate, "certificate")
         self._store._drive_keeper.foresee(drive, DriveAct.RELEASE)
         certificate.require_drive(drive.serial)
         certificate.verify_in(self._store._audit)
@@ -280,8 +285,8 @@ class DriveSanitizer:
     def destroy(self, drive: Drive, destruction: Destruction, key: SigningKey | None) -> Certificate:
         """Write down that a drive was destroyed, and who says so."""
         self._require_evidence()
-        _require(destruction, Destruction, "destruction")
-        _require_key(key)
+        instance(destruction, Destruction, "destruction")
+        require_key(key)
         particulars = Particulars(
             requested=Category.DESTROY,
             medium=self._facts(drive, "unknown"),
@@ -318,14 +323,15 @@ def _only_one(drive: Drive, given: NativeMedium | None, held: NativeMedium | Non
     return given
 
 
-def _require(value: object, kind: type, name: str) -> None:
-    if not isinstance(value, kind):
-        raise ConfigError(f"{name} is {value!r}; a {kind.__name__} is expected")
-
-
-def _require_key(key: object) -> None:
-    if key is not None and not hasattr(key, "sign"):
-        raise ConfigError(f"key is {key!r}; a SigningKey is expected, such as SigningKey.load(path)")
+def _require_functions(particulars: object, progress: object, is_cancelled: object) -> None:
+    """Look before anything is overwritten whether what is called later can be called."""
+    for value, name, takes in (
+        (particulars, "particulars", "Particulars and returns them"),
+        (progress, "progress", "a Progress"),
+        (is_cancelled, "is_cancelled", "nothing"),
+    ):
+        if value is not None:
+            function(value, name, takes)
 
 
 def _at(person: Person | None, time_ns: int) -> Person | None:
@@ -364,6 +370,7 @@ def _choose(technique: Technique | str) -> Technique:
     """
     if isinstance(technique, Technique):
         return technique
+    instance(technique, str, "technique", "'zero', or a Technique")
     if technique in _SIMPLE:
         return _SIMPLE[technique]()
     if technique in _SEEDED:

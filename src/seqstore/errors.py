@@ -21,8 +21,9 @@
       EvidenceError                  evidence that does not hold
         AuditError                     an audit log that was changed or cut off
         SignatureError                 a signature that is none, or of another key
-        StatementError                 an erasure statement that contradicts itself
-        CertificateError               a certificate of sanitization that contradicts itself
+        ContradictionError             a document that contradicts itself
+          StatementError                 an erasure statement
+          CertificateError               a certificate of sanitization
       DriveStateError                what a drive in this state of its life cannot be made to do
       SweepError                     some runs of a sweep failed
       InvariantError                 a bug in seqstore
@@ -293,8 +294,8 @@ class SignatureError(EvidenceError):
     """A document is not signed, or not as it is, or not by the key that is asked for."""
 
 
-class StatementError(EvidenceError):
-    """An erasure statement contradicts itself or the records that it refers to.
+class ContradictionError(EvidenceError):
+    """A signed document contradicts itself, or the records that it refers to.
 
     Attributes
     ----------
@@ -309,20 +310,12 @@ class StatementError(EvidenceError):
         self.problems = problems
 
 
-class CertificateError(EvidenceError):
-    """A certificate of sanitization contradicts itself, or claims more than what was done bears out.
+class StatementError(ContradictionError):
+    """An erasure statement contradicts itself or the records that it refers to."""
 
-    Attributes
-    ----------
-    problems : tuple of str
-        Everything that was found.
-    """
 
-    _details = ("problems",)
-
-    def __init__(self, message: str, *, problems: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.problems = problems
+class CertificateError(ContradictionError):
+    """A certificate of sanitization contradicts itself, or claims more than what was done bears out."""
 
 
 class DriveStateError(SeqstoreError):

@@ -11,19 +11,22 @@ from seqstore.command_parts import (
     OK,
     Verbs,
     add_group,
+    add_root_key,
     complain,
+    load_public_key,
+    load_signing_key,
     open_audit,
     open_catalog,
+    open_store,
     read_file,
+    terminal_width,
     write_file,
 )
 from seqstore.errors import ConfigError, EvidenceError, FormatError, NotFoundError
-from seqstore.keys import FileKey
 from seqstore.paper import plain, tell_time
-from seqstore.signing import PublicKey, Sealed, SigningKey
+from seqstore.signing import Sealed
 from seqstore.statement import Statement
 from seqstore.statement_page import render_html, render_text
-from seqstore.store import Store
 
 _AUDIT_DESCRIPTION = """\
 Shows and checks the audit log of a store: who did what, when and why. Each record holds the hash of the one
@@ -92,11 +95,11 @@ def add_commands(verbs: Verbs) -> None:
     make.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
     make.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     make.add_argument("--actor", help="who makes it (default: the user of the operating system)")
-    _add_root_key(make)
+    add_root_key(make)
     make.set_defaults(run=_statement_make)
     listing = statement.add_parser("list", help="list the erasures of a store")
     listing.add_argument("store", metavar="STORE", help="directory of the store")
-    _add_root_key(listing)
+    add_root_key(listing)
     listing.set_defaults(run=_statement_list)
     check = statement.add_parser("verify", help="check a statement")
     check.add_argument("file", metavar="FILE", help="the statement")
@@ -121,13 +124,18 @@ def add_commands(verbs: Verbs) -> None:
 
 
 def _audit_show(arguments: argparse.Namespace) -> int:
-    catalog = open_catalog(arguments.store)
+    catalog, is_any = open_catalog(arguments.store), False
     try:
         for record in open_audit(catalog).records(arguments.first):
+            is_any = True
             if arguments.json:
                 sys.stdout.write(canonical.encode({**record.to_dict(), "hash": record.hash}).decode() + "\n")
             else:
                 sys.stdout.write(_line(record) + "\n")
+        if not is_any and arguments.first > 1:
+            raise ConfigError(
+                f"there is no record {arguments.first}; the last one is {len(open_audit(catalog))}"
+            )
     except EvidenceError as error:
         return complain(error)
     finally:
@@ -152,10 +160,12 @@ def _audit_verify(arguments: argparse.Namespace) -> int:
         head = None
         if arguments.head is not None:
             sealed = Sealed.parse(read_file(arguments.head))
-            sealed.verify(PublicKey.load(arguments.key))
+            sealed.verify(load_public_key(arguments.key))
             head = AuditHead.from_document(sealed.document)
         now = open_audit(catalog).verify(head)
-    except (EvidenceError, FormatError) as error:
+    except FormatError as error:
+        return complain(error, arguments.head or "")
+    except EvidenceError as error:
         return complain(error)
     finally:
         catalog.close()
@@ -173,7 +183,7 @@ def _audit_verify(arguments: argparse.Namespace) -> int:
 
 
 def _audit_export(arguments: argparse.Namespace) -> int:
-    key, catalog = SigningKey.load(arguments.key), open_catalog(arguments.store)
+    key, catalog = load_signing_key(arguments.key), open_catalog(arguments.store)
     try:
         head = open_audit(catalog).verify()
         if head is None:
@@ -191,9 +201,8 @@ def _audit_export(arguments: argparse.Namespace) -> int:
 
 
 def _statement_make(arguments: argparse.Namespace) -> int:
-    key = SigningKey.load(arguments.key)
-    root = _root_key(arguments)
-    with Store.open(arguments.store, key=root, actor=arguments.actor) as store:
+    key = load_signing_key(arguments.key)
+    with open_store(arguments.store, arguments.root_key, actor=arguments.actor) as store:
         try:
             statement = store.statement(arguments.erasure, key=key)
         except NotFoundError as error:
@@ -203,7 +212,7 @@ def _statement_make(arguments: argparse.Namespace) -> int:
 
 
 def _statement_list(arguments: argparse.Namespace) -> int:
-    with Store.open(arguments.store, key=_root_key(arguments), read_only=True) as store:
+    with open_store(arguments.store, arguments.root_key, read_only=True) as store:
         for erasure in store.erasures:
             subject, request = erasure.subject, erasure.request
             sys.stdout.write(
@@ -217,7 +226,7 @@ def _statement_list(arguments: argparse.Namespace) -> int:
 
 
 def _statement_verify(arguments: argparse.Namespace) -> int:
-    key = None if arguments.key is None else PublicKey.load(arguments.key)
+    key = None if arguments.key is None else load_public_key(arguments.key)
     try:
         statement = Statement.from_json(read_file(arguments.file))
         if key is None:
@@ -231,10 +240,14 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
             finally:
                 catalog.close()
     except (EvidenceError, FormatError) as error:
-        return complain(error)
+        return complain(error, arguments.file)
     totals = statement.document["totals"]
     state = "finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"
     kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in statement.document["kept"])
+    if totals["late"]:
+        state += f", {totals['late']} of them too late"
+    if totals["unsure"]:
+        state += f", of {totals['unsure']} of them it is not known whether in time"
     if kept:
         state += f", kept by {', '.join(kept)}"
     if key is not None:
@@ -257,12 +270,12 @@ def _statement_show(arguments: argparse.Namespace) -> int:
         statement = Statement.from_json(read_file(arguments.file))
         verified = None
         if arguments.key is not None:
-            key = PublicKey.load(arguments.key)
+            key = load_public_key(arguments.key)
             statement.verify(key)
             verified = key.fingerprint
         statement.check()
     except (EvidenceError, FormatError) as error:
-        return complain(error)
+        return complain(error, arguments.file)
     if arguments.signature is not None:
         if statement.sealed.signature is None:
             raise ConfigError("the statement is not signed")
@@ -272,16 +285,5 @@ def _statement_show(arguments: argparse.Namespace) -> int:
     elif arguments.html is not None:
         write_file(arguments.html, render_html(statement, verified=verified))
     else:
-        sys.stdout.write(render_text(statement, verified=verified))
+        sys.stdout.write(render_text(statement, verified=verified, width=terminal_width()))
     return OK
-
-
-# ---- files --------------------------------------------------------------------------------------
-
-
-def _add_root_key(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--root-key", metavar="FILE", help="the root key, of an encrypted store")
-
-
-def _root_key(arguments: argparse.Namespace) -> FileKey | None:
-    return None if arguments.root_key is None else FileKey(arguments.root_key)

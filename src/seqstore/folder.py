@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from seqstore.arguments import file_name
 from seqstore.errors import AccessError, ConfigError, MediumError
 
 StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -139,16 +140,7 @@ def parse_path(path: StrPath, what: str) -> Path:
     ConfigError
         If it is none.
     """
-    try:
-        name = os.fsdecode(path)
-    except TypeError:
-        raise ConfigError(f"{what} is of type {type(path).__name__}; a path is expected") from None
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        name = ""
-    if not name or "\0" in name:
-        raise ConfigError(f"{what} is {name!r}, which is no path")
+    name = file_name(path, what)
     with os_errors(f"finding {name!r}"):
         return Path(name).absolute()
 

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from seqstore.arguments import methods
 from seqstore.encryption import Encryption
 from seqstore.errors import ConfigError
 from seqstore.folder import os_errors
 from seqstore.keys import KeyProvider
+
+
+def check_provider(provider: KeyProvider) -> KeyProvider:
+    """Refuse what gives no root key, such as the name of a file.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    what, hint = "what gives the root key", "seqstore.keys.FileKey(path)"
+    return methods(provider, ("prepare", "root_key"), "KeyProvider", what, hint)
 
 
 class KeySource:
@@ -28,11 +41,8 @@ class KeySource:
     """
 
     def __init__(self, provider: KeyProvider | None, now_ns: Callable[[], int]) -> None:
-        if provider is not None and not callable(getattr(provider, "root_key", None)):
-            raise ConfigError(
-                f"the root key comes from a {type(provider).__name__}; a KeyProvider is expected, such as"
-                " seqstore.keys.FileKey(path)"
-            )
+        if provider is not None:
+            check_provider(provider)
         self._provider = provider
         self._now_ns = now_ns
 

@@ -22,6 +22,7 @@ from seqstore.erasing import Eraser
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.evidence_book import EvidenceBook
 from seqstore.key_keeper import KeyKeeper
+from seqstore.key_source import check_provider
 from seqstore.losses import Loss
 from seqstore.notebook import Notebook
 from seqstore.options import name_user
@@ -238,7 +239,7 @@ class OpenStore(DeletingStore, DrivesStore):
         self._registry.require_writable()
         if self._parts.encryption is None:
             raise ConfigError("the store is not encrypted; make one with encryption=")
-        self._parts.encryption.rekey(provider)
+        self._parts.encryption.rekey(check_provider(provider))
 
     # ---- tenants ----------------------------------------------------------------------------
 
@@ -314,7 +315,10 @@ class OpenStore(DeletingStore, DrivesStore):
         ------
         ConfigError
             If something is no text, or too long.
+        ClosedError
+            If the store was closed.
         """
+        self._fleet.require_open()
         return self._audit.acting(actor=actor, reason=reason)
 
     # ---- what is where, and what was done -----------------------------------------------------

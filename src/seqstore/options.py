@@ -11,7 +11,7 @@ from seqstore.cleaning import CUSTOM, Placement, PlacementFunction, Policy, Sele
 from seqstore.errors import ConfigError
 from seqstore.media.native import NativeMedium
 from seqstore.parts import Options
-from seqstore.units import parse_size
+from seqstore.units import parse_size, shorten
 
 if TYPE_CHECKING:
     from seqstore.clock import Clock
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Missing = Literal["refuse", "go on"]
 
 _PPM = 1_000_000
+_MOST_SEED = 1 << 63  # the catalog keeps it in 64 bits
 
 
 def check_medium(medium: Any) -> NativeMedium:
@@ -64,6 +65,8 @@ def make_settings(
 ) -> Settings:
     """Say what a new store keeps; also what stands in for a catalog that is gone."""
     policy = policy or Policy()
+    if not -_MOST_SEED <= policy.seed < _MOST_SEED:
+        raise ConfigError(f"seed is {shorten(policy.seed)}; -2**63 to 2**63 - 1 is expected")
     return Settings(
         created_ns=clock.now_ns(),
         reserve_ppm=parse_reserve(reserve),

@@ -7,6 +7,7 @@ somebody wrote is taken for more than text.
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,45 +15,43 @@ from datetime import datetime, timezone
 from html import escape
 from typing import Final, Literal
 
+from seqstore.html_page import make_page
+
 Standing = Literal["complete", "open", "failed"]
+Fact = tuple[str, str]
+
+_SHORT_NAME, _SHORT_VALUE = 24, 32  # characters
 
 _CSS: Final = """\
-:root { color-scheme: light; --ink: #1d1d1b; --soft: #63635e; --line: #e2e2dc; --back: #f6f5f1; }
-* { box-sizing: border-box; }
-body {
-  margin: 0; background: var(--back); color: var(--ink);
-  font: 15px/1.5 system-ui, "Segoe UI", sans-serif;
-}
-main { max-width: 940px; margin: 0 auto; padding: 32px 20px 64px; }
-h1 { font-size: 27px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
+main { max-width: 940px; }
+h1 { font-size: 27px; overflow-wrap: anywhere; }
 h2 { font-size: 17px; margin: 0 0 6px; }
 p { margin: 0 0 10px; max-width: 85ch; overflow-wrap: anywhere; }
-.soft { color: var(--soft); }
 .state { border-radius: 8px; padding: 14px 18px; margin: 18px 0; border: 1px solid; font-size: 16px; }
 .state b { display: block; font-size: 20px; }
 .complete { background: #e9f5ef; border-color: #9fcdb8; }
 .open { background: #fdf1e3; border-color: #e3b57a; }
 .failed { background: #fbe9e7; border-color: #d9968c; }
-section {
-  background: #fff; border: 1px solid var(--line); border-radius: 8px;
-  padding: 16px 20px; margin: 0 0 14px;
-}
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 18px; margin: 0; }
+section { padding: 16px 20px; margin: 0 0 14px; }
+dl { display: grid; grid-template-columns: max-content 1fr max-content 1fr; gap: 3px 18px; margin: 0; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+dt.long { grid-column: 1; }
+dd.long { grid-column: 2 / -1; }
 ul { margin: 0; padding-left: 20px; }
 * + ul, dl + .wide { margin-top: 8px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td {
   padding: 4px 10px 4px 0; text-align: left; border-bottom: 1px solid var(--line);
-  white-space: nowrap;
+  vertical-align: top;
 }
 th { font-weight: 600; }
 .there td { background: #fdf1e3; }
-footer { color: var(--soft); font-size: 13px; margin-top: 20px; overflow-wrap: anywhere; }
-@media (max-width: 560px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; } }
-@media print { body { background: none; } section { break-inside: avoid; } }
+footer { margin-top: 20px; overflow-wrap: anywhere; }
+@media (max-width: 700px) {
+  dl { grid-template-columns: 1fr; }
+  dt.long, dd.long { grid-column: auto; }
+  dd { margin-bottom: 6px; }
+}
 """
 
 
@@ -71,14 +70,17 @@ class Section:
     marked : frozenset of int
         Rows that stand out.
     sentences : tuple of str
+    begins_second_half : bool
+        Whether a new page may begin here, where one is not enough.
     """
 
     title: str
-    facts: tuple[tuple[str, str], ...] = ()
+    facts: tuple[Fact, ...] = ()
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     marked: frozenset[int] = frozenset()
     sentences: tuple[str, ...] = ()
+    begins_second_half: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,8 @@ class Paper:
     sections : tuple of Section
     footer : str
         Below a page; not in the text.
+    subtitle : str
+        Below the title; may be empty.
     """
 
     title: str
@@ -103,45 +107,50 @@ class Paper:
     explanation: str
     sections: tuple[Section, ...]
     footer: str
+    subtitle: str = ""
 
 
-def to_text(paper: Paper) -> str:
-    """Return a paper as text."""
-    lines = [paper.title, "=" * len(paper.title), "", paper.verdict, paper.explanation]
+def is_short(fact: Fact) -> bool:
+    """Whether a fact has room beside another one."""
+    name, value = fact
+    return len(name) <= _SHORT_NAME and len(value) <= _SHORT_VALUE
+
+
+def to_text(paper: Paper, *, width: int | None = None) -> str:
+    """Return a paper as text.
+
+    Parameters
+    ----------
+    paper : Paper
+    width : int, optional
+        Characters of a line, but for tables; by default lines are as long as they are.
+    """
+    lines = [paper.title, "=" * len(paper.title)]
+    if paper.subtitle:
+        lines += _wrap(paper.subtitle, width)
+    lines += ["", paper.verdict, *_wrap(paper.explanation, width)]
     for section in paper.sections:
         lines += ["", section.title, "-" * len(section.title)]
-        width = max((len(name) for name, _ in section.facts), default=0)
-        lines += [f"{name:<{width}}  {value}" for name, value in section.facts]
-        lines += [f"* {sentence}" for sentence in section.sentences]
+        names = max((len(name) for name, _ in section.facts), default=0)
+        for name, value in section.facts:
+            lines += _wrap(value, width, first=f"{name:<{names}}  ", rest=" " * (names + 2))
+        for sentence in section.sentences:
+            lines += _wrap(sentence, width, first="* ", rest="  ")
         lines += _text_table(section)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def to_html(paper: Paper) -> str:
     """Return a paper as an HTML page."""
-    title = escape(paper.title)
     sections = "\n".join(map(_html_section, paper.sections))
+    subtitle = f'<p class="soft">{escape(paper.subtitle)}</p>\n' if paper.subtitle else ""
     verdict = f"<b>{escape(paper.verdict)}</b>{escape(paper.explanation)}"
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{_CSS}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<div class="state {paper.standing}">{verdict}</div>
-{sections}
-<footer>{escape(paper.footer)}</footer>
-</main>
-</body>
-</html>
-"""
+    content = (
+        f"<h1>{escape(paper.title)}</h1>\n"
+        f'{subtitle}<div class="state {paper.standing}">{verdict}</div>\n'
+        f"{sections}\n<footer>{escape(paper.footer)}</footer>"
+    )
+    return make_page(paper.title, content, css=_CSS)
 
 
 def tell_time(time_ns: int) -> str:
@@ -158,6 +167,20 @@ def plain(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in text)
 
 
+def _wrap(text: str, width: int | None, *, first: str = "", rest: str = "") -> list[str]:
+    if width is None:
+        return [first + text]
+    least = max(width, len(rest) + 20)
+    return textwrap.wrap(
+        text,
+        least,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    ) or [first]
+
+
 def _text_table(section: Section) -> Iterator[str]:
     if not section.rows:
         return
@@ -169,8 +192,7 @@ def _text_table(section: Section) -> Iterator[str]:
 def _html_section(section: Section) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>"]
     if section.facts:
-        facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in section.facts)
-        parts.append(f"<dl>{facts}</dl>")
+        parts.append(f"<dl>{''.join(map(_html_fact, section.facts))}</dl>")
     if section.rows:
         head = "".join(f"<th>{escape(name)}</th>" for name in section.columns)
         body = "".join(_html_row(row, number in section.marked) for number, row in enumerate(section.rows))
@@ -180,6 +202,12 @@ def _html_section(section: Section) -> str:
     if section.sentences:
         parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in section.sentences)}</ul>")
     return f"<section>\n{''.join(parts)}\n</section>"
+
+
+def _html_fact(fact: Fact) -> str:
+    kind = "" if is_short(fact) else ' class="long"'
+    name, value = map(escape, fact)
+    return f"<dt{kind}>{name}</dt><dd{kind}>{value}</dd>"
 
 
 def _html_row(row: tuple[str, ...], is_marked: bool) -> str:

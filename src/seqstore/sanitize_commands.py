@@ -13,16 +13,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import seqstore
 from seqstore import canonical
 from seqstore.clock import SystemClock
+from seqstore.command_parts import HelpFormatter, Verbs, count
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.sanitize import (
     Effort,
     Fault,
     Journal,
+    Method,
     Options,
     Sanitization,
     SanitizationOutcome,
@@ -37,8 +39,6 @@ from seqstore.values import to_values
 
 if TYPE_CHECKING:
     from seqstore.sanitize_screen import Screen
-
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _OK, _FAILED, _CANCELLED = 0, 1, 130
 
@@ -56,16 +56,19 @@ where it was. It is removed in the end.
 
 _EPILOG = """\
 techniques, which are combined with '+':
-  zero, ones, pattern:HEX       one pass
-  random                        one pass of a random stream, whose seed the outcome names
-  three_pass                    zeros, ones, random
-  cryptographic                 destroys the keys of a drive that was encrypted; needs --keys
+  zero, ones, pattern:HEX  one pass
+  random                   one pass of a stream whose seed the outcome names
+  three_pass               zeros, ones, random
+  cryptographic            destroys the keys of a drive that was encrypted;
+                           needs --keys
 
 examples:
   seqstore sanitize old-drive.img
   seqstore sanitize /dev/sdx --rate 100MiB --verification sampling
-  seqstore sanitize /dev/sdx /dev/sdy --yes-destroy-all-data ZA1234 --yes-destroy-all-data ZA1235
-  seqstore sanitize old-drive.img --technique pattern:AA55+zero --outcome outcome.json
+  seqstore sanitize /dev/sdx /dev/sdy --yes-destroy-all-data ZA1234 \\
+      --yes-destroy-all-data ZA1235
+  seqstore sanitize old-drive.img --technique pattern:AA55+zero \\
+      --outcome outcome.json
 
 exit status: 0 if all drives are sanitized, 1 if one is not, 2 if the command cannot be used as it was given,
 130 if it was interrupted; it can then be taken up again.
@@ -79,7 +82,7 @@ def add_commands(verbs: Verbs) -> None:
         help="overwrite whole drives, and look whether that was done",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     command.add_argument("paths", metavar="PATH", nargs="+", help="file or block device")
     command.add_argument(
@@ -106,7 +109,7 @@ def add_commands(verbs: Verbs) -> None:
     )
     command.add_argument("--rate", metavar="SIZE", help="bytes a second at most, of each drive")
     command.add_argument(
-        "--retries", type=int, default=2, metavar="N", help="further attempts at bad blocks (default: 2)"
+        "--retries", type=count, default=2, metavar="N", help="further attempts at bad blocks (default: 2)"
     )
     command.add_argument(
         "--journals",
@@ -115,7 +118,12 @@ def add_commands(verbs: Verbs) -> None:
         help="where the journals are kept (default: beside a file; for a device the current directory)",
     )
     command.add_argument(
-        "--at-once", type=int, default=0, metavar="N", help="drives at a time (default: all)"
+        "--checkpoint",
+        metavar="SIZE",
+        help="sync, and tell the journal, after so much (default: 1GiB, or 10 s): what a crash costs",
+    )
+    command.add_argument(
+        "--at-once", type=count, default=0, metavar="N", help="drives at a time (default: all)"
     )
     command.add_argument("--outcome", metavar="FILE", type=Path, help="write what was found, as JSON")
     command.add_argument("--quiet", action="store_true", help="no progress")
@@ -209,15 +217,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from seqstore.sanitize_screen import Screen  # noqa: PLC0415  needs rich
 
     technique = parse_technique(arguments.technique)
-    rate = parse_size(arguments.rate, "--rate") if arguments.rate else None
     options = Options(
-        effort=Effort(retries=arguments.retries, rate=rate),
+        effort=_effort(arguments),
         verification=arguments.verification,
         stop_at_first=not arguments.count_all,
         second_verifier=arguments.second_verifier,
     )
-    if arguments.keys and len(arguments.paths) > 1:
-        raise ConfigError("--keys are those of one drive; give one path")
+    _require_sense(arguments, technique)
     if arguments.outcome is not None:
         try:  # not when everything is overwritten
             arguments.outcome.open("ab").close()
@@ -237,6 +243,35 @@ def _run(arguments: argparse.Namespace) -> int:
             at_once=arguments.at_once,
         )
     return _tell(drives, batch.outcomes, arguments.outcome, screen)
+
+
+def _effort(arguments: argparse.Namespace) -> Effort:
+    given: dict[str, int] = {"retries": arguments.retries}
+    if arguments.rate:
+        given["rate"] = parse_size(arguments.rate, "--rate")
+    if arguments.checkpoint:
+        given["checkpoint_bytes"] = parse_size(arguments.checkpoint, "--checkpoint")
+    return Effort(**given)
+
+
+def _require_sense(arguments: argparse.Namespace, technique: Technique) -> None:
+    """Refuse what cannot be meant, before anything is looked at."""
+    if arguments.keys and len(arguments.paths) > 1:
+        raise ConfigError("--keys are those of one drive; give one path")
+    uses_keys = any(step.method is Method.CRYPTOGRAPHIC for step in technique.steps)
+    if bool(arguments.keys) != uses_keys:
+        raise ConfigError(
+            "--keys is given, and the technique destroys none; add 'cryptographic' to --technique"
+            if arguments.keys
+            else "the technique 'cryptographic' destroys the keys of a drive; give their file as --keys"
+        )
+    if arguments.keys and not Path(arguments.keys).is_file():
+        raise ConfigError(f"--keys is {arguments.keys!r}; the file 'keys' of the store is expected")
+    if arguments.journals is not None and not arguments.journals.is_dir():
+        raise ConfigError(f"--journals is {str(arguments.journals)!r}; a directory that is there is expected")
+    twice = [path for path in arguments.paths if arguments.paths.count(path) > 1]
+    if twice:
+        raise ConfigError(f"{twice[0]!r} is named twice; name each drive once")
 
 
 def _sanitization(

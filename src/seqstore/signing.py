@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqstore import canonical
+from seqstore.arguments import buffer, file_name, instance, methods
 from seqstore.errors import AccessError, ConfigError, FormatError, MediumError, NotFoundError, SignatureError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class PublicKey:
     def from_pem(cls, pem: bytes, where: str = "the text") -> PublicKey:
         """Read a key from PEM text; errors as in `load`."""
         ed25519, serialization = _cryptography()
+        pem = buffer(pem, where)
         if b"PRIVATE KEY" in pem:
             raise FormatError(
                 f"{where} holds a private key, which whoever verifies must not have; give the public one,"
@@ -112,7 +114,7 @@ class PublicKey:
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  an extra
 
         try:
-            self._key.verify(signature, data)
+            self._key.verify(buffer(signature, "the signature"), buffer(data, "the document"))
         except InvalidSignature:
             raise SignatureError(
                 "the signature is not of this document by this key: one of the three was changed"
@@ -202,7 +204,7 @@ class SigningKey:
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature of bytes, 64 of them; the same each time."""
-        return bytes(self._key.sign(data))
+        return bytes(self._key.sign(buffer(data, "what is to be signed")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,7 @@ class Sealed:
         ConfigError
             If it holds what canonical JSON does not.
         """
+        require_key(key)
         data = canonical.encode(document)
         return cls(
             document=document,
@@ -298,6 +301,7 @@ class Sealed:
         SignatureError
             If it is not.
         """
+        instance(key, PublicKey, "key", "PublicKey.load(path)")
         if self.signature is None:
             raise SignatureError("the document is not signed; ask whoever made it for one that is")
         if self.fingerprint != key.fingerprint:
@@ -306,6 +310,18 @@ class Sealed:
                 f" {key.fingerprint}; use the public key of whoever signed it"
             )
         key.verify(self.signature, self.data)
+
+
+def require_key(key: object) -> None:
+    """Check that something can sign, or is None: whatever has `SigningKey.sign` and `SigningKey.public` can.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot.
+    """
+    if key is not None:
+        methods(key, ("sign",), "SigningKey", "key", "SigningKey.load(path)")
 
 
 def _cryptography() -> tuple[Any, Any]:
@@ -329,8 +345,9 @@ def _brief(error: Exception) -> str:
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
+    name = file_name(path, "the path of the key")
     try:
-        with Path(path).open("rb") as file:
+        with Path(name).open("rb") as file:
             return file.read(_MOST_KEY_BYTES)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no key {str(path)!r}; openssl genpkey makes one") from error
@@ -343,8 +360,9 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 
 
 def _write(path: str | os.PathLike[str], pem: bytes, mode: int) -> None:
+    name = file_name(path, "the path of the key")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(pem)
     except FileExistsError as error:

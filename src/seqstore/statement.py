@@ -9,23 +9,25 @@ signature, and arithmetic that does not come out where something was changed bef
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from seqstore import canonical
+from seqstore.arguments import instance
 from seqstore.audit_records import Act, AuditHead
 from seqstore.errors import AuditError, FormatError, StatementError
+from seqstore.signed import SignedClaim
 from seqstore.signing import Sealed
 from seqstore.statement_check import find_problems
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
-    from seqstore.signing import PublicKey, SigningKey
+    from seqstore.signing import SigningKey
 
 FORMAT, VERSION = "seqstore erasure statement", 1
 CLAIM = "logical, partial sanitization"
 
 
-class Statement:
+class Statement(SignedClaim):
     """An erasure statement. Made by a store, or read by `from_json`.
 
     Attributes
@@ -34,8 +36,8 @@ class Statement:
         The document and its signature.
     """
 
-    def __init__(self, sealed: Sealed) -> None:
-        self.sealed = sealed
+    _NAME = "statement"
+    _ERROR = StatementError
 
     @classmethod
     def make(cls, document: dict[str, Any], key: SigningKey | None) -> Statement:
@@ -46,7 +48,7 @@ class Statement:
         StatementError
             If it contradicts itself; nothing is signed.
         """
-        _require_sound(document)
+        cls._require_sound(find_problems(instance(document, dict, "document")))
         return cls(Sealed.make(document, key))
 
     @classmethod
@@ -77,58 +79,14 @@ class Statement:
         return f"<Statement, {kind}, {state}, {'signed' if self.sealed.signature else 'not signed'}>"
 
     @property
-    def document(self) -> dict[str, Any]:
-        """What it says."""
-        return self.sealed.document
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what it says, as the audit log holds it."""
-        return canonical.digest(self.sealed.data)
-
-    @property
     def complete(self) -> bool:
         """Whether it says that no copy is left that can be read."""
         return self.document.get("complete") is True
 
-    def to_json(self) -> str:
-        """Return the text to be kept and handed out."""
-        return self.sealed.to_json()
+    def _find_problems(self) -> Iterable[str]:
+        return find_problems(self.document)
 
-    def check(self) -> None:
-        """Return if it does not contradict itself.
-
-        Raises
-        ------
-        StatementError
-            With everything that was found.
-        """
-        _require_sound(self.document)
-
-    def verify(self, key: PublicKey) -> None:
-        """Return if it was signed by the owner of a key and does not contradict itself.
-
-        Raises
-        ------
-        SignatureError
-            If it was not signed so, or was changed since.
-        StatementError
-            If it contradicts itself.
-        """
-        self.sealed.verify(key)
-        self.check()
-
-    def verify_in(self, audit: AuditLog) -> None:
-        """Return if the audit log of a store holds, and says of this statement what it says itself.
-
-        Raises
-        ------
-        AuditError
-            If the log does not hold.
-        StatementError
-            If the log is another store's, or knows nothing of the statement or something else.
-        """
-        self.check()
+    def _compare(self, audit: AuditLog) -> list[str]:
         document, problems = self.document, []
         try:
             audit.verify(AuditHead(chain=document["store"]["chain"], **document["audit"]))
@@ -136,27 +94,7 @@ class Statement:
             problems.append(str(error))
         for what in (document["request"], *document["lists"]):
             problems += _compare(what, audit)
-        issued = [
-            record
-            for record in (() if problems else audit.records(document["audit"]["number"] + 1))
-            if record.act == Act.STATEMENT_ISSUED.value and record.details.get("digest") == self.digest
-        ]
-        if not issued and not problems:
-            problems.append("no record of the audit log says that the statement was issued")
-        if problems:
-            raise StatementError(
-                f"the statement is not this store's, or one of both was changed: {problems[0]}",
-                problems=tuple(problems),
-            )
-
-
-def _require_sound(document: dict[str, Any]) -> None:
-    problems = tuple(find_problems(document))
-    if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise StatementError(
-            f"the statement contradicts itself: {problems[0]}{more}; do not rely on it", problems=problems
-        )
+        return problems or self._find_issue(audit, document["audit"]["number"], Act.STATEMENT_ISSUED)
 
 
 def _compare(what: dict[str, Any], audit: AuditLog) -> list[str]:

@@ -26,7 +26,7 @@ _SCOPE = (
 _COLUMNS = ("drive", "first block", "blocks", "state", "died at", "gone at", "noted", "how")
 
 
-def render_text(statement: Statement, *, verified: str | None = None) -> str:
+def render_text(statement: Statement, *, verified: str | None = None, width: int | None = None) -> str:
     """Return a statement as text.
 
     Parameters
@@ -35,8 +35,10 @@ def render_text(statement: Statement, *, verified: str | None = None) -> str:
         A sound one: `Statement.check` returns.
     verified : str, optional
         Fingerprint of the key that it was verified with.
+    width : int, optional
+        Characters of a line; by default lines are as long as they are.
     """
-    return to_text(_paper(statement, verified))
+    return to_text(_paper(statement, verified), width=width)
 
 
 def render_html(statement: Statement, *, verified: str | None = None) -> str:
@@ -46,9 +48,10 @@ def render_html(statement: Statement, *, verified: str | None = None) -> str:
 
 def _paper(statement: Statement, verified: str | None) -> Paper:
     verdict, explanation = _verdict(statement)
+    totals = statement.document["totals"]
     return Paper(
         title=_title(statement),
-        standing="complete" if statement.complete else "open",
+        standing="complete" if statement.complete and not totals["late"] else "open",
         verdict=verdict,
         explanation=explanation,
         sections=tuple(_sections(statement, verified)),
@@ -76,13 +79,23 @@ def _verdict(statement: Statement) -> tuple[str, str]:
     document = statement.document
     totals, kept = document["totals"], sum(entry["blocks"] for entry in document["kept"])
     if statement.complete:
-        return "Finished", "None of the copies that are known can be read any more."
+        done = "None of the copies that are known can be read any more."
+        late, unsure = _blocks(totals["late"]), _blocks(totals["unsure"])
+        if totals["unsure"]:
+            done += f" Of {unsure} it is not known whether that was in time."
+        if totals["late"]:
+            return f"Finished, {late} too late", f"{done} {late} outlived the bound that was promised."
+        return "Finished", done
     if totals["pending"]:
         blocks = f"{totals['pending']} of {totals['blocks']} blocks still hold data"
         return "Not finished", f"{blocks}; {_until(document['pending'])}."
     if kept:
         return "Not finished", f"{kept} blocks live on: others show them too."
     return "Not finished", "A verification failed, and was not repeated with success."
+
+
+def _blocks(count: int) -> str:
+    return f"{count:,} block{'' if count == 1 else 's'}"
 
 
 def _until(pending: dict[str, Any]) -> str:
@@ -150,7 +163,14 @@ def _outcome(document: dict[str, Any], totals: dict[str, int]) -> Iterator[tuple
         late, unsure = totals["late"], totals["unsure"]
         words = "kept so far" if totals["pending"] else "kept"
         if late or unsure:
-            words = f"{late} blocks were late; of {unsure} it is not known"
+            words = "; ".join(
+                text
+                for count, text in (
+                    (late, f"{_blocks(late)} late"),
+                    (unsure, f"of {_blocks(unsure)} it is not known whether in time"),
+                )
+                if count
+            )
         yield "Bound", words
 
 

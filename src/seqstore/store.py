@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, SupportsIndex
 
+from seqstore.arguments import methods
 from seqstore.cleaning import CLASSES, Placement, PlacementFunction, Selection, SelectionFunction
 from seqstore.clock import Clock, SystemClock
 from seqstore.deletion import Strategy
@@ -102,7 +103,7 @@ class Store(OpenStore):
         MemoryError
             If there is not enough memory.
         """
-        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
+        clock, policy = _choose_clock(clock), make_policy(selection, placement, classes, seed)
         settings, options = make_settings(clock, reserve, policy), make_options(verify, policy=policy)
         medium = MemoryMedium(capacity, block_size=block_size, zone_size=segment_size)
         parts = make_parts(medium, None, identity=0, settings=settings, options=options)
@@ -131,7 +132,7 @@ class Store(OpenStore):
         It is written with ``volume.write_blocks(lba, None)``. Options and errors are those of `memory`; there
         are no checksums to verify.
         """
-        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
+        clock, policy = _choose_clock(clock), make_policy(selection, placement, classes, seed)
         settings, options = make_settings(clock, reserve, policy), make_options(verify, policy=policy)
         medium = TagsMedium(capacity, block_size=block_size, zone_size=segment_size)
         parts = make_parts(medium, None, identity=0, settings=settings, options=options)
@@ -199,7 +200,7 @@ class Store(OpenStore):
         MemoryError
             If there is not enough memory.
         """
-        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
+        clock, policy = _choose_clock(clock), make_policy(selection, placement, classes, seed)
         settings = make_settings(clock, reserve, policy, access=access)
         options = make_options(verify, checkpoint_interval, policy=policy)
         parts = make_folder(
@@ -286,7 +287,7 @@ class Store(OpenStore):
         """
         if read_only and rebuild_catalog:
             raise ConfigError("read_only and rebuild_catalog exclude each other; make the catalog anew first")
-        clock = clock or SystemClock()
+        clock = _choose_clock(clock)
         options = make_options(
             verify,
             checkpoint_interval,
@@ -349,7 +350,7 @@ class Store(OpenStore):
         ConfigError, MediumError, AccessError, MemoryError
             As `create`.
         """
-        clock, policy = clock or SystemClock(), make_policy(selection, placement, classes, seed)
+        clock, policy = _choose_clock(clock), make_policy(selection, placement, classes, seed)
         settings = make_settings(clock, reserve, policy)
         options = make_options(verify, checkpoint_interval, policy=policy)
         key_path = None if keys is None else parse_path(keys, "keys")
@@ -387,7 +388,7 @@ class Store(OpenStore):
 
         Where there are several drives, `medium` maps their numbers to media.
         """
-        clock = clock or SystemClock()
+        clock = _choose_clock(clock)
         options = make_options(
             verify,
             checkpoint_interval,
@@ -420,3 +421,10 @@ for _base in Store.__mro__[1:-1]:
     for _name, _function in vars(_base).items():
         if isinstance(_function, FunctionType) and not _name.startswith("_"):
             _function.__qualname__ = f"Store.{_name}"
+
+
+def _choose_clock(clock: Clock | None) -> Clock:
+    """Return the clock that was given, or the machine's."""
+    if clock is None:
+        return SystemClock()
+    return methods(clock, ("now_ns", "sleep_ns"), "Clock", "clock", "SystemClock() or ManualClock()")

@@ -117,6 +117,8 @@ class Tenant:
             If the store was closed.
         """
         size_bytes = parse_size(size)
+        if not size_bytes:
+            raise ConfigError("size is 0; a volume has at least 1 byte")
         if unwritten not in ("zero", "error"):
             raise ConfigError(f"unwritten is {unwritten!r}; 'zero' or 'error' is expected")
         if copies not in (1, 2) or isinstance(copies, bool):

@@ -44,10 +44,13 @@ from tests.certificates import (
     BLOCK,
     BLOCKS,
     DRIVE,
+    LATER,
     SECOND,
     SERIAL,
     START,
+    ZERO,
     bad_blocks,
+    destroyed,
     full_reading,
     good_outcome,
     good_pass,
@@ -59,8 +62,6 @@ from tests.certificates import (
 
 pytest.importorskip("cryptography")
 
-ZERO = Technique.zero().steps[0]
-LATER = Issued(time_ns=START + 1000 * SECOND, actor="carol")
 SUBJECT = Subject(kind="drive", number=2, name=SERIAL)
 
 
@@ -112,11 +113,7 @@ class TestIssuing:
         assert issue(bad_blocks(), verified_by=None).category is Category.NONE
 
     def test_a_drive_that_was_destroyed(self, key: SigningKey) -> None:
-        end = Destruction(
-            operator=person("Ada Byron"), witness=person("Grace Murray"), how="shredded", reason="it was dead"
-        )
-        said = particulars(sanitized_by=None, verified_by=None, destruction=end)
-        certificate = Certificate.issue(said, None, issued=LATER, key=key)
+        certificate = destroyed(key)
         certificate.verify(key.public)
         assert (certificate.category, certificate.fulfilled) == (Category.DESTROY, True)
         assert any("nothing here saw it" in limit for limit in certificate.content.result.limits)

@@ -66,7 +66,7 @@ class TestMaking:
             ("--verified-by Grace", "'NAME, ROLE' is expected"),
             ("--serial ZX-0043", "give one as --serial"),
             ("--assure magic me because", "one of encrypted throughout"),
-            ("-o good.json", "cannot be written"),
+            ("-o good.json", "there is a file 'good.json' already"),
         ],
     )
     def test_what_cannot_be_used(self, place: Path, capsys: Capture, more: str, words: str) -> None:
@@ -82,8 +82,8 @@ class TestMaking:
         assert "holds no outcome" in capsys.readouterr().err
 
     def test_a_success_that_nobody_verified_is_not_certified(self, place: Path, capsys: Capture) -> None:
-        assert run(MAKE.format(file="good.outcome").partition(" --verified-by")[0]) == 1
-        assert "nobody is named who verified" in capsys.readouterr().err
+        assert run(MAKE.format(file="good.outcome").partition(" --verified-by")[0]) == 2
+        assert "names who verified it: give --verified-by" in capsys.readouterr().err
 
     def test_assurances_and_destinations(self, place: Path, capsys: Capture) -> None:
         more = "--assure 'vendor trusted' 'Ada Byron' 'audit 7' --destination manufacturer --profile r1"
@@ -125,7 +125,7 @@ class TestReading:
 
     def test_a_store_that_does_not_know_it(self, place: Path, capsys: Capture) -> None:
         assert run("certificate verify good.json --key public.pem --store lab.store") == 2
-        assert "is no store" in capsys.readouterr().err
+        assert "there is no 'lab.store'" in capsys.readouterr().err
 
     @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
     def test_openssl_verifies_it_too(self, place: Path) -> None:

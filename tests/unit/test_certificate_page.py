@@ -14,9 +14,9 @@ from seqstore import Store
 from seqstore.audit_records import Subject
 from seqstore.certificate import Certificate
 from seqstore.certificate_batch import make_paper, summarize
-from seqstore.certificate_content import Issued
+from seqstore.certificate_page import make_paper as make_certificate_paper
 from seqstore.certificate_page import render_html, render_text, tell_size
-from seqstore.certificate_parts import Category, Destruction, MediumFacts, Validation
+from seqstore.certificate_parts import Category, MediumFacts, Validation
 from seqstore.certify import Certifier
 from seqstore.paper import to_html
 from seqstore.sanitize.result import Area, AreaResult, Range, Technique
@@ -25,9 +25,12 @@ from tests.certificates import (
     BLOCK,
     BLOCKS,
     DRIVE,
+    LATER,
     SECOND,
     START,
+    ZERO,
     bad_blocks,
+    destroyed,
     full_reading,
     good_outcome,
     good_pass,
@@ -38,9 +41,6 @@ from tests.certificates import (
 )
 
 pytest.importorskip("cryptography")
-
-ZERO = Technique.zero().steps[0]
-LATER = Issued(time_ns=START + 1000 * SECOND, actor="carol")
 
 
 def of(serial: str, **changes: Any) -> Certificate:
@@ -114,11 +114,7 @@ class TestPage:
         assert "100 %" not in text
 
     def test_destroyed_without_a_pass(self) -> None:
-        end = Destruction(
-            operator=person("Ada Byron"), witness=person("Grace Murray"), how="shredded", reason="dead"
-        )
-        said = particulars(sanitized_by=None, verified_by=None, destruction=end)
-        text = render_text(Certificate.issue(said, None, issued=LATER, key=None))
+        text = render_text(destroyed())
         assert "Destroyed" in text
         assert re.search(r"witness +Grace Murray", text)
         assert re.search(r"How destroyed +shredded", text)
@@ -161,6 +157,27 @@ class TestPdf:
         part = good_pass(1, ZERO, unreachable=many, overwritten=BLOCKS - 150)
         data = render_pdf(issue(good_outcome(passes=(part,))))
         assert len(re.findall(rb"/Type /Page\n", data)) > 4
+
+    def test_a_usual_one_fits_a_page_and_others_leave_none_nearly_empty(self) -> None:
+        pytest.importorskip("fpdf")
+        from seqstore import certificate_pdf  # noqa: PLC0415  an extra
+
+        decided = Validation(person=person("Carol Shaw"), accepted=True)
+        usual = certificate_pdf._set(make_certificate_paper(issue(validation=decided)))
+        assert usual.page_no() == 1
+        spoilt = make_certificate_paper(issue(bad_blocks()))
+        as_it_comes, even = certificate_pdf._set(spoilt), certificate_pdf._set(spoilt, is_even=True)
+        assert as_it_comes.page_no() == even.page_no() == 2
+        assert as_it_comes.get_y() < certificate_pdf._NEARLY_EMPTY
+        assert even.get_y() > as_it_comes.get_y() + 15  # mm, of persons
+
+    def test_it_says_what_was_written_and_read(self) -> None:
+        text = render_text(issue())
+        assert "All 20,000 blocks were overwritten and all of them read back." in text
+        assert text.splitlines()[2] == "Number 2026-0117, issued 2026-05-28 20:28:20 UTC by alice"
+        sampled = render_text(issue(good_outcome(verifications=(sampling(ZERO),))))
+        assert "2,002 read back, chosen by chance." in sampled
+        assert "were overwritten" not in render_text(issue(bad_blocks())).partition("Drive\n")[0]
 
 
 def unpack(stream: bytes) -> bytes:

@@ -150,7 +150,7 @@ class TestDemo:
 
         monkeypatch.setattr("seqstore.demo.story.verify", fail)
         assert main(["demo", str(tree), "--no-picture"]) == 1
-        assert capsys.readouterr().err == "seqstore: the store failed: block 3 is not what was written\n"
+        assert capsys.readouterr().err == "seqstore: block 3 is not what was written\n"
 
     def test_an_interrupt_is_no_traceback(
         self, tree: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch

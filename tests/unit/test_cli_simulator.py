@@ -191,7 +191,7 @@ class TestSweep:
         assert len(read_results("runs.json")) == 1
 
     def test_what_makes_no_sense_is_told(self, capsys: Capture) -> None:
-        assert "grid.json is no grid of runs" in refusal(capsys, "sweep", "grid.json")
+        assert "grid 'grid.json' cannot be read" in refusal(capsys, "sweep", "grid.json")
         Path("grid.json").write_text(self.GRID.replace("fifo", "best"), "utf-8")
         assert "best" in refusal(capsys, "sweep", "grid.json")
         assert "workers is 0" in refusal(capsys, "sweep", "grid.json", "--workers", "0")
@@ -217,7 +217,7 @@ class TestReport:
 
     def test_what_makes_no_sense_is_told(self, capsys: Capture) -> None:
         assert "say what to make" in refusal(capsys, "report", "run.json")
-        assert "run.json cannot be read" in refusal(capsys, "report", "run.json", "-o", "page.html")
+        assert "'run.json' cannot be read" in refusal(capsys, "report", "run.json", "-o", "page.html")
         Path("run.json").write_text("[]", "utf-8")
         assert "run.json: this is no result" in refusal(capsys, "report", "run.json", "-o", "page.html")
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from scripts.draw_drive_life import PLACES, box_of, draw, line_of
 from seqstore import ConfigError, DriveAct, DriveState, DriveStateError, DriveStory, FormatError
 from seqstore.drive_life import MOVES, legal_acts, move, to_mermaid
 
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "drive-life.svg"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "drive-life.md"
 LEGAL = {(entry.state, entry.act): entry.to for entry in MOVES}
 
@@ -117,3 +120,24 @@ def test_the_diagram_has_every_move() -> None:
     arrows = re.findall(r"^    (\w+) --> (\w+): (.*)$", to_mermaid(), re.MULTILINE)
     known = {(one.replace("_", "-"), act, other.replace("_", "-")) for one, other, act in arrows}
     assert known == {(entry.state.value, entry.act.value, entry.to.value) for entry in MOVES}
+
+
+def test_the_picture_is_made_from_the_table() -> None:
+    assert PICTURE.read_text("utf-8") == draw(), (
+        "run python scripts/draw_drive_life.py docs/images/drive-life.svg"
+    )
+    words = {text.strip() for text in ET.fromstring(draw()).itertext()} - {""}
+    assert words == {state.value for state in DriveState} | {act.value for act in DriveAct}
+
+
+def test_no_arrow_of_the_picture_runs_through_a_box() -> None:
+    assert PLACES.keys() == set(DriveState)
+    for entry in MOVES:
+        if entry.state is entry.to:
+            continue
+        (x, y), (to_x, to_y) = line_of(entry.state, entry.to)
+        for other in set(DriveState) - {entry.state, entry.to}:
+            left, top, right, bottom = box_of(other)
+            steps = [number / 200 for number in range(201)]
+            points = [(x + step * (to_x - x), y + step * (to_y - y)) for step in steps]
+            assert not [1 for px, py in points if left < px < right and top < py < bottom], (entry, other)

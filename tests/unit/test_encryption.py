@@ -407,7 +407,7 @@ def test_statements_on_the_command_line(
     made.tenant("fabrikam").delete()
     made.close()
     assert main(["statement", "list", str(path)]) == 2
-    assert "give key=" in capsys.readouterr().err
+    assert "as --root-key" in capsys.readouterr().err
     assert main(["statement", "list", str(path), "--root-key", str(path.with_name("root.key"))]) == 0
     assert "tenant 2 'fabrikam'" in capsys.readouterr().out
 

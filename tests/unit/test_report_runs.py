@@ -133,7 +133,7 @@ class TestFiles:
             read_results(tmp_path / "bad.json")
 
     def test_a_missing_file_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
+        with pytest.raises(ConfigError, match=r"none\.json' cannot be read"):
             read_results(tmp_path / "none.json")
 
 

@@ -94,8 +94,26 @@ class TestPages:
             assert f"{left_out} further runs" in render_text(statement)
 
     def test_late_copies_are_named(self, store: Store, key: SigningKey) -> None:
-        document = copy.deepcopy(finished(store, key).document)
+        in_time = finished(store, key)
+        document = copy.deepcopy(in_time.document)
         document["promise"]["bound_writes"] = 1
         settle(document)
         assert document["totals"]["late"] == 60
-        assert "60 blocks were late" in render_text(Statement.make(document, key))
+        statement = Statement.make(document, key)
+        assert statement.complete
+        text, page = render_text(statement), render_html(statement)
+        assert "Finished, 60 blocks too late" in text
+        assert "Bound         60 blocks late\n" in text
+        assert 'class="state open"' in page
+        assert 'class="state complete"' in render_html(in_time)
+
+    def test_what_nobody_saw_in_time_is_told(self, store: Store, key: SigningKey) -> None:
+        document = copy.deepcopy(finished(store, key).document)
+        document["promise"]["bound_writes"] = 1
+        for entry in document["copies"]:
+            entry["gone"]["observed"] = True
+        settle(document)
+        assert (document["totals"]["late"], document["totals"]["unsure"]) == (0, 60)
+        text = render_text(Statement.make(document, key))
+        assert "Of 60 blocks it is not known whether that was in time." in text
+        assert "of 60 blocks it is not known whether in time\n" in text

@@ -36,7 +36,7 @@ _OF_BLOCKS = {errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EBA
 _REASONS: dict[int, tuple[type[SeqstoreError | MemoryError], str]] = {
     lib.SQ_E_INVALID: (ConfigError, "an argument is outside its range"),
     lib.SQ_E_NO_MEMORY: (MemoryError, "the process is out of memory"),
-    lib.SQ_E_CLOSED: (ClosedError, "the store was closed; make another"),
+    lib.SQ_E_CLOSED: (ClosedError, "the store was closed; open it again, or make another"),
     lib.SQ_E_NOT_FOUND: (NotFoundError, "the volume was deleted"),
     lib.SQ_E_BOUNDS: (ConfigError, "the range reaches beyond the end"),
     lib.SQ_E_NO_PAYLOAD: (MediumError, "a simulated store keeps no bytes; a memory store does"),

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from seqstore import ConfigError, Store
+from seqstore import ConfigError
+from seqstore.command_parts import HelpFormatter, add_root_key, open_store
 from seqstore.forensics.located import locate
 from seqstore.forensics.report import Report
 from seqstore.forensics.search import search
@@ -34,9 +35,11 @@ moved. The store must not be open elsewhere for writing.
 _EPILOG = """\
 examples:
   seqstore forensics lab.store/drives/0.img --pattern report.pdf photo.jpg
-  seqstore forensics --store lab.store --pattern report.pdf      whose blocks they are in
+  seqstore forensics --store lab.store --pattern report.pdf
+                                             whose blocks they are in
   seqstore forensics /dev/sdx --pattern report.pdf --json --minimum 512
-  seqstore forensics 0.img --expect-none --pattern report.pdf    for scripts
+  seqstore forensics 0.img --expect-none --pattern report.pdf
+                                             for scripts
 
 exit status: 0 if everything was searched, 1 if anything was found with --expect-none, 2 if something could
 not be read or looked for.
@@ -50,13 +53,14 @@ def add_command(verbs: Verbs) -> None:
         help="look for fragments of files on a raw drive, whatever its ledger says",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "drive", metavar="DRIVE", nargs="?", help="file or block device (default: that of the store)"
     )
     parser.add_argument("--pattern", metavar="FILE", nargs="+", required=True, help="what is looked for")
     parser.add_argument("--store", metavar="PATH", help="say by its ledger whose the blocks are")
+    add_root_key(parser)
     parser.add_argument(
         "--minimum",
         metavar="BYTES",
@@ -74,14 +78,16 @@ def _forensics(arguments: argparse.Namespace) -> int:
         raise ConfigError("name the drive that is to be searched, before --pattern, or a store")
     # A device or another copy of the drive may be what is searched, so the path is not taken from the store.
     drive = arguments.drive or Path(arguments.store) / "drives" / "0.img"
-    minimum = parse_size(arguments.minimum, "minimum")
+    minimum = parse_size(arguments.minimum, "--minimum")
+    if arguments.root_key is not None and arguments.store is None:
+        raise ConfigError("--root-key is for the store that its ledger is taken from; give it as --store")
     is_shown = not arguments.quiet and not arguments.json
     if arguments.store is None:
         with _bar(is_shown) as progress:
             report = search(drive, arguments.pattern, minimum=minimum, progress=progress)
         located = None
     else:
-        with Store.open(arguments.store, read_only=True) as store:
+        with open_store(arguments.store, arguments.root_key, read_only=True) as store:
             with _bar(is_shown) as progress:
                 report = search(drive, arguments.pattern, minimum=minimum, progress=progress)
             located = locate(report, store)

@@ -46,8 +46,12 @@ class FileSource:
             if Path(name).is_dir():
                 raise MediumError(f"{name!r} is a directory; the file or device of a drive is expected")
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except MediumError:
+            raise
         except (OSError, ValueError) as error:
-            raise MediumError(f"{name!r} cannot be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            number = error.errno if isinstance(error, OSError) else None
+            raise MediumError(f"{name!r} cannot be read: {why}", errno=number) from error
 
     def read(self, offset: int, length: int, /) -> bytes:
         """Return bytes of the file."""

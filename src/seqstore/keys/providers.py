@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from seqstore._native.crypt import KEY_BYTES, system_crypto
+from seqstore.arguments import file_name, instance
 from seqstore.errors import AccessError, ConfigError
 from seqstore.keys.secret import Secret, wipe
 
@@ -122,7 +123,7 @@ class FileKey(_PlainKey):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, shared: bool = False) -> None:
-        self.path = os.fspath(path)
+        self.path = file_name(path, "the path of the key")
         self.shared = shared
 
     def __repr__(self) -> str:
@@ -165,7 +166,7 @@ class EnvironmentKey(_PlainKey):
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = instance(name, str, "the name of the variable")
 
     def __repr__(self) -> str:
         return f"EnvironmentKey({self.name!r})"

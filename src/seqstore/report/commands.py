@@ -10,6 +10,7 @@ import importlib.util
 from pathlib import Path
 from typing import TypeAlias
 
+from seqstore.command_parts import HelpFormatter
 from seqstore.errors import AccessError, ConfigError, NotFoundError, TraceError
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -33,11 +34,12 @@ mixed, file_system and tenant_churn; `seqstore replay zipf:` says what one takes
 _REPLAY_EPILOG = """\
 examples:
   seqstore replay uniform:blocks=2^18,writes=2^21,seed=1
-                                        greedy, one segment open, a drive 80 % full
-  seqstore replay zipf:blocks=2^18,writes=2^21,seed=1 --selection greedy,cost_benefit \\
-      --placement single,sepbit --html page.html
-                                        four policies, compared on a page
-  seqstore replay trace.csv.gz --format alibaba --space garbage=0.15 --json runs.json
+                                   greedy, one segment open, a drive 80 % full
+  seqstore replay zipf:blocks=2^18,writes=2^21,seed=1 \\
+      --selection greedy,cost_benefit --placement single,sepbit --html page.html
+                                   four policies, compared on a page
+  seqstore replay trace.csv.gz --format alibaba --space garbage=0.15 \\
+      --json runs.json
 
 exit status: 0 if all went well, 1 if the simulation failed, 2 if the input cannot be used.
 """
@@ -49,14 +51,16 @@ seqstore.sim.replay with a list of its values; sources and spaces are written as
 
 _SWEEP_EPILOG = """\
 example of a grid:
-  source = ["zipf:blocks=2^18,writes=2^21,alpha=0.8,seed=1", "zipf:blocks=2^18,writes=2^21,alpha=1.0,seed=1"]
+  source = ["zipf:blocks=2^18,writes=2^21,alpha=0.8,seed=1",
+            "zipf:blocks=2^18,writes=2^21,alpha=1.0,seed=1"]
   selection = ["greedy", "cost_benefit"]
   placement = ["single", "sepbit"]
   space = ["utilization=0.8", "utilization=0.9"]
 
 examples:
   seqstore sweep grid.toml --html page.html
-  seqstore sweep grid.toml --keep runs --csv table.csv      what is in the folder runs is not run again
+  seqstore sweep grid.toml --keep runs --csv table.csv
+                                   what is in the folder runs is not run again
 """
 
 _REPORT_EPILOG = """\
@@ -146,7 +150,7 @@ def _add(verbs: Verbs, name: str, text: str, description: str, epilog: str) -> a
         help=text,
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import seqstore
 from seqstore.errors import ConfigError
+from seqstore.html_page import make_page
 from seqstore.report.columns import COLUMNS, best_of
 from seqstore.report.gallery import Picture, draw_all
 from seqstore.report.runs import Run, describe_runs, name_runs
@@ -73,23 +74,12 @@ def save_page(
 
 def render_page(runs: Sequence[Run], pictures: Sequence[Picture], *, title: str | None = None) -> str:
     """Return the HTML of a page; the same for the same runs."""
-    heading = escape(title or (_TITLE if len(runs) > 1 else runs[0].policy))
+    heading = title or (_TITLE if len(runs) > 1 else runs[0].policy)
     groups = [list(group) for _, group in groupby(pictures, lambda picture: picture.title)]
     links = "".join(f'<a href="#{group[0].name}">{escape(group[0].title)}</a>' for group in groups)
     sections = "\n".join(map(_section, groups))
-    return f"""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{heading}</title>
-<style>
-{CSS}</style>
-</head>
-<body>
-<main>
-<h1>{heading}</h1>
+    content = f"""\
+<h1>{escape(heading)}</h1>
 <p class="soft">{escape(describe_runs(runs))}</p>
 <div class="tiles">{"".join(_tiles(runs))}</div>
 <nav>{links}<a href="#runs">All runs</a><a href="#parameters">Parameters</a></nav>
@@ -97,13 +87,8 @@ def render_page(runs: Sequence[Run], pictures: Sequence[Picture], *, title: str 
 {_runs(runs)}
 {_tenants(runs)}
 {_parameters(runs)}
-<footer>Made by seqstore {seqstore.__version__}. Equal inputs give equal results, to the block.</footer>
-</main>
-<script>
-{SCRIPT}</script>
-</body>
-</html>
-"""
+<footer>Made by seqstore {seqstore.__version__}. Equal inputs give equal results, to the block.</footer>"""
+    return make_page(heading, content, css=CSS, script=SCRIPT)
 
 
 def _tiles(runs: Sequence[Run]) -> Iterable[str]:

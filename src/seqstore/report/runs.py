@@ -111,7 +111,8 @@ def read_results(path: str | Path) -> list[RunResult]:
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{str(file)!r} cannot be read: {why}") from error
 
 
 def write_results(path: str | Path, results: Sequence[RunResult]) -> None:

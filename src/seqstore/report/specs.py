@@ -159,7 +159,9 @@ def read_grid(path: str | Path) -> dict[str, list[Any]]:
     try:
         text = file.read_text("utf-8")
         content = _load_toml(text) if file.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"the grid {str(file)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise ConfigError(f"{file} is no grid of runs: {error}") from error
     if not isinstance(content, dict) or "source" not in content:
         raise ConfigError(f"{file} is no grid of runs: it has no entry 'source'")

@@ -5,26 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 CSS: Final = """\
-:root {
-  color-scheme: light; --ink: #1d1d1b; --soft: #63635e; --line: #e2e2dc; --paper: #ffffff;
-  --back: #f6f5f1;
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0; background: var(--back); color: var(--ink);
-  font: 15px/1.5 system-ui, "Segoe UI", sans-serif;
-}
-main { max-width: 1120px; margin: 0 auto; padding: 32px 20px 64px; }
-h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -0.01em; }
+main { max-width: 1120px; }
+h1 { font-size: 28px; letter-spacing: -0.01em; }
 h2 { font-size: 18px; margin: 0 0 4px; }
 section svg + div, section div + div { margin-top: 16px; }
 p { margin: 0 0 12px; max-width: 100ch; }
-.soft { color: var(--soft); }
 .tiles {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px;
   margin: 20px 0;
 }
-.tile, section { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; }
+.tile { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; }
 .tile { padding: 14px 16px; }
 .tile b {
   display: block; font-size: 26px; line-height: 1.25; font-weight: 650;
@@ -38,8 +28,6 @@ nav { margin: 0 0 16px; font-size: 14px; }
 nav { display: flex; flex-wrap: wrap; gap: 2px 16px; }
 nav a { color: #0060a0; text-decoration: none; }
 nav a:hover { text-decoration: underline; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 8px; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { vertical-align: bottom; font-weight: 600; line-height: 1.25; }
 th small { display: block; color: var(--soft); font-weight: 400; }
@@ -57,8 +45,8 @@ pre {
   background: var(--back); border-radius: 6px; padding: 12px; overflow-x: auto; font-size: 12.5px;
   margin: 8px 0 0;
 }
-footer { color: var(--soft); font-size: 13px; margin-top: 24px; }
-@media print { body { background: none; } section, .tile { break-inside: avoid; } nav { display: none; } }
+footer { margin-top: 24px; }
+@media print { .tile { break-inside: avoid; } nav { display: none; } }
 """
 
 SCRIPT: Final = """\

@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seqstore.arguments import instance, items
 from seqstore.errors import ConfigError
+from seqstore.sanitize.run import Sanitization
+from seqstore.units import unsigned
 
 if TYPE_CHECKING:
     from seqstore.sanitize.result import SanitizationOutcome
-    from seqstore.sanitize.run import Sanitization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,10 @@ def sanitize_many(sanitizations: Sequence[Sanitization], *, at_once: int = 0) ->
     ConfigError
         If there are none.
     """
+    sanitizations = tuple(
+        instance(one, Sanitization, "each of sanitizations") for one in items(sanitizations, "sanitizations")
+    )
+    at_once = unsigned(at_once, "at_once")
     if not sanitizations:
         raise ConfigError("no drives were given; at least one is expected")
 
@@ -67,5 +73,5 @@ def sanitize_many(sanitizations: Sequence[Sanitization], *, at_once: int = 0) ->
         except Exception as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=at_once or len(sanitizations)) as threads:
+    with ThreadPoolExecutor(max_workers=min(at_once or len(sanitizations), len(sanitizations))) as threads:
         return Batch(outcomes=tuple(threads.map(run, sanitizations)))

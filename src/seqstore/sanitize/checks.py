@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from seqstore.arguments import check_fields
 from seqstore.errors import ConfigError
 from seqstore.format.wiped import read_wiped
 from seqstore.media.places import HiddenPlace
@@ -45,7 +46,7 @@ class Options:
     Raises
     ------
     ConfigError
-        If there is no such verification.
+        If there is no such verification, or something else is not what it has to be.
     """
 
     effort: Effort = field(default_factory=Effort)
@@ -55,6 +56,9 @@ class Options:
     subsections: int = SUBSECTIONS
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        if self.subsections < SUBSECTIONS:
+            raise ConfigError(f"subsections is {self.subsections}; at least {SUBSECTIONS} are expected")
         if self.verification not in _METHODS:
             raise ConfigError(
                 f"verification is {self.verification!r}; one of {', '.join(map(repr, _METHODS))} is expected"

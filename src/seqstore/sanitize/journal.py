@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqstore import canonical
+from seqstore.arguments import file_name, instance
 from seqstore.errors import FormatError, MediumError, VersionError
 from seqstore.media.places import DriveIdentity
 from seqstore.sanitize.result import PassResult, Problem, Range
@@ -109,7 +110,7 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(file_name(path, "the journal"))
 
     def read(self) -> Position | None:
         """Return where a sanitization stands that was interrupted. None: there is no journal.
@@ -151,6 +152,7 @@ class Journal:
         MediumError
             If it cannot be written; the old content stays.
         """
+        instance(position, Position, "the position")
         text = canonical.encode({"version": VERSION, "position": to_values(position)})
         content = text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
         beside = self.path.with_name(self.path.name + ".new")

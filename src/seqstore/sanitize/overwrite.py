@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from seqstore._native.sweep import Fill, Find, Span, Sweep, Swept
-from seqstore.errors import MediumError, SeqstoreError
+from seqstore.arguments import check_fields
+from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.sanitize.journal import FAR_END, FORWARD, Position
 from seqstore.sanitize.pace import Pace, Report, Walk
 from seqstore.sanitize.result import NS, PassResult, Range
 from seqstore.sanitize.technique import Method, Step
+from seqstore.units import shorten
 
 if TYPE_CHECKING:
     from seqstore.clock import Clock
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 _PATTERNS = {Method.ZERO: b"\x00", Method.ONES: b"\xff"}
 _BEHIND_BAD = "behind a bad block"
 _NOT_REACHED = "not reached"
+_MOST = (1 << 63) - 1
+_BOUNDS = (
+    ("retries", 0, 1_000_000), ("failures_in_row", 1, _MOST), ("piece_blocks", 0, 1 << 20),
+    ("workers", 0, 256), ("rate", 1, _MOST), ("checkpoint_bytes", 1, _MOST), ("checkpoint_ns", 0, _MOST),
+)  # fmt: skip
 
 
 def fill_of(step: Step) -> Fill:
@@ -51,6 +58,11 @@ class Effort:
         Bytes a second at most.
     checkpoint_bytes, checkpoint_ns : int
         Syncs come after so many bytes, or so much time.
+
+    Raises
+    ------
+    ConfigError
+        If something is no number, or one with which nothing would come of it.
     """
 
     retries: int = 2
@@ -60,6 +72,13 @@ class Effort:
     rate: int | None = None
     checkpoint_bytes: int = 1 << 30
     checkpoint_ns: int = 10 * NS
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, least, most in _BOUNDS:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ConfigError(f"{name} is {shorten(value)}; {least} to {most} is expected")
 
 
 class Stopped(Exception):  # noqa: N818 (no error: somebody asked for it)

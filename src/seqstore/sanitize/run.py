@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from seqstore.arguments import buffer, function, instance, items, methods, optional
 from seqstore.errors import ConfigError, SeqstoreError
 from seqstore.media.places import DriveIdentity
 from seqstore.sanitize.beside import destroy_keys, give_command, overwrite_places
@@ -78,20 +79,30 @@ class Sanitization:
         report: Report = lambda _: None,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        methods = {step.method for step in technique.steps}
-        if Method.COMMAND in methods and not target.has_command:
+        methods(target, ("identify", "places", "keys", "settle", "source"), "Target", "target")
+        instance(technique, Technique, "technique", "Technique.zero()")
+        methods(clock, ("now_ns", "sleep_ns"), "Clock", "clock")
+        optional(journal, Journal, "journal", "Journal(path)")
+        optional(expect, DriveIdentity, "expect")
+        optional(options, Options, "options")
+        kinds = {step.method for step in technique.steps}
+        if Method.COMMAND in kinds and not target.has_command:
             raise ConfigError("the drive has no sanitize command that can be given; leave 'command' out")
-        if Method.CRYPTOGRAPHIC in methods and target.keys() is None:
+        if Method.CRYPTOGRAPHIC in kinds and target.keys() is None:
             raise ConfigError(
                 "no keys are known under which the drive was encrypted; leave 'cryptographic' out"
             )
+        seed = buffer(seed, "the seed")
         if len(seed) < LEAST_SEED_BYTES:
             raise ConfigError(f"the seed has {len(seed)} bytes; at least {LEAST_SEED_BYTES} are expected")
         self._target, self._technique, self._clock, self._seed = target, technique, clock, seed
-        self._version, self._journal, self._expect = version, journal, expect
+        self._version, self._journal, self._expect = instance(version, str, "version"), journal, expect
         self._options = options or Options()
-        self._used_seeds = used_seeds
-        self._report, self._is_cancelled = report, is_cancelled
+        self._used_seeds = frozenset(
+            buffer(used, "each of used_seeds") for used in items(used_seeds, "used_seeds")
+        )
+        self._report = function(report, "report", "a Progress")
+        self._is_cancelled = function(is_cancelled, "is_cancelled", "nothing")
         self._facts = Facts(started_ns=clock.now_ns())
         self._pass: Pass | None = None
         self._has_run = False

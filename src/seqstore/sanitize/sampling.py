@@ -10,7 +10,8 @@ may know before: whoever knows it knows which blocks will not be looked at.
 
 References
 ----------
-NIST SP 800-88 Rev. 1, "Guidelines for Media Sanitization", 2014: representative sampling.
+NIST SP 800-88 Rev. 1, "Guidelines for Media Sanitization", 2014: representative sampling, as we
+understand it; see docs/reference/certificate.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seqstore.arguments import buffer
 from seqstore.errors import ConfigError
+from seqstore.units import unsigned
 
 if TYPE_CHECKING:
     from seqstore._native.sweep import Span
@@ -77,8 +80,10 @@ def draw_samples(blocks: int, seed: bytes, *, subsections: int = SUBSECTIONS) ->
     ConfigError
         If there are fewer subsections, or less of a seed.
     """
+    blocks, subsections = unsigned(blocks, "blocks"), unsigned(subsections, "subsections")
     if subsections < SUBSECTIONS:
         raise ConfigError(f"{subsections} subsections; at least {SUBSECTIONS} are expected")
+    seed = buffer(seed, "the seed")
     if len(seed) < LEAST_SEED_BYTES:
         raise ConfigError(f"the seed has {len(seed)} bytes; at least {LEAST_SEED_BYTES} are expected")
     if blocks < SHARE * subsections:

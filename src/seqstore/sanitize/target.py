@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from seqstore._native.sweep import cached_bytes
+from seqstore.arguments import file_name, instance, optional
 from seqstore.errors import ConfigError, MediumError
 from seqstore.format.medium import FileSource, Source
 from seqstore.media.faults import FaultMedium
 from seqstore.media.file import FileMedium
 from seqstore.media.geometry import MAX_BLOCK_SIZE, MAX_BLOCKS, MIN_BLOCK_SIZE, MIN_ZONE_BLOCKS, Geometry
+from seqstore.media.hidden import HiddenDrive
+from seqstore.media.memory import MemoryMedium
 from seqstore.media.places import DriveIdentity, HiddenPlace
 
 if TYPE_CHECKING:
-    from seqstore.media.hidden import HiddenDrive
-    from seqstore.media.memory import MemoryMedium
     from seqstore.media.native import NativeMedium
 
 _USUAL_BLOCK = 4096
@@ -139,8 +140,8 @@ class MemoryTarget(_Plain):
     has_cache = False
 
     def __init__(self, medium: MemoryMedium, serial: str) -> None:
-        self.medium = medium
-        self._serial = serial
+        self.medium = instance(medium, MemoryMedium, "medium")
+        self._serial = instance(serial, str, "serial")
 
     def identify(self) -> DriveIdentity:
         """Return the serial that was given, and the sizes."""
@@ -166,7 +167,7 @@ class SimulatedTarget(_Plain):
     has_command = True
 
     def __init__(self, drive: HiddenDrive) -> None:
-        self.drive = drive
+        self.drive = instance(drive, HiddenDrive, "drive")
         self.medium = FaultMedium(drive)
 
     def identify(self) -> DriveIdentity:
@@ -214,8 +215,8 @@ class FileTarget(_Plain):
         identity: DriveIdentity | None = None,
         keys: KeysOfDrive | None = None,
     ) -> None:
-        self.path = os.fspath(path)
-        self._identity = identity
+        self.path = file_name(path, "path")
+        self._identity = optional(identity, DriveIdentity, "identity")
         self.keys_of_drive = keys
         geometry = whole(size_of(self.path), self.path)
         try:
@@ -291,9 +292,16 @@ def whole(size: int, name: str) -> Geometry:
     while size // block_size > MAX_BLOCKS and block_size < MAX_BLOCK_SIZE and size % (2 * block_size) == 0:
         block_size *= 2
     blocks = size // block_size
+    if not size:
+        raise ConfigError(f"{name!r} is empty: it has no bytes that could be overwritten")
+    if size % MIN_BLOCK_SIZE:
+        raise ConfigError(
+            f"{name!r} has {size:,} bytes, which is no whole number of sectors of {MIN_BLOCK_SIZE}: is it a"
+            " drive?"
+        )
     if size % block_size or not MIN_ZONE_BLOCKS <= blocks <= MAX_BLOCKS:
         raise ConfigError(
-            f"{name!r} has {size} bytes; a multiple of {MIN_BLOCK_SIZE}, {MIN_ZONE_BLOCKS} to {MAX_BLOCKS}"
-            " blocks of at most 64 KiB, is expected: is it a drive?"
+            f"{name!r} has {size:,} bytes; at least {MIN_ZONE_BLOCKS * MIN_BLOCK_SIZE:,}, and {MAX_BLOCKS}"
+            " blocks of at most 64 KiB, are expected: is it a drive?"
         )
     return Geometry(blocks=blocks, block_size=block_size, zone_blocks=blocks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from seqstore.arguments import buffer, check_fields
 from seqstore.errors import ConfigError
 
 SEED_BYTES = 32
@@ -67,6 +68,7 @@ class Step:
     seed: bytes = b""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.method is Method.PATTERN and not 1 <= len(self.pattern) <= MOST_PATTERN_BYTES:
             raise ConfigError(
                 f"the pattern has {len(self.pattern)} bytes; 1 to {MOST_PATTERN_BYTES} are expected"
@@ -99,6 +101,7 @@ class Technique:
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.steps:
             raise ConfigError(f"the technique {self.name!r} has no steps; at least one is expected")
 
@@ -115,18 +118,22 @@ class Technique:
     @classmethod
     def pattern(cls, pattern: bytes) -> Technique:
         """One pass of a repeated pattern of 1 to 4096 bytes."""
-        return cls(name="pattern", steps=(Step(method=Method.PATTERN, pattern=bytes(pattern)),))
+        return cls(
+            name="pattern", steps=(Step(method=Method.PATTERN, pattern=buffer(pattern, "the pattern")),)
+        )
 
     @classmethod
     def random(cls, seed: bytes) -> Technique:
         """One pass of the stream of a seed of 32 bytes."""
-        return cls(name="random", steps=(Step(method=Method.RANDOM, seed=bytes(seed)),))
+        return cls(name="random", steps=(Step(method=Method.RANDOM, seed=buffer(seed, "the seed")),))
 
     @classmethod
     def three_pass(cls, seed: bytes) -> Technique:
         """Zeros, their complement, then the stream of a seed of 32 bytes."""
         steps = (Step(method=Method.ZERO), Step(method=Method.ONES))
-        return cls(name="three_pass", steps=(*steps, Step(method=Method.RANDOM, seed=bytes(seed))))
+        return cls(
+            name="three_pass", steps=(*steps, Step(method=Method.RANDOM, seed=buffer(seed, "the seed")))
+        )
 
     @classmethod
     def cryptographic(cls) -> Technique:
@@ -139,6 +146,8 @@ class Technique:
         return _single(Method.COMMAND)
 
     def __add__(self, other: Technique) -> Technique:
+        if not isinstance(other, Technique):
+            return NotImplemented
         return Technique(name=f"{self.name} + {other.name}", steps=self.steps + other.steps)
 
     @property

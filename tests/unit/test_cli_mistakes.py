@@ -1,0 +1,175 @@
+"""Commands as people mistype them: what is said on standard error, and how the command ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqstore import Store, canonical
+from seqstore.cli import main
+from seqstore.command_parts import HelpFormatter
+from seqstore.keys import FileKey
+from seqstore.paper import Paper, Section, to_text
+from seqstore.signing import SigningKey
+from seqstore.values import to_values
+from tests.certificates import good_outcome
+
+pytest.importorskip("rich")
+pytest.importorskip("cryptography")
+
+Capture = pytest.CaptureFixture[str]
+MAKE = "certificate make outcome --key private.pem --requested clear --sanitized-by 'Ada, technician'"
+WIDTH = 80
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, an encrypted one, keys, an outcome and files of all kinds."""
+    place = tmp_path_factory.mktemp("place")
+    key = SigningKey.generate()
+    key.save(place / "private.pem")
+    key.public.save(place / "public.pem")
+    (place / "root.key").write_bytes(bytes(range(32)))
+    (place / "root.key").chmod(0o600)
+    for name, provider in (("lab.store", None), ("secret.store", FileKey(place / "root.key"))):
+        with Store.create(place / name, "1MiB", segment_size="64KiB", encryption=provider) as store:
+            volume = store.create_tenant("contoso").create_volume("disk", "64KiB")
+            volume.write(0, bytes(9000))
+            volume.delete()
+    (place / "outcome").write_bytes(canonical.encode([to_values(good_outcome())]))
+    (place / "old.img").write_bytes(bytes(range(256)) * 1024)
+    (place / "odd.img").write_bytes(bytes(range(250)) * 1000)
+    (place / "empty.img").touch()
+    (place / "x.json").write_text("{}")
+    (place / "no.json").write_text("not")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        ("statement list nowhere", 2, "there is no 'nowhere'; give the directory of a store"),
+        ("statement list x.json", 2, "'x.json' is no store"),
+        ("statement list secret.store", 2, "is encrypted; give the file of its root key as --root-key"),
+        ("statement make secret.store 1 --key private.pem", 2, "as --root-key"),
+        ("statement list secret.store --root-key nowhere", 2, "the key file 'nowhere' cannot be read"),
+        ("statement list secret.store --root-key public.pem", 2, "can be reached by others"),
+        ("statement list lab.store --root-key root.key", 2, "--root-key is given, and the store 'lab.store'"),
+        ("statement make lab.store 1 --key nowhere", 2, "there is no key 'nowhere'"),
+        ("statement make lab.store 1 --key public.pem", 2, "holds no private key"),
+        ("statement make lab.store 7 --key private.pem", 2, "`seqstore statement list` shows them"),
+        ("statement verify nowhere", 2, "there is no file 'nowhere'"),
+        ("statement verify no.json", 1, "no.json: what was read is no JSON"),
+        ("statement show x.json", 1, "x.json: a signed document has the keys"),
+        ("audit show lab.store --first 99", 2, "there is no record 99; the last one is"),
+        ("audit export lab.store --key nowhere", 2, "there is no key 'nowhere'"),
+        ("audit export lab.store --key private.pem -o x.json", 2, "there is a file 'x.json' already"),
+        ("audit verify lab.store --head x.json --key public.pem", 1, "x.json: a signed document has"),
+        ("inspect nowhere", 2, "'nowhere' cannot be read: No such file or directory\n"),
+        ("inspect old.img --identity xyz", 2, "'xyz' is given; hexadecimal digits are expected"),
+        ("forensics nowhere --pattern old.img", 2, "No such file or directory"),
+        ("forensics old.img --pattern nowhere", 2, "there is no file 'nowhere'"),
+        ("forensics --store secret.store --pattern old.img", 2, "as --root-key"),
+        ("forensics old.img --root-key root.key --pattern old.img", 2, "give it as --store"),
+        ("sanitize empty.img", 2, "'empty.img' is empty"),
+        ("sanitize odd.img", 2, "250,000 bytes, which is no whole number of sectors of 512"),
+        ("sanitize old.img old.img", 2, "'old.img' is named twice"),
+        ("sanitize old.img --keys root.key", 2, "the technique destroys none"),
+        ("sanitize old.img --technique cryptographic --keys nowhere", 2, "--keys is 'nowhere'"),
+        ("sanitize old.img --journals nowhere", 2, "--journals is 'nowhere'"),
+        ("sanitize old.img --retries -1", 2, "-1 is given; 0 or more is expected"),
+        ("sanitize old.img --rate 0 --yes-destroy-all-data old.img", 2, "rate is 0"),
+        (MAKE, 2, "the outcome bears out clear, and a certificate of that names who verified it"),
+        (f"{MAKE} --key nowhere", 2, "there is no key 'nowhere'"),
+        ("certificate verify nowhere --key public.pem", 2, "there is no file 'nowhere'"),
+        ("certificate verify x.json --key private.pem", 2, "holds a private key"),
+        ("certificate summary x.json", 1, "x.json: a signed document has the keys"),
+        ("sweep nowhere", 2, "the grid 'nowhere' cannot be read: No such file"),
+        ("report nowhere -o page.html", 2, "'nowhere' cannot be read: No such file"),
+    ],
+)
+def test_what_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, command: str, status: int, words: str
+) -> None:
+    monkeypatch.chdir(place)
+    before = (place / "old.img").read_bytes()
+    try:
+        ended = main(shlex.split(command))
+    except SystemExit as end:  # of the parser
+        ended = int(end.code or 0)
+    said = capsys.readouterr().err
+    assert words in said
+    assert "the store failed" not in said
+    assert "key=" not in said
+    assert ended == status
+    assert (place / "old.img").read_bytes() == before
+
+
+def test_an_encrypted_store_is_opened_with_its_root_key(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(place)
+    assert main(["statement", "list", "secret.store", "--root-key", "root.key"]) == 0
+    assert "volume 1 'disk'" in capsys.readouterr().out
+    assert (
+        main(shlex.split("forensics --store secret.store --root-key root.key --pattern old.img --quiet")) == 0
+    )
+
+
+VERBS = (
+    "", "demo", "inspect", "forensics", "replay", "sweep", "report", "trace", "trace info", "audit",
+    "audit show", "audit verify", "audit export", "statement", "statement make", "statement list",
+    "statement verify", "statement show", "certificate", "certificate verify", "certificate show",
+    "certificate render", "certificate summary", "certificate validate", "sanitize",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Capture, verb: str) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    with pytest.raises(SystemExit):
+        main([*verb.split(), "--help"])
+    usage, _, rest = capsys.readouterr().out.partition("\n\n")
+    lines = rest.splitlines()  # how arguments that exclude each other stand in the usage, the parser decides
+    assert usage.startswith("usage: seqstore")
+    assert len(lines) > 3
+    assert [line for line in lines if len(line) > WIDTH] == []
+
+
+def test_help_keeps_examples_as_they_are() -> None:
+    text = "One line\nthat goes on.\n\nexamples:\n  first  \\\n      --second\nexit status: 0\n"
+    parser = argparse.ArgumentParser(description=text, formatter_class=HelpFormatter, prog="p")
+    shown = parser.format_help()
+    assert "One line that goes on.\n\nexamples:\n  first  \\\n      --second\nexit status: 0\n" in shown
+
+
+def test_papers_fit_a_terminal_but_for_tables() -> None:
+    long = "word " * 60
+    paper = Paper(
+        title="Title", standing="open", verdict="Open", explanation=long.strip(), footer="",
+        sections=(
+            Section(title="Facts", facts=(("Name", long.strip()), ("Digest", "f" * 100), ("Nothing", ""))),
+            Section(title="Words", sentences=(long.strip(),)),
+        ),
+    )  # fmt: skip
+    lines = to_text(paper, width=WIDTH).splitlines()
+    assert [line for line in lines if len(line) > WIDTH] == ["Digest   " + "f" * 100]
+    assert "Name     word word" in to_text(paper, width=WIDTH)
+    assert "* word" in to_text(paper, width=WIDTH)
+    assert to_text(paper, width=WIDTH).split() == to_text(paper).split()
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(place: Path) -> None:
+    """The pipe is closed before anything is written to it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "seqstore", "audit", "show", "lab.store"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=place, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) in {(141, b""), (120, b"")}
