@@ -87,7 +87,16 @@ def drop_tenant(catalog: Catalog, audit: AuditLog, tenant: TenantRow) -> None:
         audit.append(Act.TENANT_DELETED, subject, actor=SYSTEM, reason=_AFTER_CRASH)
 
 
-_EVIDENCE = ("erasures", "copy_lists", "copy_ends", "kept", "erasure_drives", "drive_facts", "wishes")
+_TABLES_OF_EVIDENCE = (
+    "erasures",
+    "copy_lists",
+    "copy_ends",
+    "kept",
+    "erasure_drives",
+    "drive_facts",
+    "wishes",
+    "key_area",
+)
 
 
 def adopt(catalog: Catalog, old: Catalog) -> bool:
@@ -98,7 +107,7 @@ def adopt(catalog: Catalog, old: Catalog) -> bool:
     try:
         check_end(old.database)
         records = list(read_records(old.database))
-        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY 1") for name in _EVIDENCE}
+        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY 1") for name in _TABLES_OF_EVIDENCE}
     except (AuditError, FormatError):
         return False
     with catalog.atomic():

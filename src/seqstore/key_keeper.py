@@ -56,17 +56,14 @@ class KeyKeeper:
             If it is another store's.
         """
         database, identity = self._catalog.database, self._encryption.identity.hex()
-        is_known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'key_area'"
-        rows = database.run("SELECT identity FROM key_area") if database.run(is_known) else []
+        rows = database.run("SELECT identity FROM key_area")
         if rows and rows[0][0] != identity:
             raise FormatError(
                 f"the key area is another store's: its identity is {identity}, {rows[0][0]} is expected; put"
                 " the right one in its place; nothing of it was changed"
             )
         if not rows and not read_only:
-            with database.atomic():
-                database.run("CREATE TABLE IF NOT EXISTS key_area (identity TEXT NOT NULL)")
-                database.run("INSERT INTO key_area VALUES (?)", identity)
+            database.run("INSERT INTO key_area VALUES (1, ?)", identity)
 
     def make(self, tenant: int, volume: int, *, by_leaf: bool) -> None:
         """Make the key of a volume, durably, before the log knows the volume; by_leaf: one a block."""

@@ -216,6 +216,14 @@ CREATE TRIGGER copy_ends_are_not_removed BEFORE DELETE ON copy_ends
 BEGIN SELECT RAISE(ABORT, 'what is gone does not come back'); END;
 """
 
+# Of an encrypted store: which key area is its own.
+_KEY_AREA = """
+CREATE TABLE key_area (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    identity TEXT NOT NULL
+);
+"""
+
 
 def create(database: Database) -> None:
     """Make the tables in an empty database; to be called in a transaction."""
@@ -225,6 +233,7 @@ def create(database: Database) -> None:
     _run(database, _KEPT)
     _run(database, _DRIVES)
     _run(database, _COPIES)
+    _run(database, _KEY_AREA)
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     database.run(f"PRAGMA user_version = {VERSION}")
 

@@ -45,7 +45,7 @@ class TestOtherAreas:
         assert use(2, 2) == 2 * [CANARY]
 
     def test_a_catalog_from_before_it_remembered(self, made: Store, path: Path, root: FileKey) -> None:
-        made._parts.catalog.database.run("DROP TABLE key_area")
+        made._parts.catalog.database.run("DELETE FROM key_area")
         store = reopen(made, path, key=root, read_only=True)
         store = reopen(store, path, key=root)
         identity = store._parts.catalog.database.run("SELECT identity FROM key_area")[0][0]
