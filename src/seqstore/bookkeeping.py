@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seqstore.volume import Volume
 
 _AFTER_CRASH = "completing what was cut off"
+_ADOPTED = ("erasures", "copies", "kept", "erasure_drives", "drive_facts", "wishes", "left_residue")
 
 
 def subject_of(view: Volume | Snapshot) -> Subject:
@@ -95,10 +96,7 @@ def adopt(catalog: Catalog, old: Catalog) -> bool:
     try:
         check_end(old.database)
         records = list(read_records(old.database))
-        tables = {
-            name: old.database.run(f"SELECT * FROM {name} ORDER BY 1")
-            for name in ("erasures", "copies", "kept", "erasure_drives", "drive_facts", "wishes")
-        }
+        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY 1") for name in _ADOPTED}
     except (AuditError, FormatError):
         return False
     with catalog.atomic():

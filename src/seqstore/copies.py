@@ -16,7 +16,7 @@ from seqstore.runs import NEVER, Pieces, among, distinct, merge
 if TYPE_CHECKING:
     from seqstore.database import Database
 
-How = Literal["overwritten", "zeroed", "key"]
+How = Literal["overwritten", "zeroed", "key", "drive"]
 
 COPY_DTYPE = np.dtype(
     [
@@ -27,8 +27,11 @@ COPY_DTYPE = np.dtype(
 )  # fmt: skip
 """Copies of an erasure: the record that lists them, where they lie, position of death, whether the cleaner
 left them behind, position at which they were there, position and time at which they were gone (-1: they are
-not), how, and whether that was only observed afterwards."""
+not), how, and whether that was only observed afterwards. How ``"drive"`` is: with all that was on it."""
 
+# The table's own check knows three words; no word beside a position stands for the fourth.
+_HOW = "CASE WHEN gone_position IS NULL THEN '' ELSE COALESCE(how, 'drive') END"
+_AS_HOW = "NULLIF(NULLIF(?, ''), 'drive')"
 _COLUMNS = ", ".join(COPY_DTYPE.names or ())
 _AS_LISTED = ["drive", "mba", "count", "died", "moved"]
 _FATE = ["gone_position", "gone_ns", "how", "observed"]
@@ -135,7 +138,7 @@ class CopyTable:
         ----------
         pieces : Pieces
             Their runs are the ids of copies. A copy of which no piece is gone need not be among them.
-        how : {"overwritten", "zeroed", "key"}
+        how : {"overwritten", "zeroed", "key", "drive"}
         observed : bool
             Whether they were found to be gone, rather than seen to go.
 
@@ -187,7 +190,7 @@ class CopyTable:
     def _load(self, condition: str, *values: object) -> NDArray[np.void]:
         rows: list[tuple[Any, ...]] = self._database.run(
             "SELECT id, erasure, record, drive, mba, count, died, moved, seen,"
-            f" COALESCE(gone_position, {NEVER}), COALESCE(gone_ns, {NEVER}), COALESCE(how, ''), observed"
+            f" COALESCE(gone_position, {NEVER}), COALESCE(gone_ns, {NEVER}), {_HOW}, observed"
             f" FROM copies WHERE {condition} ORDER BY record, mba, id",
             *values,
         )
@@ -199,13 +202,13 @@ class CopyTable:
             ) from error
 
     def _insert(self, copies: NDArray[np.void]) -> None:
-        values = f"?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, {NEVER}), NULLIF(?, {NEVER}), NULLIF(?, ''), ?"
+        values = f"?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, {NEVER}), NULLIF(?, {NEVER}), {_AS_HOW}, ?"
         self._database.run_many(f"INSERT INTO copies ({_COLUMNS}) VALUES ({values})", copies.tolist())
 
     def _update(self, copies: NDArray[np.void]) -> None:
         fields = copies[["count", *_FATE, "id"]]
         self._database.run_many(
             f"UPDATE copies SET count = ?, gone_position = NULLIF(?, {NEVER}), gone_ns = NULLIF(?, {NEVER}),"
-            " how = NULLIF(?, ''), observed = ? WHERE id = ?",
+            f" how = {_AS_HOW}, observed = ? WHERE id = ?",
             fields.tolist(),
         )

@@ -260,6 +260,9 @@ class DriveKeeper:
         store = self._store
         store._note_errors()
         member = store._fleet.remove(drive.number)
+        if store._registry.evidence is not None and member.evidence is not None:
+            with suppress(SeqstoreError):  # then copies that are gone are taken for some that are there
+                member.evidence.update()
         with suppress(SeqstoreError):  # of a log that is broken nobody knows
             store._facts.keep_residue(drive.number, held_blocks(member))
         store._eraser.remove(drive.number)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from seqstore.drive_sanitizer import DriveSanitizer
     from seqstore.engine import Engine
     from seqstore.erasing import Eraser
+    from seqstore.evidence_book import EvidenceBook
     from seqstore.fleet import Fleet, Member
     from seqstore.folder import Folder
     from seqstore.media.native import NativeMedium
@@ -46,6 +47,7 @@ class DrivesStore:
     _clock: Clock
     _audit: AuditLog
     _eraser: Eraser
+    _book: EvidenceBook
     _drives: dict[int, Drive]
     _facts: FactTable
     _registry: Registry
@@ -248,6 +250,7 @@ class DrivesStore:
             self._audit,
             now_ns=self._clock.now_ns,
             promise=partial(self._promise, drive=member.number),
+            owners=self._book.owners,
         )
         self._eraser.add(member.number, member.engine, deletion)
         row = next(row for row in self._parts.catalog.drives if row.number == member.number)

@@ -8,10 +8,8 @@ done, and what is done is found again by looking at the ledger.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -28,12 +26,10 @@ from seqstore.statement import Statement
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
-    from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
     from seqstore.copies import How
+    from seqstore.owners import Owners
     from seqstore.signing import SigningKey
-
-_MADE = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
 CATEGORIES = re.compile(r"\b(clear|purg|destr[ou])\w*", re.IGNORECASE)
@@ -67,6 +63,8 @@ class Evidence:
         Tells the time.
     promise : callable
         Says how something is deleted that is to be deleted now.
+    owners : Owners
+        Knows the volumes of tenants.
 
     Attributes
     ----------
@@ -82,6 +80,7 @@ class Evidence:
         *,
         now_ns: Callable[[], int],
         promise: Callable[[Subject], Promise],
+        owners: Owners,
     ) -> None:
         self._log = log
         self._deletion = deletion
@@ -89,11 +88,9 @@ class Evidence:
         self._audit = audit
         self._now_ns = now_ns
         self._promise = promise
+        self._owners = owners
         self.erasures = Erasures(catalog, audit, now_ns, log.number)
         self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
-        self._reading = threading.Lock()
-        self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
-        self._made: dict[int | None, set[int]] = {}  # volumes that those tell of, by tenant
 
     @property
     def _position(self) -> int:
@@ -122,7 +119,7 @@ class Evidence:
         """
         shared = find_shared(self._log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
-        volumes = sorted(self.volumes_of(subject))
+        volumes = sorted(self._owners.volumes_of(subject))
         own = _own_volumes(subject, volumes)
         others = sorted({volume for _, volume in shared.owners()} - own)
         behind = sorted(left - own)
@@ -378,22 +375,6 @@ class Evidence:
         if kept_ended and details.get("kept"):
             others |= set(details["kept"]["volumes"])
         return sorted(others - _own_volumes(erasure.subject, details["volumes"]))
-
-    def volumes_of(self, subject: Subject) -> set[int]:
-        """List the volumes that blocks of something were written through, those of earlier times included."""
-        if subject.kind != "tenant":
-            return {subject.number} if subject.kind in {"volume", "range"} else set()
-        volumes = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
-        # A log that was broken keeps nobody from deleting; statements are made of one that holds.
-        with self._reading, suppress(AuditError):
-            # Each record is read once: the log gets longer with every act, and a deletion should not.
-            if self._read is not None and self._audit[self._read.number] != self._read:
-                self._read, self._made = None, {}
-            for record in self._audit.records(1 if self._read is None else self._read.number + 1):
-                self._read = record
-                if record.act in _MADE:
-                    self._made.setdefault(record.subject.get("tenant"), set()).add(record.subject["number"])
-        return volumes | self._made.get(subject.number, set())
 
 
 def _named(erasure: Erasure, what: str) -> list[int]:

@@ -32,6 +32,7 @@ from seqstore.settling import settle
 from seqstore.stats import Stats, make_stats
 from seqstore.tenants import Tenant
 from seqstore.units import format_size
+from seqstore.unseen import Unseen
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -95,6 +96,9 @@ class OpenStore(DeletingStore, DrivesStore):
             )
             self._eraser = Eraser(clock, self._owner_of)
             self._book = EvidenceBook(parts.fleet, parts.catalog, self._audit, clock.now_ns, self._promise)
+            self._unseen = Unseen(
+                parts.fleet, parts.catalog, self._facts, self._book.owners, self._drive_keeper.why_not
+            )
             self._drives: dict[int, Drive] = {}
             for member in parts.fleet:
                 self._join(member)
