@@ -211,6 +211,9 @@ class DeletingStore:
     def statement(self, erasure: Erasure | SupportsIndex, *, key: SigningKey | None = None) -> Statement:
         """Say what became of every copy of something deleted, by what the ledger says now.
 
+        Of a drive that is not in use it says what is written down, and is not complete before the drive was
+        sanitized, or is no more, with a record of that.
+
         Parameters
         ----------
         erasure : Erasure or int
@@ -234,8 +237,7 @@ class DeletingStore:
             raise ConfigError("the store was made without evidence; make it with evidence=True")
         number = erasure.id if isinstance(erasure, Erasure) else unsigned(erasure, "erasure")
         with self._registry.lock:  # nobody may come or go while it is looked who shows what
-            evidence = self._book.of(number)
-            return evidence.statement(evidence.erasures.get(number), key)
+            return self._book.statement(number, key)
 
     def _promise(self, subject: Subject, drive: int) -> Promise:
         """Say how something is deleted from a drive that is to be deleted now."""

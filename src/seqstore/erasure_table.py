@@ -68,6 +68,10 @@ class ErasureTable:
             raise NotFoundError(f"there is no erasure {number}; {len(self)} are known")
         return found[0]
 
+    def has(self, number: int) -> bool:
+        """Tell whether an erasure is one of the drive."""
+        return bool(self._erasures("id = ?", number))
+
     def copies(self, erasure: int) -> NDArray[np.void]:
         """Return all copies of an erasure, in the order of lists and addresses.
 

@@ -16,23 +16,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqstore._native.records import BlockState, Scope
-from seqstore.account import Account, DriveLog, is_part
+from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
 from seqstore.promise import Erasure, Promise, volumes_of
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared
-from seqstore.statement import Statement
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.catalog import Catalog
     from seqstore.copies import How
+    from seqstore.engine import Engine
     from seqstore.owners import Owners
-    from seqstore.signing import SigningKey
+    from seqstore.shared import DriveLayers
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
 CATEGORIES = re.compile(r"\b(clear|purg|destr[ou])\w*", re.IGNORECASE)
+
+
+class DriveLog(Protocol):
+    """What is asked of a drive in use."""
+
+    @property
+    def number(self) -> int:
+        """The drive's number."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its log."""
+
+    def layers(self) -> DriveLayers:
+        """Say what is shown of the log's layers, by the numbers of the store."""
 
 
 class Deletion(Protocol):
@@ -93,7 +108,8 @@ class Evidence:
         self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
 
     @property
-    def _position(self) -> int:
+    def position(self) -> int:
+        """The time of the drive's log."""
         return self._log.engine.counters()["position"]
 
     # ---- following a deletion -------------------------------------------------------------------
@@ -127,7 +143,7 @@ class Evidence:
             self._deletion.watch(Scope.VOLUME, volume)
         details = {"volumes": volumes, "others": others, **({"left": behind} if behind else {})}
         promise = promise or self._promise(subject)
-        erasure = self.erasures.request(subject, promise, self._position, details, shared.kept)
+        erasure = self.erasures.request(subject, promise, self.position, details, shared.kept)
         self._shared[erasure.id] = shared
         return erasure
 
@@ -142,10 +158,10 @@ class Evidence:
 
     def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
         """List the copies, when the deletion has been done durably."""
-        before = self._position
+        before = self.position
         residue = self._residue_of(erasure, None)
         self.erasures.list_copies(
-            erasure.id, residue, before=before, after=self._position, interrupted=interrupted
+            erasure.id, residue, before=before, after=self.position, interrupted=interrupted
         )
         self._look_at_kept(self._shared.pop(erasure.id, NOTHING))
 
@@ -166,7 +182,7 @@ class Evidence:
             written = volumes_of(erasure)
             if written and written <= volumes:
                 key = Subject(kind="key", number=min(written), tenant=erasure.subject.tenant)
-                self.erasures.destroy_key(number, key, self._position, only_dead=True)
+                self.erasures.destroy_key(number, key, self.position, only_dead=True)
 
     def look(self, erasure: Erasure) -> dict[int, int]:
         """Compare an erasure with the ledger.
@@ -188,12 +204,12 @@ class Evidence:
         return keepers
 
     def _compare(self, erasure: Erasure, *, kept_ended: bool = False) -> int:
-        before = self._position
+        before = self.position
         residue = self._residue_of(erasure, None if kept_ended else self._known_until(erasure))
         if kept_ended:
             self._watch(erasure)
         return self.erasures.reconcile(
-            erasure.id, residue, before=before, after=self._position, kept_ended=kept_ended
+            erasure.id, residue, before=before, after=self.position, kept_ended=kept_ended
         )
 
     def _known_until(self, erasure: Erasure) -> int:
@@ -302,49 +318,10 @@ class Evidence:
                 "what": what,
                 "passed": passed,
                 "blocks": blocks,
-                "position": self._position,
+                "position": self.position,
                 "details": details,
             },
         )
-
-    # ---- statements -----------------------------------------------------------------------------
-
-    def statement(self, erasure: Erasure, key: SigningKey | None = None) -> Statement:
-        """Say what became of a deletion, by what the ledger says now, and note that it was said.
-
-        Parameters
-        ----------
-        erasure : Erasure
-            One that is not abandoned.
-        key : SigningKey, optional
-            Without one the statement is not signed, and convinces nobody.
-
-        Raises
-        ------
-        ConfigError
-            If the deletion did not happen.
-        StatementError
-            If what is known of it contradicts itself, since the catalog was changed; nothing is issued.
-        """
-        erasure = self.erasures.get(erasure.id)
-        if erasure.state != "listed":
-            raise ConfigError(
-                f"erasure {erasure.id} is {erasure.state}; a statement is made of one that was done"
-            )
-        self._audit.verify_end()
-        self.erasures.kept.of(erasure)
-        keepers, copies = self.look(erasure), self.erasures.copies(erasure.id)
-        account = Account(self._log, self._catalog, self._audit, erasure, copies, keepers=keepers)
-        statement = Statement.make(account.document(self._now_ns()), key)
-        details = {
-            "erasure": erasure.id,
-            "digest": statement.digest,
-            "complete": statement.complete,
-            "pending": statement.document["totals"]["pending"],
-            "key": None if key is None else key.public.fingerprint,
-        }
-        self._audit.append(Act.STATEMENT_ISSUED, erasure.subject, details)
-        return statement
 
     # ---- whose blocks -----------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import Erasures
-from seqstore.errors import AuditError, MediumError, NotFoundError
+from seqstore.errors import AuditError, NotFoundError
+from seqstore.issuing import Issuer
 from seqstore.owners import Owners
 from seqstore.shared import NOTHING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from seqstore.fleet import Fleet, Member
     from seqstore.promise import Erasure, Promise
     from seqstore.shared import Shared
+    from seqstore.signing import SigningKey
+    from seqstore.statement import Statement
 
 Asked = list[tuple[int, "Erasure"]]
 
@@ -62,6 +65,7 @@ class EvidenceBook:
         self._now_ns = now_ns
         self._promise = promise
         self.owners = Owners(catalog, audit)
+        self._issuer = Issuer(catalog, audit, now_ns, self._evidence_of)
         self._facts = FactTable(catalog.database, catalog.settings.created_ns)
 
     def _members(self) -> Iterable[tuple[Member, Evidence]]:
@@ -207,27 +211,21 @@ class EvidenceBook:
             if erasure.state == "listed"
         ]
 
-    def of(self, number: int) -> Evidence:
-        """Return who follows an erasure.
+    def statement(self, number: int, key: SigningKey | None) -> Statement:
+        """Issue a statement of an erasure; see `Issuer.issue`.
 
         Raises
         ------
         NotFoundError
             If there is none of that id.
-        MediumError
-            If it is on a drive that is not in use, whose ledger cannot be asked.
         """
-        for _, evidence in self._members():
-            try:
-                evidence.erasures.get(number)
-            except NotFoundError:
-                continue
-            return evidence
         for row in self._catalog.drives:
-            erasures = Erasures(self._catalog, self._audit, self._now_ns, row.number)
-            if any(erasure.id == number for erasure in erasures.all()):
-                raise MediumError(
-                    f"erasure {number} is of drive {row.number}, which is not in use: nobody can say what is"
-                    " left there; bring it back, or sanitize it"
-                )
+            evidence = self._evidence_of(row.number)
+            erasures = self._erasures(row.number) if evidence is None else evidence.erasures
+            if erasures.has(number):
+                return self._issuer.issue(row.number, number, key)
         raise NotFoundError(f"there is no erasure {number}; {len(self.all())} are known")
+
+    def _evidence_of(self, drive: int) -> Evidence | None:
+        """Return who follows what was deleted from a drive; None if it is not in use."""
+        return self._fleet.member(drive).evidence if drive in self._fleet else None

@@ -22,7 +22,7 @@ from seqstore.keys import FileKey
 from seqstore.paper import plain, tell_time
 from seqstore.signing import PublicKey, Sealed, SigningKey
 from seqstore.statement import Statement
-from seqstore.statement_page import render_html, render_text
+from seqstore.statement_page import is_in_use, render_html, render_text
 from seqstore.store import Store
 
 _AUDIT_DESCRIPTION = """\
@@ -234,6 +234,9 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
         return complain(error)
     totals = statement.document["totals"]
     state = "finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"
+    if statement.document["pending"] and not is_in_use(statement.document):
+        drive = statement.document["drive"]
+        state += f", drive {drive['number']} is not in use: {drive['why']}"
     kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in statement.document["kept"])
     if kept:
         state += f", kept by {', '.join(kept)}"

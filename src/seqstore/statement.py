@@ -9,6 +9,7 @@ signature, and arithmetic that does not come out where something was changed bef
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from seqstore import canonical
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.signing import PublicKey, SigningKey
 
-FORMAT, VERSION = "seqstore erasure statement", 1
+FORMAT, VERSION = "seqstore erasure statement", 2
+READ_VERSIONS = (1, VERSION)  # those of version 1 say nothing of how their drive stands
 CLAIM = "logical, partial sanitization"
 
 
@@ -63,9 +65,10 @@ class Statement:
             raise FormatError(
                 f"the document is {sealed.document.get('format')!r}; an erasure statement is expected"
             )
-        if sealed.document.get("version") != VERSION:
+        if sealed.document.get("version") not in READ_VERSIONS:
             raise FormatError(
-                f"the statement is of version {sealed.document.get('version')!r}; {VERSION} is known; use"
+                f"the statement is of version {sealed.document.get('version')!r}; those up to {VERSION} are"
+                " known; use"
                 " another version of seqstore"
             )
         return cls(sealed)
@@ -134,7 +137,7 @@ class Statement:
             audit.verify(AuditHead(chain=document["store"]["chain"], **document["audit"]))
         except AuditError as error:
             problems.append(str(error))
-        for what in (document["request"], *document["lists"]):
+        for what in (document["request"], *document["lists"], *_ends(document)):
             problems += _compare(what, audit)
         issued = [
             record
@@ -157,6 +160,17 @@ def _require_sound(document: dict[str, Any]) -> None:
         raise StatementError(
             f"the statement contradicts itself: {problems[0]}{more}; do not rely on it", problems=problems
         )
+
+
+def _ends(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a statement says of the records of its drive's end."""
+    drive = document.get("drive")
+    if drive is not None and drive["end"] is not None:
+        name = {"kind": "drive", "number": drive["number"], "name": drive["serial"]}
+        end = {key: value for key, value in drive["end"].items() if key not in {"stands", "certificate"}}
+        yield {**end, "subject": name}
+        if drive["end"]["certificate"] is not None:
+            yield {**drive["end"]["certificate"], "subject": name}
 
 
 def _compare(what: dict[str, Any], audit: AuditLog) -> list[str]:

@@ -12,7 +12,6 @@ import pytest
 from seqstore import (
     CryptographicErase,
     Lap,
-    MediumError,
     Now,
     Progress,
     Store,
@@ -200,8 +199,7 @@ class TestMoving:
         remanence = store.remanence(tenant)
         assert remanence.blocks == remanence.out_of_use_blocks == 30
         open_, done = sorted(store.erasures, key=lambda erasure: erasure.state == "listed")
-        with pytest.raises(MediumError, match="drive 0, which is not in use"):
-            store.statement(open_)
+        assert not store.statement(open_).complete
         assert store.statement(done).complete
         assert "drive 1 alone" in limits(store.statement(done))
 
@@ -254,8 +252,7 @@ class TestMissing:
         rack.store.close()
         rack.open(without=[1]).tenants[0].volume("volume").delete()
         assert [erasure.state for erasure in rack.store.erasures][-2:] == ["listed", "requested"]
-        with pytest.raises(MediumError, match="drive 1, which is not in use"):
-            rack.store.statement(rack.store.erasures[-1])
+        assert not rack.store.statement(rack.store.erasures[-1]).complete
         rack.store.close()
         store = rack.open()
         store.purge()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,50 +9,10 @@ import pytest
 from seqstore import BlockState, InvariantError, Store, Tenant
 from seqstore.certificate_parts import Destruction, Person
 from seqstore.find import UNSEEN
-from tests.several import BLOCK, SEGMENT, Rack, fill
+from tests.several import BLOCK, CANARY, SEGMENT, Lost, Rack, fill
 
 ADA = Person(name="Ada Byron", role="technician", time_ns=0)
 GRACE = Person(name="Grace Murray", role="auditor", time_ns=0)
-CANARY = b"CANARY##" * 512
-BLOCKS = 20  # of the volume
-
-
-class Lost:
-    """A store of two drives whose second one is away, with all that its tenant has deleted meanwhile."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path, self.away = folder / "lab.store", folder / "away.img"
-        with Store.create(self.path, "2MiB") as store:
-            store.add_drive("2MiB", serial="ZA1")
-            tenant = store.create_tenant("contoso")
-            self.number = tenant.number
-            tenant.create_volume("disk", BLOCKS * len(CANARY), copies=2).write(0, CANARY * BLOCKS)
-            tailspin = store.create_tenant("tailspin")
-            tailspin.create_volume("living", len(CANARY), copies=2).write(0, CANARY)
-            store.create_tenant("fabrikam").create_volume("other", len(CANARY), drive=0).write(0, CANARY)
-        self.image.rename(self.away)
-        self.store = Store.open(self.path, missing="go on")
-        self.store.tenant("contoso").delete()
-        self.store.purge()
-
-    @property
-    def image(self) -> Path:
-        """Where the second drive's file is to be."""
-        return self.path / "drives" / "1.img"
-
-    def plug(self) -> None:
-        """Put the drive back, and open the store again."""
-        self.store.close()
-        if self.away.exists():
-            self.away.rename(self.image)
-        self.store = Store.open(self.path)
-
-
-@pytest.fixture
-def lost(tmp_path: Path) -> Iterator[Lost]:
-    lost = Lost(tmp_path)
-    yield lost
-    lost.store.close()
 
 
 def states(store: Store) -> dict[int, str]:
