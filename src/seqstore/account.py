@@ -81,6 +81,8 @@ class Account:
         How the drive stands that they are on; see `Standing.tell`.
     keepers : mapping of int to int
         Numbers of the volumes and snapshots that still show blocks of it, and how many.
+    elsewhere : list of dict
+        How far those are that follow it on other drives.
     shown_blocks : int
         Blocks of it that others showed on a drive that is not in use, when it was.
     """
@@ -96,11 +98,13 @@ class Account:
         position: int,
         drive: Mapping[str, Any],
         keepers: Mapping[int, int],
+        elsewhere: list[dict[str, Any]],
         shown_blocks: int = 0,
     ) -> None:
         self._lists = lists
         self._position = position
         self._drive = drive
+        self._elsewhere = elsewhere
         self._shown_blocks = shown_blocks
         self._catalog = catalog
         self._audit = audit
@@ -155,12 +159,14 @@ class Account:
             "lists": lists,
             "copies": [_describe(copy) for copy in copies],
             "kept": kept,
+            "elsewhere": self._elsewhere,
             "verifications": list(self._verifications()),
             "totals": totals,
             "pending": pending,
             "limits": [
                 *_limits(erasure, lists, kept, totals),
                 *tell_limits(self._drive, shown_blocks=self._shown_blocks),
+                *map(_tell_elsewhere, self._elsewhere),
                 *([_MOVED] if request.details.get("kept") and self._has_moved() else ()),
                 *([_ONE_DRIVE.format(number=drive.number)] if len(drives) > 1 else ()),
             ],
@@ -171,9 +177,11 @@ class Account:
         return document
 
     def _has_moved(self) -> bool:
-        """Tell whether volumes have moved away from the drive since the deletion."""
+        """Tell whether volumes have moved away from the drive since the deletion, and nobody followed."""
         return any(
-            record.act == Act.FAMILY_MOVED.value and self._drive["number"] in record.details["from"]
+            record.act == Act.FAMILY_MOVED.value
+            and "followed" not in record.details
+            and self._drive["number"] in record.details["from"]
             for record in self._audit.records(self._erasure.request.number)
         )
 
@@ -205,6 +213,23 @@ def describe_keepers(keepers: Mapping[int, int], rows: Iterable[VolumeRow]) -> l
 def is_part(subject: Subject) -> bool:
     """Tell whether something shares its blocks' ownership with a volume that lives on."""
     return subject.kind in {"range", "snapshot"}
+
+
+def _tell_elsewhere(entry: Mapping[str, Any]) -> str:
+    """Say in a sentence what became of blocks on another drive."""
+    text = (
+        f"Blocks of it that others showed were copied to drive {entry['drive']} with them, where erasure"
+        f" {entry['erasure']} follows them"
+    )
+    if entry["finished"]:
+        return f"{text}: it is through."
+    who = _name_keepers(entry["kept"])
+    kept = f", and others show them there: {who}" if who else ""
+    return f"{text}: {entry['pending']} blocks of copies that are listed are pending{kept}."
+
+
+def _name_keepers(kept: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{entry['kind']} {entry['name']!r} ({entry['blocks']} blocks)" for entry in kept)
 
 
 def _describe_list(record: AuditRecord) -> dict[str, Any]:
@@ -247,8 +272,7 @@ def _limits(
     if totals["observed"]:
         limits.append(_OBSERVED.format(blocks=totals["observed"]))
     if kept:
-        who = ", ".join(f"{entry['kind']} {entry['name']!r} ({entry['blocks']} blocks)" for entry in kept)
-        limits.append(_KEPT.format(who=who))
+        limits.append(_KEPT.format(who=_name_keepers(kept)))
     elif details.get("kept"):
         limits.append(_WAS_KEPT.format(blocks=details["kept"]["blocks"]))
     if totals["key"]:

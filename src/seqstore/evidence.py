@@ -20,7 +20,7 @@ from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
-from seqstore.promise import Erasure, Promise, volumes_of
+from seqstore.promise import Erasure, Promise, volumes_of, weakest
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared
 
 if TYPE_CHECKING:
@@ -147,6 +147,36 @@ class Evidence:
         self._shared[erasure.id] = shared
         return erasure
 
+    def follow(
+        self, erasure: Erasure, kept: NDArray[np.void], written: AbstractSet[int], position: int
+    ) -> Erasure:
+        """Note that blocks of something deleted come to this drive with whoever keeps them.
+
+        Parameters
+        ----------
+        erasure : Erasure
+            On the drive that they come from.
+        kept : SHOWN_DTYPE[n]
+            Those that live on here.
+        written : set of int
+            Volumes, living or deleted, that they are written through here.
+        position : int
+            The time of this drive's log before any of them came.
+        """
+        subject, volumes = erasure.subject, erasure.request.details["volumes"]
+        others = sorted(written - _own_volumes(subject, volumes))
+        self._deletion.watch(*_scope_of(subject))
+        for volume in others:
+            self._deletion.watch(Scope.VOLUME, volume)
+        # Here the strategies count of those through which they are written.
+        tenants = {row.number: row.tenant for row in self._catalog.volumes()}
+        promise = weakest(
+            self._promise(Subject(kind="volume", number=volume, tenant=tenants.get(volume, subject.tenant)))
+            for volume in sorted(written)
+        )
+        details = {"volumes": volumes, "others": others, "follows": erasure.id}
+        return self.erasures.request(subject, promise, position, details, kept)
+
     def request_again(self, erasure: Erasure, shared: Shared) -> Erasure:
         """Look at a deletion anew that failed and is tried again: others may show more of it by now."""
         before = self._shared.get(erasure.id, NOTHING)
@@ -232,6 +262,10 @@ class Evidence:
             return
         for erasure in known:
             if erasure.state != "requested":
+                continue
+            if "follows" in erasure.request.details:
+                # What came here by then is dead, or it is known who keeps it.
+                self.deleted(erasure, interrupted=True)
                 continue
             # Nobody knows whether a range was given up before the crash, so nothing is claimed of it.
             if erasure.subject.kind == "range" or is_living(erasure.subject):

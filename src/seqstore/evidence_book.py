@@ -175,7 +175,7 @@ class EvidenceBook:
             # Of a range nobody can say it afterwards, unless the drive was known to be out of reach: then
             # the deletion was for the others to do.
             if erasure.subject.kind == "range":
-                return "unreachable_drive" in erasure.request.details
+                return not {"unreachable_drive", "follows"}.isdisjoint(erasure.request.details)
             return not is_living(erasure.subject)
 
         return self._erasures(drive).end_drive(happened)

@@ -238,6 +238,9 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
         drive = statement.document["drive"]
         state += f", drive {drive['number']} is not in use: {drive['why']}"
     kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in statement.document["kept"])
+    others = [entry for entry in statement.document.get("elsewhere", ()) if not entry["finished"]]
+    if others:
+        state += f", not finished on drive {', '.join(str(entry['drive']) for entry in others)}"
     if kept:
         state += f", kept by {', '.join(kept)}"
     if key is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from seqstore.account import Account
+from seqstore.account import Account, describe_keepers
 from seqstore.audit_records import Act
 from seqstore.erasures import Erasures
 from seqstore.errors import ConfigError
@@ -93,6 +93,7 @@ class Issuer:
                 drive, erasure, [record.details for record in lists], in_use=evidence is not None
             ),
             keepers=keepers,
+            elsewhere=self._elsewhere(drive, erasure),
             shown_blocks=0 if evidence is not None else _open_blocks(erasures, erasure),
         )
         statement = Statement.make(account.document(self._now_ns()), key)
@@ -105,6 +106,49 @@ class Issuer:
         }
         self._audit.append(Act.STATEMENT_ISSUED, erasure.subject, details)
         return statement
+
+    def _elsewhere(self, own: int, erasure: Erasure) -> list[dict[str, Any]]:
+        """Say what became of blocks that came to other drives with those who kept them, and from there on."""
+        drives = self._catalog.drives
+        if len(drives) == 1:
+            return []
+        following = [
+            (row.number, each)
+            for row in drives
+            for each in self._erasures(row.number).all()
+            if "follows" in each.request.details and each.state != "abandoned"
+        ]
+        found: list[dict[str, Any]] = []
+        met = {erasure.id}
+        for drive, each in sorted(following, key=lambda pair: pair[1].id):
+            # What follows has a larger id; what came back here from another drive later concerns it, too.
+            is_back = drive == own and each.id > erasure.id and each.subject == erasure.subject
+            if is_back or each.request.details["follows"] in met:
+                met.add(each.id)
+                found.append(self._tell_other(drive, each))
+        return found
+
+    def _tell_other(self, drive: int, erasure: Erasure) -> dict[str, Any]:
+        """Say how far an erasure is on another drive."""
+        evidence, end = self._evidence_of(drive), None
+        keepers: dict[int, int] = {}
+        if evidence is None:
+            erasures, end = self._erasures(drive), self._standing.end_of(drive, erasure.request.number)
+        else:
+            erasures = evidence.erasures
+            keepers = evidence.look(erasure) if erasure.state == "listed" else {}
+        pending = int(erasures.pending(erasure.id)["count"].sum())
+        is_open = erasures.get(erasure.id).state != "listed" or _open_blocks(erasures, erasure) > 0
+        is_known = evidence is not None or (end is not None and bool(end["stands"]))
+        return {
+            "erasure": erasure.id,
+            "record": erasure.request.number,
+            "hash": erasure.request.hash,
+            "drive": drive,
+            "kept": describe_keepers(keepers, self._catalog.volumes()),
+            "pending": pending,
+            "finished": is_known and not pending and not is_open,
+        }
 
     def _erasures(self, drive: int) -> Erasures:
         return Erasures(self._catalog, self._audit, self._now_ns, drive)

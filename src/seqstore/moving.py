@@ -22,6 +22,7 @@ from seqstore.engine_mirror import Leg
 from seqstore.engine_volume import EngineView, EngineVolume
 from seqstore.errors import MediumError, SeqstoreError
 from seqstore.extents import differences, extents_of
+from seqstore.following import Following
 from seqstore.placements import Placement
 from seqstore.route import Route
 from seqstore.shared import MOST_BLOCKS
@@ -191,6 +192,7 @@ class Mover:
         self._made: dict[int, Leg] = {}  # by the number of the volume or snapshot
         self._extra: list[Leg] = []  # what is to go in the end: on the target, of deleted volumes
         self._frozen: dict[int, Leg] = {}  # on the source: what volumes showed when they were copied
+        self._following: Following | None = None
 
     # ---- making the copy ------------------------------------------------------------------------
 
@@ -204,11 +206,14 @@ class Mover:
         """
         try:
             self._freeze()
+            self._begin_following()
             for number, volume, snapshots in self._family.lineages():
                 self._make_lineage(number, volume, snapshots)
-            with self._held():
+            # The lock before those of mirrors, as everywhere: a checkpoint may be waiting for the latter.
+            with self._registry.lock, self._held():
                 for volume in self._family.volumes:
                     self._catch_up(volume)
+                    self._freeze_copy(volume)
                 self._target.engine.commit()
                 left = self._switch(replaced)
         except BaseException:
@@ -217,6 +222,9 @@ class Mover:
         finally:
             self._copier.wipe()
         self._remove(left)
+        if self._following is not None:
+            with self._registry.lock:
+                self._following.end()
 
     def _source_leg(self, view: Volume | Snapshot) -> Leg:
         leg = view._route.leg_on(self._source.number)
@@ -277,6 +285,32 @@ class Mover:
                 self._made[state.number] = Leg(self._target.number, EngineView(engine, handle, state.name))
             old = new
 
+    def _begin_following(self) -> None:
+        """Let erasures come along, if the family keeps something that was deleted."""
+        if self._registry.evidence is None:
+            return
+        with self._registry.lock:
+            written = {number for number, _, _ in self._family.lineages()}
+            numbers = {view.number: self._source_leg(view).number for view in self._family.views}
+            following = Following(self._source, self._target, numbers, written)
+            if following:
+                self._following = following
+                following.begin()
+
+    def _freeze_copy(self, volume: Volume) -> None:
+        """Take a snapshot on the target for a moment: what is copied lies below what is written from now on.
+
+        So each block that somebody keeps has a name there that no write takes over.
+        """
+        if self._following is None:
+            return
+        made = self._made[volume.number].view
+        assert isinstance(made, EngineVolume)
+        frozen = EngineView(
+            self._target.engine, made._snapshot(self._number(volume.number, self._target)), volume.name
+        )
+        self._extra.append(Leg(self._target.number, frozen))
+
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Let changes of the family's volumes wait."""
@@ -313,6 +347,8 @@ class Mover:
                 self._places.set_generation(fresh, generation)
             for leg in [*self._extra, *self._frozen.values()]:
                 self._places.put(leg.number, "left")
+            if self._following is not None:
+                self._following.settle()
             registry.audit.append(
                 Act.FAMILY_MOVED,
                 Subject(kind="drive", number=self._target.number),
@@ -320,6 +356,7 @@ class Mover:
                     "from": sorted({place.drive for place in left}),
                     "volumes": self._family.numbers,
                     "written": sorted(self._written()),
+                    "followed": [] if self._following is None else self._following.erasures,
                 },
             )
         for view in self._family.views:
@@ -361,6 +398,10 @@ class Mover:
         for member in (self._source, self._target):
             with suppress(SeqstoreError):
                 remove_from_log(member, {p.number for p in building if p.drive == member.number})
+        if self._following is not None:
+            with suppress(SeqstoreError):  # then the next opening lists what was copied by now
+                self._following.forget()
+                self._following.end()
 
     def _all_places(self) -> list[Placement]:
         numbers = {number for number, _, _ in self._family.lineages()} | set(self._family.numbers)

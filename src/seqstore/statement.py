@@ -137,7 +137,7 @@ class Statement:
             audit.verify(AuditHead(chain=document["store"]["chain"], **document["audit"]))
         except AuditError as error:
             problems.append(str(error))
-        for what in (document["request"], *document["lists"], *_ends(document)):
+        for what in (document["request"], *document["lists"], *_further(document)):
             problems += _compare(what, audit)
         issued = [
             record
@@ -162,8 +162,10 @@ def _require_sound(document: dict[str, Any]) -> None:
         )
 
 
-def _ends(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what a statement says of the records of its drive's end."""
+def _further(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a statement says of the records of its drive's end, and of its followers on others."""
+    for entry in document.get("elsewhere", ()):
+        yield {"record": entry["record"], "hash": entry["hash"], "subject": document["subject"]}
     drive = document.get("drive")
     if drive is not None and drive["end"] is not None:
         name = {"kind": "drive", "number": drive["number"], "name": drive["serial"]}

@@ -21,6 +21,7 @@ _FORM: dict[str, dict[str, Any]] = {
     "": {
         "format": str, "version": int, "claim": str, "issued": dict, "store": dict, "drive": dict,
         "subject": dict, "request": dict, "promise": dict, "lists": list, "copies": list, "kept": list,
+        "elsewhere": list,
         "verifications": list, "totals": dict, "pending": (dict, type(None)), "limits": list,
         "complete": bool, "audit": dict,
     },
@@ -50,6 +51,11 @@ _FORM: dict[str, dict[str, Any]] = {
     },
     "copies.gone": {"how": str, "position": int, "time_ns": int, "observed": bool},
     "kept": {"kind": str, "number": int, "name": str, "tenant": int, "blocks": int},
+    "elsewhere": {
+        "erasure": int, "record": int, "hash": str, "drive": int, "kept": list, "pending": int,
+        "finished": bool,
+    },
+    "elsewhere.kept": {"kind": str, "number": int, "name": str, "tenant": int, "blocks": int},
     "verifications": {
         "record": int, "time_ns": int, "what": str, "passed": bool, "blocks": int, "position": int,
         "details": str,
@@ -57,7 +63,7 @@ _FORM: dict[str, dict[str, Any]] = {
     "pending": {"blocks": int, "until_position": NUMBER_OR_NONE, "until_ns": NUMBER_OR_NONE},
     "audit": {"number": int, "hash": str},
 }  # fmt: skip
-_SINCE_2 = {"drive"}
+_SINCE_2 = {"drive", "elsewhere"}
 _MOST = (1 << 63) - 1
 
 
@@ -72,6 +78,7 @@ def find_problems(document: Any) -> Iterator[str]:
     yield from _find_wrong_lists(document, copies)
     yield from _find_wrong_copies(document, copies)
     yield from _find_wrong_drive(document, copies)
+    yield from _find_wrong_followers(document)
     yield from _find_wrong_sums(document, copies)
 
 
@@ -151,6 +158,7 @@ def is_complete(document: dict[str, Any]) -> bool:
         and not document["totals"]["pending"]
         and not any(entry["blocks"] for entry in document["kept"])
         and not _is_out_of_reach(document.get("drive"))
+        and all(entry["finished"] for entry in document.get("elsewhere", ()))
         and all(last.values())
     )
 
@@ -242,6 +250,17 @@ def _find_wrong_drive(document: dict[str, Any], copies: NDArray[np.void]) -> Ite
         yield f"drive {drive['number']} has come to its end, and is in use"
     if numbers != sorted(set(numbers)) or numbers[-1] > document["audit"]["number"]:
         yield f"the end of drive {drive['number']}, record {end['record']}, is not behind the request"
+
+
+def _find_wrong_followers(document: dict[str, Any]) -> Iterator[str]:
+    """Look for erasures on other drives that cannot be, or are through while something is left."""
+    last = document["request"]["record"]
+    for entry in document.get("elsewhere", ()):
+        if not last < entry["record"] <= document["audit"]["number"]:
+            yield f"erasure {entry['erasure']} on another drive is not behind what it follows"
+        if entry["finished"] and (entry["pending"] or entry["kept"]):
+            yield f"erasure {entry['erasure']} on another drive is through, and something is left there"
+        last = entry["record"]
 
 
 def _find_overlap(copies: NDArray[np.void]) -> Iterator[str]:

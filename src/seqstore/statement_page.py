@@ -83,7 +83,10 @@ def _verdict(statement: Statement) -> tuple[str, str]:
     if totals["pending"]:
         blocks = f"{totals['pending']} of {totals['blocks']} blocks still hold data"
         return "Not finished", f"{blocks}; {_until(document['pending'])}."
-    if kept:
+    if kept or not all(entry["finished"] for entry in document.get("elsewhere", ())):
+        kept += sum(each["blocks"] for entry in document.get("elsewhere", ()) for each in entry["kept"])
+        if not kept:
+            return "Not finished", "Copies of it on another drive are pending."
         return "Not finished", f"{kept} blocks live on: others show them too."
     return "Not finished", "A verification failed, and was not repeated with success."
 
@@ -164,6 +167,8 @@ def _outcome(document: dict[str, Any], totals: dict[str, int]) -> Iterator[tuple
         yield "Drive", f"number {document['drive']['number']}: {document['drive']['why']}"
     for entry in document["kept"]:
         yield "Lives on", f"{entry['blocks']} blocks, shown by {_name(entry)} of tenant {entry['tenant']}"
+    for entry in document.get("elsewhere", ()):
+        yield f"On drive {entry['drive']}", _other(entry)
     if document["promise"]["bound_writes"] is not None or document["promise"]["bound_ns"] is not None:
         late, unsure = totals["late"], totals["unsure"]
         words = "kept so far" if totals["pending"] else "kept"
@@ -172,6 +177,14 @@ def _outcome(document: dict[str, Any], totals: dict[str, int]) -> Iterator[tuple
         if late or unsure:
             words = f"{late} blocks were late; of {unsure} it is not known"
         yield "Bound", words
+
+
+def _other(entry: dict[str, Any]) -> str:
+    """Say how far the erasure of what moved to another drive is."""
+    if entry["finished"]:
+        return f"erasure {entry['erasure']}, through"
+    shown = (f"{each['blocks']} blocks shown by {_name(each)}" for each in entry["kept"])
+    return ", ".join([f"erasure {entry['erasure']}, {entry['pending']} blocks still there", *shown])
 
 
 def _verification(entry: dict[str, Any]) -> str:

@@ -220,8 +220,11 @@ class TestMoving:
         assert (pending(found["heir", 0]), pending(found["heir", 1])) == (35, 30)
         store.purge(tenant)
         assert (count(store, "shared"), count(store, "heir")) == ([0, 0], [0, 0])
-        assert {each.complete for each in statements(store).values()} == {True}
-        assert "Volumes have moved" in limits(statements(store)["volume", 0])
+        found = statements(store)
+        assert {each.complete for each in found.values()} == {True}
+        assert found.keys() >= {("volume", 0), ("volume", 1), ("heir", 0), ("heir", 1)}
+        (follower,) = found["volume", 0].document["elsewhere"]
+        assert (follower["drive"], follower["finished"]) == (1, True)
 
     def test_a_keeper_that_moves_lets_go_where_it_was(self, store: Store, tenant: Tenant) -> None:
         volume = tenant.create_volume("volume", 30 * BLOCK, drive=0)
@@ -236,8 +239,20 @@ class TestMoving:
         assert (statement.document["kept"], pending(statement)) == ([], 30)
         store.purge()
         assert count(store, "shared") == [0, 30]
-        assert statements(store)["volume", 0].complete
-        assert "live on there as theirs" in limits(statements(store)["volume", 0])
+        # Nothing is left there, and all of it lives on elsewhere: it is not complete before that is gone.
+        for drive in (0, 1):
+            statement = statements(store)["volume", drive]
+            assert (pending(statement), statement.complete) == (0, False)
+        (follower,) = statements(store)["volume", 0].document["elsewhere"]
+        assert [(entry["name"], entry["blocks"]) for entry in follower["kept"]] == [("heir", 30)]
+        sentence = f"erasure {follower['erasure']} follows them: 0 blocks"
+        assert sentence in limits(statements(store)["volume", 0])
+        tenant.volume("heir").delete()
+        assert pending(statements(store)["volume", 1]) == 30
+        assert not statements(store)["volume", 0].complete
+        store.purge()
+        assert count(store, "shared") == [0, 0]
+        assert {each.complete for each in statements(store).values()} == {True}
 
 
 class TestMissing:
