@@ -14,6 +14,7 @@ from seqstore.deletion import Strategy
 from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
 from seqstore.drive_facts import FactTable
+from seqstore.drive_health import Thresholds
 from seqstore.drive_keeper import DriveKeeper
 from seqstore.drives_store import DrivesStore
 from seqstore.epochs import Epochs
@@ -86,6 +87,7 @@ class OpenStore(DeletingStore, DrivesStore):
         self._scrubs: set[Scrub] = set()
         self._losses: dict[int, Loss] = {}
         self._drive_keeper = DriveKeeper(self)
+        self.thresholds = Thresholds()
         try:
             self._facts = FactTable(parts.catalog.database, parts.catalog.settings.created_ns)
             self._audit = AuditLog(
@@ -94,6 +96,7 @@ class OpenStore(DeletingStore, DrivesStore):
             self._registry = Registry(
                 parts.fleet, parts.catalog, self._audit, self._facts, read_only=read_only
             )
+            self._registry.look_at_health = self._drive_keeper.look
             self._eraser = Eraser(clock, self._owner_of)
             self._book = EvidenceBook(parts.fleet, parts.catalog, self._audit, clock.now_ns, self._promise)
             self._unseen = Unseen(
@@ -151,7 +154,10 @@ class OpenStore(DeletingStore, DrivesStore):
         ClosedError
             If the store was closed.
         """
-        self._flush()
+        try:
+            self._flush()
+        finally:
+            self._drive_keeper.look()
 
     def checkpoint(self) -> None:
         """Flush, and write a checkpoint: the next opening reads the log from here on.
@@ -169,6 +175,9 @@ class OpenStore(DeletingStore, DrivesStore):
             member.engine.checkpoint()
         self._parts.note_flushed()
         self._note_errors()
+        # Also of drives that tell of themselves what nobody has met.
+        self._registry.alarms.update(member.number for member in self._fleet)
+        self._drive_keeper.look()
 
     def close(self) -> None:
         """Wait for the calls under way, flush, and give everything back. Closing again does nothing.
@@ -388,10 +397,17 @@ class OpenStore(DeletingStore, DrivesStore):
         if not self._drive.medium.keeps_bytes:
             raise MediumError("scrub: a simulated store keeps no bytes; a memory store does")
         if not background:
-            return scrub.run()
+            try:
+                return scrub.run()
+            finally:
+                self._drive_keeper.look()
         self._scrubs.add(scrub)
-        scrub.start(self._scrubs.discard)
+        scrub.start(self._end_scrub)
         return scrub
+
+    def _end_scrub(self, scrub: Scrub) -> None:
+        self._scrubs.discard(scrub)
+        self._drive_keeper.look()
 
     def check(self) -> None:
         """Walk every structure of the engine and compare them: slow, for tests and after doubts.
