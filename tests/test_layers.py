@@ -32,7 +32,7 @@ LAYERS = (
     (
         "options", "open_store", "opening", "opening_folder", "making", "encryption", "key_source", "probe",
         "folder", "recovery", "scrub", "settling", "drive_keeper", "drives_store", "parts",
-        "drive_sanitizer",
+        "drive_sanitizer", "scrubbing_store",
     ),
     (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",

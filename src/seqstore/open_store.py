@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Literal, SupportsIndex, cast, overload
+from typing import TYPE_CHECKING, cast
 
 from seqstore._native.records import Scope
 from seqstore.audit import AuditLog
@@ -20,7 +20,7 @@ from seqstore.drives_store import DrivesStore
 from seqstore.epochs import Epochs
 from seqstore.equalizing import make_equal
 from seqstore.erasing import Eraser
-from seqstore.errors import ConfigError, MediumError, SeqstoreError
+from seqstore.errors import ConfigError, SeqstoreError
 from seqstore.evidence_book import EvidenceBook
 from seqstore.key_keeper import KeyKeeper
 from seqstore.losses import Loss
@@ -28,7 +28,8 @@ from seqstore.notebook import Notebook
 from seqstore.options import name_user
 from seqstore.recovery import Recovery, note_opening
 from seqstore.registry import Registry
-from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
+from seqstore.scrub import Scrub, ScrubTotals
+from seqstore.scrubbing_store import ScrubbingStore
 from seqstore.settling import settle
 from seqstore.stats import Stats, make_stats
 from seqstore.tenants import Tenant
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from seqstore.store import Store
 
 
-class OpenStore(DeletingStore, DrivesStore):
+class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
     """What a `Store` does, however it was made.
 
     Parameters
@@ -355,59 +356,6 @@ class OpenStore(DeletingStore, DrivesStore):
             scrubbed_blocks=self._totals.scrubbed_blocks,
             damaged_blocks=self._totals.damaged_blocks,
         )
-
-    @overload
-    def scrub(
-        self, *, rate: SupportsIndex | str | None = None, background: Literal[False] = False
-    ) -> ScrubReport: ...
-
-    @overload
-    def scrub(self, *, rate: SupportsIndex | str | None = None, background: Literal[True]) -> Scrub: ...
-
-    def scrub(
-        self, *, rate: SupportsIndex | str | None = None, background: bool = False
-    ) -> ScrubReport | Scrub:
-        """Read everything live and verify it. What is damaged is reported and counted, and stays as it is.
-
-        So are the summaries and the checkpoint that the next opening depends on. Several scrubs may run.
-
-        Parameters
-        ----------
-        rate : int or str, optional
-            Bytes in a second at most, by the store's clock; by default as fast as it goes.
-        background : bool
-            Whether to return at once, and scrub in a thread. Closing the store ends it.
-
-        Returns
-        -------
-        ScrubReport or Scrub
-            The report, or the running scrub that will have one.
-
-        Raises
-        ------
-        ConfigError
-            If the rate is no size above 0.
-        MediumError
-            If the store is simulated.
-        ClosedError
-            If the store was closed.
-        """
-        scrub = Scrub(self._fleet, self._clock, self._totals, rate, self._note_findings)
-        self._fleet.require_open()
-        if not self._drive.medium.keeps_bytes:
-            raise MediumError("scrub: a simulated store keeps no bytes; a memory store does")
-        if not background:
-            try:
-                return scrub.run()
-            finally:
-                self._drive_keeper.look()
-        self._scrubs.add(scrub)
-        scrub.start(self._end_scrub)
-        return scrub
-
-    def _end_scrub(self, scrub: Scrub) -> None:
-        self._scrubs.discard(scrub)
-        self._drive_keeper.look()
 
     def check(self) -> None:
         """Walk every structure of the engine and compare them: slow, for tests and after doubts.
