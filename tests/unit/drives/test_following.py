@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from seqstore import Progress, Snapshot, Store, Tenant, Volume
+from seqstore import Now, Progress, Snapshot, Store, Tenant, Volume
 from seqstore.families import families
 from seqstore.moving import Mover
 from seqstore.statement import Statement
@@ -344,3 +344,39 @@ def test_a_checkpoint_while_copies_are_made(store: Store, tenant: Tenant) -> Non
     asking[0].join(20)
     assert not asking[0].is_alive()
     assert heir.copies == 2
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_range_that_a_clone_took_along_before_a_crash(tmp_path: Path, is_over: bool) -> None:
+    """Of a range nobody can say after a crash whether it was given up; of what follows one, they can."""
+    rack = Rack(tmp_path / "names.db")
+    tenant = rack.store.create_tenant("contoso")
+    volume = tenant.create_volume("volume", CLONED * BLOCK, drive=0)
+    write(volume, "shared", 0, CLONED)
+    snapshot = volume.snapshot("monday")
+    snapshot.clone("heir")
+    snapshot.delete()
+    rack.store.set_deletion(Now())
+    volume.trim(0, CLONED * BLOCK)
+    write(tenant.create_volume("weight", 60 * BLOCK, drive=0), "weight", 0, 60)
+    rack.store.flush()
+
+    def end(*_: Any) -> None:
+        rack.store.flush()
+        raise DiedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Mover, "_remove" if is_over else "_switch", end)
+        patch.setattr(Mover, "_undo", lambda _: None)
+        with pytest.raises(DiedError):
+            rack.store.rebalance()
+    rack.crash()
+    store = rack.open()
+    ranges = [each for each in store.erasures if each.subject.kind == "range"]
+    assert {each.request.details.get("follows") for each in ranges if each.state == "listed"} == {None, 2}
+    for name in ("heir", "volume"):
+        store.tenants[0].volume(name).delete()
+    store.purge()
+    assert count(store, "shared") == [0, 0]
+    assert all(store.statement(each).complete for each in ranges if each.state == "listed")
+    rack.close()
