@@ -50,8 +50,7 @@ def finished(store: Store, key: SigningKey) -> Statement:
 
 def settle(document: Document) -> None:
     """Make the sums come out, as whoever lies with care does."""
-    totals, pending = sum_up(
-        copies_of(document), document["request"], document["promise"], document["issued"]
-    )
+    request, promise, issued = document["request"], document["promise"], document["issued"]
+    totals, pending = sum_up(copies_of(document), request, promise, issued, document.get("drive"))
     document["totals"], document["pending"] = totals, pending
     document["complete"] = is_complete(document)

@@ -23,7 +23,8 @@ _COPIES_SINCE, _COPIES_UNTIL = 2, 4
 
 def copies_of(store: Store, erasure: int) -> NDArray[np.void]:
     """All copies of an erasure, with how each ended."""
-    return store._book.of(erasure).erasures.copies(erasure)
+    copies: NDArray[np.void] = store._evidence.erasures.copies(erasure)
+    return copies
 
 
 def make_older(path: Path, version: int) -> None:

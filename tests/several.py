@@ -15,6 +15,7 @@ from seqstore.media.faults import FaultMedium, FaultyDrive
 BLOCK, SEGMENT = 512, 8192
 SIZES: dict[str, Any] = {"block_size": BLOCK, "segment_size": SEGMENT}
 SEGMENTS = 40
+CANARY = b"CANARY##" * 512  # a block of a store in a directory
 
 
 class Rack:
@@ -93,6 +94,37 @@ class Rack:
     def volume(self, name: str) -> Volume:
         """Return a volume of the only tenant."""
         return self.store.tenants[0].volume(name)
+
+
+class Lost:
+    """A store of two drives whose second one is away, with all that its tenant has deleted meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.away = folder / "lab.store", folder / "away.img"
+        with Store.create(self.path, "2MiB") as store:
+            store.add_drive("2MiB", serial="ZA1")
+            tenant = store.create_tenant("contoso")
+            self.number = tenant.number
+            tenant.create_volume("disk", 20 * len(CANARY), copies=2).write(0, CANARY * 20)
+            tailspin = store.create_tenant("tailspin")
+            tailspin.create_volume("living", len(CANARY), copies=2).write(0, CANARY)
+            store.create_tenant("fabrikam").create_volume("other", len(CANARY), drive=0).write(0, CANARY)
+        self.image.rename(self.away)
+        self.store = Store.open(self.path, missing="go on")
+        self.store.tenant("contoso").delete()
+        self.store.purge()
+
+    @property
+    def image(self) -> Path:
+        """Where the second drive's file is to be."""
+        return self.path / "drives" / "1.img"
+
+    def plug(self) -> None:
+        """Put the drive back, and open the store again."""
+        self.store.close()
+        if self.away.exists():
+            self.away.rename(self.image)
+        self.store = Store.open(self.path)
 
 
 def fill(volume: Volume, mark: int, blocks: int | None = None) -> bytes:

@@ -32,7 +32,7 @@ LAYERS = (
     (
         "options", "open_store", "opening", "opening_folder", "making", "encryption", "key_source", "probe",
         "folder", "recovery", "scrub", "settling", "drive_keeper", "drives_store", "parts",
-        "drive_sanitizer",
+        "drive_sanitizer", "scrubbing_store",
     ),
     (
         "deletion", "sanitize", "certificate", "tenants", "audit", "keys", "registry", "erasures", "evidence",
@@ -41,6 +41,7 @@ LAYERS = (
         "notebook", "timeline", "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing",
         "families", "moving", "departures", "equalizing", "emptying", "erasing_log", "certificate_parts",
         "certificate_rules", "certificate_content", "certificate_check", "certify", "drive_health", "signed",
+        "owners", "unseen", "erasure_table", "issuing", "standing", "following", "copying",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),

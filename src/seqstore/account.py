@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from seqstore.audit_records import Act, Subject
 from seqstore.catalog import VolumeRow
 from seqstore.runs import NEVER
+from seqstore.standing import tell_limits
 from seqstore.statement import CLAIM, FORMAT, VERSION
 from seqstore.statement_check import is_complete, sum_up
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
+    from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
-    from seqstore.engine import Engine
     from seqstore.promise import Erasure
-    from seqstore.shared import DriveLayers
 
 _LISTED = ("position", "blocks", "digest", "interrupted")
 _PART = (
@@ -64,48 +64,48 @@ _KEY = (
 )
 
 
-class DriveLog(Protocol):
-    """What is asked of a drive in use."""
-
-    @property
-    def number(self) -> int:
-        """The drive's number."""
-
-    @property
-    def engine(self) -> Engine:
-        """Its log."""
-
-    def layers(self) -> DriveLayers:
-        """Say what is shown of the log's layers, by the numbers of the store."""
-
-
 class Account:
     """What is known of an erasure.
 
     Parameters
     ----------
-    log : DriveLog
-        The drive that the copies are on.
     catalog : Catalog
     audit : AuditLog
     erasure : Erasure
-        One whose copies are listed.
     copies : COPY_DTYPE[n]
+    lists : sequence of AuditRecord
+        The records that list them.
+    position : int
+        The time of the drive's log, or the last one that is known.
+    drive : mapping
+        How the drive stands that they are on; see `Standing.tell`.
     keepers : mapping of int to int
         Numbers of the volumes and snapshots that still show blocks of it, and how many.
+    elsewhere : list of dict
+        How far those are that follow it on other drives.
+    shown_blocks : int
+        Blocks of it that others showed on a drive that is not in use, when it was.
     """
 
     def __init__(
         self,
-        log: DriveLog,
         catalog: Catalog,
         audit: AuditLog,
         erasure: Erasure,
         copies: NDArray[np.void],
+        lists: Sequence[AuditRecord],
         *,
+        position: int,
+        drive: Mapping[str, Any],
         keepers: Mapping[int, int],
+        elsewhere: list[dict[str, Any]],
+        shown_blocks: int = 0,
     ) -> None:
-        self._log = log
+        self._lists = lists
+        self._position = position
+        self._drive = drive
+        self._elsewhere = elsewhere
+        self._shown_blocks = shown_blocks
         self._catalog = catalog
         self._audit = audit
         self._erasure = erasure
@@ -119,7 +119,7 @@ class Account:
         latest_ns = max(request.time_ns, int(copies["gone_ns"].max(initial=0)))
         issued = {
             "time_ns": max(now_ns, latest_ns),
-            "position": self._log.engine.counters()["position"],
+            "position": self._position,
             "actor": self._audit.who()[0],
         }
         asked = {
@@ -131,10 +131,11 @@ class Account:
             "reason": request.reason,
         }
         promise = {name: getattr(erasure.promise, name) for name in ("strategy", "bound_writes", "bound_ns")}
-        totals, pending = sum_up(copies, asked, promise, issued)
+        totals, pending = sum_up(copies, asked, promise, issued, self._drive)
         drives = self._catalog.drives
-        drive = next(row for row in drives if row.number == self._log.number)
-        kept, lists = describe_keepers(self._keepers, self._catalog.volumes()), list(self._lists())
+        drive = next(row for row in drives if row.number == self._drive["number"])
+        kept = describe_keepers(self._keepers, self._catalog.volumes())
+        lists = [_describe_list(record) for record in self._lists]
         document = {
             "format": FORMAT,
             "version": VERSION,
@@ -151,17 +152,21 @@ class Account:
                     }
                 ],
             },
+            "drive": dict(self._drive),
             "subject": dict(request.subject),
             "request": asked,
             "promise": promise,
             "lists": lists,
             "copies": [_describe(copy) for copy in copies],
             "kept": kept,
+            "elsewhere": self._elsewhere,
             "verifications": list(self._verifications()),
             "totals": totals,
             "pending": pending,
             "limits": [
                 *_limits(erasure, lists, kept, totals),
+                *tell_limits(self._drive, shown_blocks=self._shown_blocks),
+                *map(_tell_elsewhere, self._elsewhere),
                 *([_MOVED] if request.details.get("kept") and self._has_moved() else ()),
                 *([_ONE_DRIVE.format(number=drive.number)] if len(drives) > 1 else ()),
             ],
@@ -171,17 +176,12 @@ class Account:
         document["complete"] = is_complete(document)
         return document
 
-    def _lists(self) -> Iterator[dict[str, Any]]:
-        for record in self._audit.records(self._erasure.request.number):
-            is_list = record.act in {Act.COPIES_LISTED.value, Act.COPIES_FOUND.value}
-            if is_list and record.details["erasure"] == self._erasure.id:
-                about = {"record": record.number, "hash": record.hash, "time_ns": record.time_ns}
-                yield {**about, **{name: record.details[name] for name in _LISTED}}
-
     def _has_moved(self) -> bool:
-        """Tell whether volumes have moved away from the drive since the deletion."""
+        """Tell whether volumes have moved away from the drive since the deletion, and nobody followed."""
         return any(
-            record.act == Act.FAMILY_MOVED.value and self._log.number in record.details["from"]
+            record.act == Act.FAMILY_MOVED.value
+            and "followed" not in record.details
+            and self._drive["number"] in record.details["from"]
             for record in self._audit.records(self._erasure.request.number)
         )
 
@@ -213,6 +213,28 @@ def describe_keepers(keepers: Mapping[int, int], rows: Iterable[VolumeRow]) -> l
 def is_part(subject: Subject) -> bool:
     """Tell whether something shares its blocks' ownership with a volume that lives on."""
     return subject.kind in {"range", "snapshot"}
+
+
+def _tell_elsewhere(entry: Mapping[str, Any]) -> str:
+    """Say in a sentence what became of blocks on another drive."""
+    text = (
+        f"Blocks of it that others showed were copied to drive {entry['drive']} with them, where erasure"
+        f" {entry['erasure']} follows them"
+    )
+    if entry["finished"]:
+        return f"{text}: it is through."
+    who = _name_keepers(entry["kept"])
+    kept = f", and others show them there: {who}" if who else ""
+    return f"{text}: {entry['pending']} blocks of copies that are listed are pending{kept}."
+
+
+def _name_keepers(kept: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{entry['kind']} {entry['name']!r} ({entry['blocks']} blocks)" for entry in kept)
+
+
+def _describe_list(record: AuditRecord) -> dict[str, Any]:
+    about = {"record": record.number, "hash": record.hash, "time_ns": record.time_ns}
+    return {**about, **{name: record.details[name] for name in _LISTED}}
 
 
 def _describe(copy: np.void) -> dict[str, Any]:
@@ -250,8 +272,7 @@ def _limits(
     if totals["observed"]:
         limits.append(_OBSERVED.format(blocks=totals["observed"]))
     if kept:
-        who = ", ".join(f"{entry['kind']} {entry['name']!r} ({entry['blocks']} blocks)" for entry in kept)
-        limits.append(_KEPT.format(who=who))
+        limits.append(_KEPT.format(who=_name_keepers(kept)))
     elif details.get("kept"):
         limits.append(_WAS_KEPT.format(blocks=details["kept"]["blocks"]))
     if totals["key"]:

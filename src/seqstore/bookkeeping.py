@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from seqstore.volume import Volume
 
 _AFTER_CRASH = "completing what was cut off"
+_ADOPTED = (
+    "erasures", "copy_lists", "copy_ends", "kept", "erasure_drives", "drive_facts", "wishes", "left_residue",
+    "key_area",
+)  # fmt: skip
 
 
 def subject_of(view: Volume | Snapshot) -> Subject:
@@ -87,18 +91,6 @@ def drop_tenant(catalog: Catalog, audit: AuditLog, tenant: TenantRow) -> None:
         audit.append(Act.TENANT_DELETED, subject, actor=SYSTEM, reason=_AFTER_CRASH)
 
 
-_TABLES_OF_EVIDENCE = (
-    "erasures",
-    "copy_lists",
-    "copy_ends",
-    "kept",
-    "erasure_drives",
-    "drive_facts",
-    "wishes",
-    "key_area",
-)
-
-
 def adopt(catalog: Catalog, old: Catalog) -> bool:
     """Take over the audit log and the erasures of an older catalog, or nothing if they do not hold.
 
@@ -107,7 +99,7 @@ def adopt(catalog: Catalog, old: Catalog) -> bool:
     try:
         check_end(old.database)
         records = list(read_records(old.database))
-        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY 1") for name in _TABLES_OF_EVIDENCE}
+        tables = {name: old.database.run(f"SELECT * FROM {name} ORDER BY 1") for name in _ADOPTED}
     except (AuditError, FormatError):
         return False
     with catalog.atomic():

@@ -14,7 +14,7 @@ from seqstore._native.records import BlockState
 from seqstore.errors import ConfigError
 from seqstore.runs import NEVER, merge
 
-How = Literal["overwritten", "zeroed", "key"]
+How = Literal["overwritten", "zeroed", "key", "drive"]
 
 COPY_DTYPE = np.dtype(
     [
@@ -25,9 +25,9 @@ COPY_DTYPE = np.dtype(
 )  # fmt: skip
 """Copies of an erasure: the record that lists them, where they lie, position of death, whether the cleaner
 left them behind, position at which they were there, position and time at which they were gone (-1: they are
-not), how, and whether that was only observed afterwards."""
+not), how, and whether that was only observed afterwards. How ``"drive"`` is: with all that was on it."""
 
-HOWS: tuple[How, ...] = ("overwritten", "zeroed", "key")
+HOWS: tuple[How, ...] = ("overwritten", "zeroed", "key", "drive")
 
 _AS_LISTED = ("drive", "mba", "count", "died", "moved")
 _BINARY = "runs:"  # digests of numbers as they lie in memory; those without it are of JSON

@@ -97,7 +97,7 @@ class CopyTable:
         ----------
         pieces : Pieces
             Their runs are the ids of copies. A copy of which no piece is gone need not be among them.
-        how : {"overwritten", "zeroed", "key"}
+        how : {"overwritten", "zeroed", "key", "drive"}
         observed : bool
             Whether they were found to be gone, rather than seen to go.
 

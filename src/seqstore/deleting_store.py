@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from seqstore.audit_records import Subject
     from seqstore.drive import Drive
-    from seqstore.drive_facts import FactTable
     from seqstore.erasing import Eraser
     from seqstore.evidence_book import EvidenceBook
     from seqstore.fleet import Fleet
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from seqstore.signing import SigningKey
     from seqstore.statement import Statement
     from seqstore.stats import Remanence
+    from seqstore.unseen import Unseen
 
 
 class DeletingStore:
@@ -38,11 +38,11 @@ class DeletingStore:
 
     _parts: Parts
     _drives: dict[int, Drive]
-    _facts: FactTable
     _fleet: Fleet
     _registry: Registry
     _eraser: Eraser
     _book: EvidenceBook
+    _unseen: Unseen
 
     def tenant(self, name: str) -> Tenant:
         """Return the tenant of a name."""
@@ -68,14 +68,15 @@ class DeletingStore:
         """
         scope, number = self._scope(owner)
         found = self._eraser.report(scope, number)
-        blocks = sum(self._left(scope, number).values())
-        if not blocks:
+        if len(self._fleet) == len(self._drives):
             return found
+        blocks = sum(self._unseen.counted(scope, number).values())
         return replace(
             found,
             blocks=found.blocks + blocks,
             bytes=found.bytes + blocks * self._fleet.first.medium.block_size,
             out_of_use_blocks=blocks,
+            uncounted=self._unseen.uncounted(scope, number),
         )
 
     def find(self, owner: Tenant | Volume | Snapshot | str | SupportsIndex | None = None) -> NDArray[np.void]:
@@ -89,10 +90,13 @@ class DeletingStore:
         Returns
         -------
         FIND_DTYPE[n]
-            Runs in order of address: drive, first block, blocks, volume, `BlockState`, position of death.
+            Runs in order of address: drive, first block, blocks, volume, `BlockState`, position of death. A
+            drive that nobody can look at, and that may hold some, is one run of all of it, of the state
+            `seqstore.find.UNSEEN`.
         """
-        drives = [self._drives[member.number] for member in self._fleet]
-        return find(drives, *self._scope(owner), placements=self._parts.catalog.placements)
+        drives, asked = [self._drives[member.number] for member in self._fleet], self._scope(owner)
+        unseen = [] if len(drives) == len(self._drives) else self._unseen.holders(*asked)
+        return find(drives, *asked, placements=self._parts.catalog.placements, unseen=unseen)
 
     # ---- deletion -----------------------------------------------------------------------------
 
@@ -164,7 +168,8 @@ class DeletingStore:
         scope, number = self._scope(owner)
         self._drop_stale(scope, number)
         done = self._eraser.purge(scope, number)
-        return replace(done, out_of_reach=tuple(sorted({*self._left(scope, number), *self._parts.missing})))
+        out_of_reach = [row.number for row in self._unseen.holders(scope, number)]
+        return replace(done, out_of_reach=tuple(out_of_reach))
 
     def _drop_stale(self, scope: Scope, number: int) -> None:
         """Give up copies that missed a change: what was deleted since lives on in them, read by nobody."""
@@ -177,13 +182,6 @@ class DeletingStore:
                 }
                 if mine[scope]:
                     self._registry.placer.drop_stale(row.number)
-
-    def _left(self, scope: Scope, number: int) -> dict[int, int]:
-        """Return how many blocks of an owner lie on drives that are out of use, by drive."""
-        return self._facts.residue(
-            tenant=number if scope is Scope.TENANT else None,
-            volume=number if scope is Scope.VOLUME else None,
-        )
 
     @property
     def deletion_failure(self) -> SeqstoreError | None:
@@ -213,6 +211,9 @@ class DeletingStore:
     def statement(self, erasure: Erasure | SupportsIndex, *, key: SigningKey | None = None) -> Statement:
         """Say what became of every copy of something deleted, by what the ledger says now.
 
+        Of a drive that is not in use it says what is written down, and is not complete before the drive was
+        sanitized, or is no more, with a record of that.
+
         Parameters
         ----------
         erasure : Erasure or int
@@ -236,8 +237,7 @@ class DeletingStore:
             raise ConfigError("the store was made without evidence; make it with evidence=True")
         number = erasure.id if isinstance(erasure, Erasure) else unsigned(erasure, "erasure")
         with self._registry.lock:  # nobody may come or go while it is looked who shows what
-            evidence = self._book.of(number)
-            return evidence.statement(evidence.erasures.get(number), key)
+            return self._book.statement(number, key)
 
     def _promise(self, subject: Subject, drive: int) -> Promise:
         """Say how something is deleted from a drive that is to be deleted now."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
+from seqstore.drive_facts import serial_of
 from seqstore.drive_life import DriveState
 from seqstore.errors import MediumError
 from seqstore.units import format_size, unsigned
@@ -158,9 +159,7 @@ class Drive:
     @property
     def serial(self) -> str:
         """Serial number on its label, or else what tells it from others: its identity in hexadecimal."""
-        if self.facts.serial:
-            return self.facts.serial
-        return f"{self._identity:016x}" if self._identity else f"memory-{self.number}"
+        return serial_of(self.facts, self.number, self._identity)
 
     def health(self, thresholds: Thresholds | None = None) -> Health:
         """Look how it is, and let its state follow from that.

@@ -19,7 +19,7 @@ _NOBODY = "the store"
 IN_USE = (DriveState.NEW, DriveState.ONLINE, DriveState.DEGRADED, DriveState.DECOMMISSIONING)
 
 # And in these nothing of anybody.
-_HOLDS_NOTHING = (DriveState.SANITIZED, DriveState.RELEASED, DriveState.DESTROYED)
+HOLDS_NOTHING = (DriveState.SANITIZED, DriveState.RELEASED, DriveState.DESTROYED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,11 @@ class DriveFacts:
     def is_in_use(self) -> bool:
         """Whether the store reads and writes it."""
         return self.state in IN_USE
+
+
+def serial_of(facts: DriveFacts, drive: int, identity: int) -> str:
+    """Return the serial number on a drive's label, or else what tells it from others."""
+    return facts.serial or (f"{identity:016x}" if identity else f"memory-{drive}")
 
 
 def first_story(time_ns: int, actor: str = _NOBODY, reason: str = "") -> DriveStory:
@@ -154,12 +159,15 @@ class FactTable:
 
     def keep_residue(self, drive: int, blocks: dict[tuple[int, int], int]) -> None:
         """Write down how many blocks of whom a drive holds that goes out of use, by tenant and volume."""
+        # A row of nobody's says that it was counted, also where nothing was found.
+        rows = [(drive, tenant, volume, count) for (tenant, volume), count in {(0, 0): 0, **blocks}.items()]
         with self._database.atomic():
             self._database.run("DELETE FROM left_residue WHERE drive = ?", drive)
-            self._database.run_many(
-                "INSERT INTO left_residue VALUES (?, ?, ?, ?)",
-                [(drive, tenant, volume, count) for (tenant, volume), count in blocks.items()],
-            )
+            self._database.run_many("INSERT INTO left_residue VALUES (?, ?, ?, ?)", rows)
+
+    def was_counted(self, drive: int) -> bool:
+        """Tell whether the blocks of a drive were counted when it went out of use."""
+        return bool(self._database.run("SELECT 1 FROM left_residue WHERE drive = ? LIMIT 1", drive))
 
     def residue(self, *, tenant: int | None = None, volume: int | None = None) -> dict[int, int]:
         """Return how many blocks of somebody lie on drives out of use that are not sanitized, by drive."""
@@ -169,4 +177,4 @@ class FactTable:
             tenant,
             volume,
         )
-        return {drive: blocks for drive, blocks in rows if self.get(drive).state not in _HOLDS_NOTHING}
+        return {drive: blocks for drive, blocks in rows if self.get(drive).state not in HOLDS_NOTHING}

@@ -7,13 +7,14 @@ has a record of each act.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqstore.audit import SYSTEM
 from seqstore.audit_records import Act, Subject
 from seqstore.certify import Certifier
 from seqstore.drive_facts import DriveFacts, first_story
@@ -54,6 +55,7 @@ class DriveKeeper:
     def __init__(self, store: OpenStore) -> None:
         self._store = store
         self._working = threading.RLock()  # one move of volumes at a time
+        self._moving = False
 
     @property
     def _certifier(self) -> Certifier:
@@ -65,19 +67,30 @@ class DriveKeeper:
 
     def rebuild(self, told: Told) -> int:
         """Make new copies of what has too few; return how many families got one."""
-        with self._working:
+        with self._moves():
             self._registry.require_writable()
             return self._movers.rebuild(told)
 
     def rebalance(self, told: Told) -> int:
         """Move families from full drives to empty ones, as long as that evens them out."""
-        with self._working:
+        with self._moves():
             self._registry.require_writable()
             return self._movers.rebalance(told)
 
     @property
     def _registry(self) -> Registry:
         return self._store._registry
+
+    @contextmanager
+    def _moves(self) -> Iterator[None]:
+        """Move volumes; what health makes of drives waits until that has ended."""
+        with self._working:
+            before, self._moving = self._moving, True
+            try:
+                yield
+            finally:
+                self._moving = before
+        self.look()
 
     # ---- coming ---------------------------------------------------------------------------------
 
@@ -201,23 +214,53 @@ class DriveKeeper:
 
     def watch(self, drive: Drive, thresholds: Thresholds | None = None) -> Health:
         """Let the state of a drive follow from its health; see `Drive.health`."""
+        return self._watch(drive, thresholds or self._store.thresholds, None)
+
+    def look(self) -> None:
+        """Let the states of drives follow from their health whose errors have become more; the store does it.
+
+        It comes from wherever an error was met, with no lock of a mirror held, and raises nothing that would
+        hide that one. While volumes move it waits for their end.
+        """
+        registry = self._registry
+        if not registry.alarms or registry.read_only or registry.fleet.disowned:
+            return
+        if not self._working.acquire(blocking=False):
+            return
+        try:
+            while registry.alarms and not self._moving and not registry.fleet.closed:
+                drive = self._store._drives[registry.alarms.pop()]
+                if drive.in_use:
+                    with suppress(SeqstoreError):  # the next error comes here again
+                        self._watch(drive, self._store.thresholds, SYSTEM)
+        finally:
+            self._working.release()
+
+    def _watch(self, drive: Drive, thresholds: Thresholds, actor: str | None) -> Health:
         found = self.health(drive, thresholds)
         act, reason = found.act(drive.state), "; ".join(found.reasons)[:_MOST_REASON]
-        with self._registry.lock:
+        if act is None:
+            return found
+        with self._registry.lock, ExitStack() as held:
+            self._store._note_errors()
+            # Nobody gives up the other copies between the look at them and the failure of this one.
+            for mirror in sorted(self._registry.placer.mirrors.values(), key=lambda mirror: mirror.volume):
+                if any(leg.drive == drive.number for leg in mirror.legs):
+                    held.enter_context(mirror.lock)
             if act is DriveAct.FAIL and (
                 len(self._store._fleet) == 1 or self._registry.has_uncopied(drive.number)
             ):
                 # Nothing is gained by giving up what can still be read: whoever looks after it empties it.
                 act = DriveAct.DEGRADE if drive.state is DriveState.ONLINE else None
             if act is DriveAct.FAIL:
-                self.fail(drive, reason)
+                self.fail(drive, reason, actor)
             elif act is not None:
-                self.act(drive, act, reason)
+                self.act(drive, act, reason, actor=actor)
         return found
 
     # ---- going ------------------------------------------------------------------------------------
 
-    def fail(self, drive: Drive, reason: str) -> None:
+    def fail(self, drive: Drive, reason: str, actor: str | None = None) -> None:
         """Take a drive out of service that has failed; see `Drive.fail`."""
         store, registry = self._store, self._registry
         with registry.lock:
@@ -227,7 +270,7 @@ class DriveKeeper:
             error = MediumError(f"drive {drive.number} failed: {reason}")
             for view in registry.views():
                 self._lose(view, drive.number, error)
-            self.act(drive, DriveAct.FAIL, reason)
+            self.act(drive, DriveAct.FAIL, reason, actor=actor)
             if drive.in_use:
                 self._take_out(drive)
 
@@ -260,6 +303,9 @@ class DriveKeeper:
         store = self._store
         store._note_errors()
         member = store._fleet.remove(drive.number)
+        if store._registry.evidence is not None and member.evidence is not None:
+            with suppress(SeqstoreError):  # then copies that are gone are taken for some that are there
+                member.evidence.update()
         with suppress(SeqstoreError):  # of a log that is broken nobody knows
             store._facts.keep_residue(drive.number, held_blocks(member))
         store._eraser.remove(drive.number)
@@ -295,7 +341,7 @@ class DriveKeeper:
 
     def decommission(self, drive: Drive, reason: str, told: Told) -> None:
         """Move everything live away from a drive; see `Drive.decommission`."""
-        with self._working:
+        with self._moves():
             self._registry.require_writable()
             store = self._store
             if drive.state is not DriveState.DECOMMISSIONING:

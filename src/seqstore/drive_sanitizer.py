@@ -8,6 +8,7 @@ sanitized, which goes on when it is asked for again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from seqstore.certificate_parts import Category, Destruction, MediumFacts, Parti
 from seqstore.certify import Certifier
 from seqstore.drive_keeper import subject_of_drive
 from seqstore.drive_life import DriveAct, DriveState
-from seqstore.errors import CertificateError, ConfigError, MediumError
+from seqstore.errors import AuditError, CertificateError, ConfigError, MediumError
 from seqstore.folder import parse_path
 from seqstore.media import FileMedium, MemoryMedium
 from seqstore.media.faults import FaultMedium
@@ -43,7 +44,9 @@ from seqstore.signing import require_key
 from seqstore.version import __version__
 
 if TYPE_CHECKING:
+    from seqstore.audit_records import Subject
     from seqstore.drive import Drive
+    from seqstore.drive_life import Chapter
     from seqstore.folder import StrPath
     from seqstore.media.native import NativeMedium
     from seqstore.open_store import OpenStore
@@ -253,12 +256,23 @@ class DriveSanitizer:
             drive,
             DriveAct.FINISH_SANITIZATION if is_done else DriveAct.FAIL_SANITIZATION,
             reason,
-            note=lambda subject, _: self._certifier.end(subject, outcome),
+            note=lambda subject, _: self._note_end(drive, subject, outcome, is_done=is_done),
         )
-        evidence = self._store._registry.evidence
-        if is_done and evidence is not None:
-            evidence.drive_is_empty(drive.number)
         return self._certifier.issue(subject_of_drive(drive), particulars, outcome, key)
+
+    def _note_end(
+        self, drive: Drive, subject: Subject, outcome: SanitizationOutcome, *, is_done: bool
+    ) -> None:
+        self._certifier.end(subject, outcome)
+        if is_done:
+            self._end_erasures(drive)
+
+    def _end_erasures(self, drive: Drive) -> None:
+        """Let the erasures on a drive end that holds nothing any more, with the record that says so."""
+        registry = self._store._registry
+        if registry.evidence is not None:
+            with suppress(AuditError):  # of a log that does not hold nothing is claimed
+                registry.evidence.end_drive(drive.number, registry.is_living)
 
     # ---- leaving ------------------------------------------------------------------------------------
 
@@ -299,10 +313,14 @@ class DriveSanitizer:
             destruction.reason,
             actor=destruction.operator.name,
             witness=destruction.witness.name,
-            note=self._certifier.note,
+            note=lambda subject, chapter: self._note_destruction(drive, subject, chapter),
         )
         self._store._drive_keeper.let_go(drive)
         return self._certifier.issue(subject_of_drive(drive), particulars, None, key)
+
+    def _note_destruction(self, drive: Drive, subject: Subject, chapter: Chapter) -> None:
+        self._certifier.note(subject, chapter)
+        self._end_erasures(drive)
 
 
 def _only_one(drive: Drive, given: NativeMedium | None, held: NativeMedium | None) -> NativeMedium | None:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from seqstore.catalog import VolumeRow
     from seqstore.clock import Clock
     from seqstore.drive_facts import FactTable
+    from seqstore.drive_health import Thresholds
     from seqstore.drive_keeper import DriveKeeper
     from seqstore.drive_sanitizer import DriveSanitizer
     from seqstore.engine import Engine
     from seqstore.erasing import Eraser
+    from seqstore.evidence_book import EvidenceBook
     from seqstore.fleet import Fleet, Member
     from seqstore.folder import Folder
     from seqstore.media.native import NativeMedium
@@ -46,6 +48,7 @@ class DrivesStore:
     _clock: Clock
     _audit: AuditLog
     _eraser: Eraser
+    _book: EvidenceBook
     _drives: dict[int, Drive]
     _facts: FactTable
     _registry: Registry
@@ -53,6 +56,8 @@ class DrivesStore:
     _losses: dict[int, Loss]
     _lost: list[VolumeRow]
     _folder: Folder | None
+    thresholds: Thresholds
+    """From which counts of errors on a drive is degraded, or fails, by itself. It is not remembered."""
 
     def add_drive(
         self,
@@ -248,8 +253,10 @@ class DrivesStore:
             self._audit,
             now_ns=self._clock.now_ns,
             promise=partial(self._promise, drive=member.number),
+            owners=self._book.owners,
         )
         self._eraser.add(member.number, member.engine, deletion)
+        member.engine.alarm = partial(self._registry.alarms.add, member.number)
         row = next(row for row in self._parts.catalog.drives if row.number == member.number)
         self._drives[member.number] = Drive(cast("OpenStore", self), row, member)
 
@@ -278,6 +285,7 @@ class DrivesStore:
                 raise error
         for drive, error in failed.items():
             self._registry.placer.give_up_drive(drive, error)
+        # Whoever calls may hold the locks of mirrors, so that nobody looks at health here.
 
     def _note_errors(self) -> None:
         """Write down how often drives have failed since the last time."""
@@ -292,3 +300,4 @@ class DrivesStore:
     def _note_findings(self, drive: int, found: int) -> None:
         if not self.read_only:
             self._facts.count(drive, findings=found)
+            self._registry.alarms.add(drive)

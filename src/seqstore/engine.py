@@ -35,6 +35,8 @@ from seqstore.errors import ClosedError, ConfigError
 from seqstore.media.native import explain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from seqstore._native.crypt import KeyRing
@@ -71,6 +73,8 @@ class Engine:
         Whether the log outlives the process, and so has something to flush.
     read_errors, write_errors : int
         How often the medium failed, or gave something else than was written.
+    alarm : callable or None
+        Is called when one of these has risen, by whoever met the error and with whatever that one holds.
     disowned : bool
         Whether this process was forked from the one that opened the log, which alone may change it.
 
@@ -106,6 +110,7 @@ class Engine:
         self.disowned = False
         self.recovery: dict[str, int] | None = None
         self.read_errors = self.write_errors = 0
+        self.alarm: Callable[[], object] | None = None
         native = ffi.new("struct sq_log_options *", options)
         if policy is not None:
             native.calls, native.context = policy.calls, policy.context
@@ -393,6 +398,8 @@ class Engine:
                 self.read_errors += 1
             else:
                 self.write_errors += 1
+            if self.alarm is not None:
+                self.alarm()
         error = fault_error(status, fault, doing, volume=volume, block_size=self.medium.block_size)
         if error is None:
             return self.failure(status, doing)

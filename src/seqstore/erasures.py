@@ -9,7 +9,6 @@ Times and positions of a copy's end are the latest possible ones: it may have be
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,10 @@ from numpy.typing import NDArray
 from seqstore._native.records import RESIDUE_DTYPE
 from seqstore.audit_records import Act, Subject
 from seqstore.copies import How, as_copies, digest_copies, digest_fates
-from seqstore.copy_table import CopyTable
-from seqstore.errors import ConfigError, NotFoundError
-from seqstore.kept import KeptTable, describe
+from seqstore.erasure_table import ErasureTable
+from seqstore.kept import describe
 from seqstore.matching import as_found, compare, hit_by, in_turns, unlisted
-from seqstore.promise import Erasure, Promise, State
+from seqstore.promise import Erasure, Promise
 from seqstore.runs import Pieces, among, distinct
 
 if TYPE_CHECKING:
@@ -32,79 +30,16 @@ if TYPE_CHECKING:
     from seqstore.catalog import Catalog
 
 
-class Erasures:
+class Erasures(ErasureTable):
     """The erasures of a store. Any number of threads may use them, outside of the catalog's transactions.
 
-    Parameters
-    ----------
-    catalog : Catalog
-        Where they stand.
-    audit : AuditLog
-        Gets a record of each step.
-    now_ns : callable
-        Tells the time.
-    drive : int
-        The one whose copies are followed: positions are those of its log, so each drive has erasures of its
-        own.
-
-    Attributes
-    ----------
-    kept : KeptTable
-        Blocks of what was deleted that others showed then.
+    Parameters and attributes are those of `ErasureTable`; the audit log gets a record of each step.
     """
 
     def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int], drive: int = 0) -> None:
-        self._database = catalog.database
-        self._audit = audit
-        self._drive = drive
-        self._table = CopyTable(self._database, now_ns, drive)
-        self.kept = KeptTable(self._database, audit, drive)
-        self._lock = threading.RLock()
+        super().__init__(catalog, audit, now_ns, drive)
         self._looked: dict[int, int] = {}  # positions at which the ledger was asked for the copies
         self._followed: dict[int, list[Erasure]] | None = None  # erasures of whole volumes, by volume
-
-    # ---- looking ------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        return int(self._database.run("SELECT COUNT(*) FROM erasures")[0][0])
-
-    def all(self) -> list[Erasure]:
-        """Return the erasures in the order in which they were asked for."""
-        return self._erasures("TRUE")
-
-    def get(self, number: int) -> Erasure:
-        """Return the erasure of an id.
-
-        Raises
-        ------
-        NotFoundError
-            If there is none.
-        """
-        found = self._erasures("id = ?", number)
-        if not found:
-            raise NotFoundError(f"there is no erasure {number}; {len(self)} are known")
-        return found[0]
-
-    def copies(self, erasure: int) -> NDArray[np.void]:
-        """Return all copies of an erasure, in the order of lists and addresses.
-
-        Returns
-        -------
-        COPY_DTYPE[n]
-        """
-        with self._lock:
-            return self._table.of(erasure)
-
-    def pending(self, erasure: int | None = None) -> NDArray[np.void]:
-        """Return the copies that are still there, of one erasure or of all, by address.
-
-        Returns
-        -------
-        COPY_DTYPE[n]
-        """
-        with self._lock:
-            pending = self._table.pending
-            return pending.copy() if erasure is None else pending[pending["erasure"] == erasure]
 
     # ---- from the request to the list -----------------------------------------------------------
 
@@ -192,17 +127,21 @@ class Erasures:
         ConfigError
             If they were listed before, or the runs overlap.
         """
-        known = self.require(erasure, "requested")
+        known, copies = self.require(erasure, "requested"), as_copies(residue)
         with self._changing():
-            self._database.run(
-                "UPDATE erasures SET state = 'listed', listed_position = ? WHERE id = ?", after, erasure
-            )
-            copies = as_copies(residue)
-            self._enter(known, Act.COPIES_LISTED, copies, before, interrupted=interrupted)
-            self._looked[erasure] = after
-            self._followed = None
-            if not len(copies):
-                self._finish_unless_kept(known, after)
+            self._list(known, copies, before=before, after=after, interrupted=interrupted)
+
+    def _list(
+        self, erasure: Erasure, copies: NDArray[np.void], *, before: int, after: int, **details: bool
+    ) -> None:
+        self._database.run(
+            "UPDATE erasures SET state = 'listed', listed_position = ? WHERE id = ?", after, erasure.id
+        )
+        self._enter(erasure, Act.COPIES_LISTED, copies, before, **details)
+        self._looked[erasure.id] = after
+        self._followed = None
+        if not len(copies):
+            self._finish_unless_kept(erasure, after)
 
     # ---- how copies end ---------------------------------------------------------------------------
 
@@ -305,20 +244,48 @@ class Erasures:
 
     # ---- what the steps share ---------------------------------------------------------------------
 
-    def end_drive(self) -> int:
-        """Note that all of the drive was overwritten and read back; return how many blocks that ends.
+    def end_drive(self, happened: Callable[[Erasure], bool]) -> int:
+        """Note that the drive holds nothing of anybody any more; return how many blocks that ends.
 
-        Its log is no more, so that it was at the last position that anybody knows of.
+        It was overwritten as a whole and read back, or is no more. Copies that nobody could list went with
+        it, and so did what others had shown there.
+
+        Parameters
+        ----------
+        happened : callable
+            Tells whether a deletion that was asked for, and whose copies were never listed, was carried out.
         """
         with self._changing():
             known = self.all()
+            # The log is no more, so that it was at the last position that anybody knows of.
             position = max((each.listed_position or each.requested_position for each in known), default=0)
+            nothing = as_copies(np.empty(0, RESIDUE_DTYPE))
             for erasure in known:
-                if erasure.state == "requested":
-                    self.list_copies(erasure.id, np.empty(0, RESIDUE_DTYPE), before=position, after=position)
+                if erasure.state == "requested" and not happened(erasure):
+                    self.abandon(erasure.id)
+                elif erasure.state == "requested":
+                    self._list(erasure, nothing, before=position, after=position, uncounted=True)
             mine = self.pending()
             fates = np.maximum(mine["seen"].astype(np.int64), position)
-            return self._split(Pieces(mine["id"], mine["mba"], mine["count"], fates), how="zeroed")
+            ended = self._split(Pieces(mine["id"], mine["mba"], mine["count"], fates), how="drive")
+            for number in np.unique(self.kept.open["erasure"]).tolist():
+                erasure = self.get(number)
+                last = self._enter(erasure, Act.COPIES_FOUND, nothing, position, kept_ended=True)
+                self.kept.end(number, last)
+                self._finish(erasure, last)
+            return ended
+
+    def has_open(self) -> bool:
+        """Tell whether anything is followed here: not listed yet, not gone yet, or kept by others."""
+        is_waiting = any(erasure.state == "requested" for erasure in self.all())
+        return is_waiting or bool(len(self.pending())) or bool(len(self.kept.open))
+
+    def forget(self) -> None:
+        """Read anew what is in memory, when a transaction around a change was taken back."""
+        with self._lock:
+            self._table.forget()
+            self.kept.forget()
+            self._followed = None
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -328,34 +295,8 @@ class Erasures:
                 with self._database.atomic():
                     yield
             except BaseException:
-                self._table.forget()
-                self.kept.forget()
+                self.forget()
                 raise
-
-    def require(self, erasure: int, state: State) -> Erasure:
-        """Return the erasure of an id, or raise `ConfigError` if it is in another state."""
-        known = self.get(erasure)
-        if known.state != state:
-            raise ConfigError(f"erasure {erasure} is {known.state}; it has to be {state} for that")
-        return known
-
-    def _erasures(self, condition: str, *values: object) -> list[Erasure]:
-        rows = self._database.run(
-            "SELECT id, state, record, requested_position, listed_position FROM erasures"
-            " LEFT JOIN erasure_drives ON erasure = id"
-            f" WHERE COALESCE(drive, 0) = {self._drive} AND {condition} ORDER BY id",
-            *values,
-        )
-        return [
-            Erasure(
-                id=number,
-                state=state,
-                request=self._audit[record],
-                requested_position=requested,
-                listed_position=listed,
-            )
-            for number, state, record, requested, listed in rows
-        ]
 
     def _enter(
         self,
@@ -365,7 +306,7 @@ class Erasures:
         position: int,
         *,
         interrupted: bool = False,
-        kept_ended: bool = False,
+        **details: bool,
     ) -> int:
         """Add copies to an erasure, with a record that holds their digest; return its position."""
         copies["drive"] = self._drive
@@ -378,9 +319,8 @@ class Erasures:
             "runs": len(copies),
             "digest": digest_copies(copies),
             "interrupted": interrupted,
+            **{name: True for name, value in details.items() if value},
         }
-        if kept_ended:
-            content["kept_ended"] = True
         record = self._audit.append(act, erasure.subject, content)
         copies["erasure"], copies["record"], copies["seen"] = erasure.id, record.number, position
         self._table.enter(copies)
@@ -406,10 +346,6 @@ class Erasures:
                 gone = Pieces(copies["id"], copies["mba"], copies["count"], found.position)
                 struck += self._split(gone, how="overwritten", observed=True)
         return struck
-
-    def has_lost_key(self, erasure: int) -> bool:
-        """Tell whether the key is gone that the copies of an erasure are encrypted under."""
-        return self._table.has_lost_key(erasure)
 
     def _follow(self) -> dict[int, list[Erasure]]:
         """Return the erasures of whole volumes and tenants whose copies are listed, by volume."""

@@ -8,35 +8,46 @@ done, and what is done is found again by looking at the ledger.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqstore._native.records import BlockState, Scope
-from seqstore.account import Account, DriveLog, is_part
+from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
-from seqstore.promise import Erasure, Promise, volumes_of
+from seqstore.promise import Erasure, Promise, volumes_of, weakest
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared
-from seqstore.statement import Statement
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
-    from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
     from seqstore.copies import How
-    from seqstore.signing import SigningKey
-
-_MADE = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
+    from seqstore.engine import Engine
+    from seqstore.owners import Owners
+    from seqstore.shared import DriveLayers
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
 CATEGORIES = re.compile(r"\b(clear|purg|destr[ou])\w*", re.IGNORECASE)
+
+
+class DriveLog(Protocol):
+    """What is asked of a drive in use."""
+
+    @property
+    def number(self) -> int:
+        """The drive's number."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its log."""
+
+    def layers(self) -> DriveLayers:
+        """Say what is shown of the log's layers, by the numbers of the store."""
 
 
 class Deletion(Protocol):
@@ -67,6 +78,8 @@ class Evidence:
         Tells the time.
     promise : callable
         Says how something is deleted that is to be deleted now.
+    owners : Owners
+        Knows the volumes of tenants.
 
     Attributes
     ----------
@@ -82,6 +95,7 @@ class Evidence:
         *,
         now_ns: Callable[[], int],
         promise: Callable[[Subject], Promise],
+        owners: Owners,
     ) -> None:
         self._log = log
         self._deletion = deletion
@@ -89,14 +103,13 @@ class Evidence:
         self._audit = audit
         self._now_ns = now_ns
         self._promise = promise
+        self._owners = owners
         self.erasures = Erasures(catalog, audit, now_ns, log.number)
         self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
-        self._reading = threading.Lock()
-        self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
-        self._made: dict[int | None, set[int]] = {}  # volumes that those tell of, by tenant
 
     @property
-    def _position(self) -> int:
+    def position(self) -> int:
+        """The time of the drive's log."""
         return self._log.engine.counters()["position"]
 
     # ---- following a deletion -------------------------------------------------------------------
@@ -122,7 +135,7 @@ class Evidence:
         """
         shared = find_shared(self._log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
-        volumes = sorted(self.volumes_of(subject))
+        volumes = sorted(self._owners.volumes_of(subject))
         own = _own_volumes(subject, volumes)
         others = sorted({volume for _, volume in shared.owners()} - own)
         behind = sorted(left - own)
@@ -130,9 +143,39 @@ class Evidence:
             self._deletion.watch(Scope.VOLUME, volume)
         details = {"volumes": volumes, "others": others, **({"left": behind} if behind else {})}
         promise = promise or self._promise(subject)
-        erasure = self.erasures.request(subject, promise, self._position, details, shared.kept)
+        erasure = self.erasures.request(subject, promise, self.position, details, shared.kept)
         self._shared[erasure.id] = shared
         return erasure
+
+    def follow(
+        self, erasure: Erasure, kept: NDArray[np.void], written: AbstractSet[int], position: int
+    ) -> Erasure:
+        """Note that blocks of something deleted come to this drive with whoever keeps them.
+
+        Parameters
+        ----------
+        erasure : Erasure
+            On the drive that they come from.
+        kept : SHOWN_DTYPE[n]
+            Those that live on here.
+        written : set of int
+            Volumes, living or deleted, that they are written through here.
+        position : int
+            The time of this drive's log before any of them came.
+        """
+        subject, volumes = erasure.subject, erasure.request.details["volumes"]
+        others = sorted(written - _own_volumes(subject, volumes))
+        self._deletion.watch(*_scope_of(subject))
+        for volume in others:
+            self._deletion.watch(Scope.VOLUME, volume)
+        # Here the strategies count of those through which they are written.
+        tenants = {row.number: row.tenant for row in self._catalog.volumes()}
+        promise = weakest(
+            self._promise(Subject(kind="volume", number=volume, tenant=tenants.get(volume, subject.tenant)))
+            for volume in sorted(written)
+        )
+        details = {"volumes": volumes, "others": others, "follows": erasure.id}
+        return self.erasures.request(subject, promise, position, details, kept)
 
     def request_again(self, erasure: Erasure, shared: Shared) -> Erasure:
         """Look at a deletion anew that failed and is tried again: others may show more of it by now."""
@@ -145,10 +188,10 @@ class Evidence:
 
     def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
         """List the copies, when the deletion has been done durably."""
-        before = self._position
+        before = self.position
         residue = self._residue_of(erasure, None)
         self.erasures.list_copies(
-            erasure.id, residue, before=before, after=self._position, interrupted=interrupted
+            erasure.id, residue, before=before, after=self.position, interrupted=interrupted
         )
         self._look_at_kept(self._shared.pop(erasure.id, NOTHING))
 
@@ -169,7 +212,7 @@ class Evidence:
             written = volumes_of(erasure)
             if written and written <= volumes:
                 key = Subject(kind="key", number=min(written), tenant=erasure.subject.tenant)
-                self.erasures.destroy_key(number, key, self._position, only_dead=True)
+                self.erasures.destroy_key(number, key, self.position, only_dead=True)
 
     def look(self, erasure: Erasure) -> dict[int, int]:
         """Compare an erasure with the ledger.
@@ -191,12 +234,12 @@ class Evidence:
         return keepers
 
     def _compare(self, erasure: Erasure, *, kept_ended: bool = False) -> int:
-        before = self._position
+        before = self.position
         residue = self._residue_of(erasure, None if kept_ended else self._known_until(erasure))
         if kept_ended:
             self._watch(erasure)
         return self.erasures.reconcile(
-            erasure.id, residue, before=before, after=self._position, kept_ended=kept_ended
+            erasure.id, residue, before=before, after=self.position, kept_ended=kept_ended
         )
 
     def _known_until(self, erasure: Erasure) -> int:
@@ -219,6 +262,10 @@ class Evidence:
             return
         for erasure in known:
             if erasure.state != "requested":
+                continue
+            if "follows" in erasure.request.details:
+                # What came here by then is dead, or it is known who keeps it.
+                self.deleted(erasure, interrupted=True)
                 continue
             # Nobody knows whether a range was given up before the crash, so nothing is claimed of it.
             if erasure.subject.kind == "range" or is_living(erasure.subject):
@@ -305,49 +352,10 @@ class Evidence:
                 "what": what,
                 "passed": passed,
                 "blocks": blocks,
-                "position": self._position,
+                "position": self.position,
                 "details": details,
             },
         )
-
-    # ---- statements -----------------------------------------------------------------------------
-
-    def statement(self, erasure: Erasure, key: SigningKey | None = None) -> Statement:
-        """Say what became of a deletion, by what the ledger says now, and note that it was said.
-
-        Parameters
-        ----------
-        erasure : Erasure
-            One that is not abandoned.
-        key : SigningKey, optional
-            Without one the statement is not signed, and convinces nobody.
-
-        Raises
-        ------
-        ConfigError
-            If the deletion did not happen.
-        StatementError
-            If what is known of it contradicts itself, since the catalog was changed; nothing is issued.
-        """
-        erasure = self.erasures.get(erasure.id)
-        if erasure.state != "listed":
-            raise ConfigError(
-                f"erasure {erasure.id} is {erasure.state}; a statement is made of one that was done"
-            )
-        self._audit.verify_end()
-        self.erasures.kept.of(erasure)
-        keepers, copies = self.look(erasure), self.erasures.copies(erasure.id)
-        account = Account(self._log, self._catalog, self._audit, erasure, copies, keepers=keepers)
-        statement = Statement.make(account.document(self._now_ns()), key)
-        details = {
-            "erasure": erasure.id,
-            "digest": statement.digest,
-            "complete": statement.complete,
-            "pending": statement.document["totals"]["pending"],
-            "key": None if key is None else key.public.fingerprint,
-        }
-        self._audit.append(Act.STATEMENT_ISSUED, erasure.subject, details)
-        return statement
 
     # ---- whose blocks -----------------------------------------------------------------------------
 
@@ -378,22 +386,6 @@ class Evidence:
         if kept_ended and details.get("kept"):
             others |= set(details["kept"]["volumes"])
         return sorted(others - _own_volumes(erasure.subject, details["volumes"]))
-
-    def volumes_of(self, subject: Subject) -> set[int]:
-        """List the volumes that blocks of something were written through, those of earlier times included."""
-        if subject.kind != "tenant":
-            return {subject.number} if subject.kind in {"volume", "range"} else set()
-        volumes = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
-        # A log that was broken keeps nobody from deleting; statements are made of one that holds.
-        with self._reading, suppress(AuditError):
-            # Each record is read once: the log gets longer with every act, and a deletion should not.
-            if self._read is not None and self._audit[self._read.number] != self._read:
-                self._read, self._made = None, {}
-            for record in self._audit.records(1 if self._read is None else self._read.number + 1):
-                self._read = record
-                if record.act in _MADE:
-                    self._made.setdefault(record.subject.get("tenant"), set()).add(record.subject["number"])
-        return volumes | self._made.get(subject.number, set())
 
 
 def _named(erasure: Erasure, what: str) -> list[int]:

@@ -10,8 +10,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from seqstore.audit_records import Act
+from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import Erasures
-from seqstore.errors import AuditError, MediumError, NotFoundError
+from seqstore.errors import AuditError, NotFoundError
+from seqstore.issuing import Issuer
+from seqstore.owners import Owners
 from seqstore.shared import NOTHING
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from seqstore.fleet import Fleet, Member
     from seqstore.promise import Erasure, Promise
     from seqstore.shared import Shared
+    from seqstore.signing import SigningKey
+    from seqstore.statement import Statement
 
 Asked = list[tuple[int, "Erasure"]]
 
@@ -39,6 +44,11 @@ class EvidenceBook:
         Tells the time.
     promise : callable
         Says how something is deleted that is to be deleted now, from a drive.
+
+    Attributes
+    ----------
+    owners : Owners
+        Knows the volumes of tenants.
     """
 
     def __init__(
@@ -54,6 +64,9 @@ class EvidenceBook:
         self._audit = audit
         self._now_ns = now_ns
         self._promise = promise
+        self.owners = Owners(catalog, audit)
+        self._issuer = Issuer(catalog, audit, now_ns, self._evidence_of)
+        self._facts = FactTable(catalog.database, catalog.settings.created_ns)
 
     def _members(self) -> Iterable[tuple[Member, Evidence]]:
         return [(member, member.evidence) for member in self._fleet if member.evidence is not None]
@@ -62,7 +75,7 @@ class EvidenceBook:
         """Note that something is to be deleted, on each drive where it lies or lay, before any of it is done.
 
         On drives that are not in use copies may be left as well: the erasure there stays open until the drive
-        is back, or was sanitized.
+        is back, or was sanitized. Where it was, nothing is left that would have to be followed.
 
         Parameters
         ----------
@@ -71,8 +84,9 @@ class EvidenceBook:
             What it shares with others, by drive.
         """
         members = {member.number: evidence for member, evidence in self._members()}
-        volumes = next(iter(members.values())).volumes_of(subject)
+        volumes = self.owners.volumes_of(subject)
         drives, left = self._where(subject, volumes, shared), self._left_by(subject, volumes)
+        drives -= {row.number for row in self._catalog.drives if self._holds_nothing(row.number)}
         asked: Asked = []
         for drive in sorted(drives) or sorted(members)[:1]:
             if drive in members:
@@ -80,8 +94,8 @@ class EvidenceBook:
                 asked.append((drive, members[drive].request(subject, None, mine, left.get(drive, set()))))
             else:
                 details = {"volumes": sorted(volumes), "unreachable_drive": drive}
-                erasures = Erasures(self._catalog, self._audit, self._now_ns, drive)
-                asked.append((drive, erasures.request(subject, self._promise(subject, drive), 0, details)))
+                promise = self._promise(subject, drive)
+                asked.append((drive, self._erasures(drive).request(subject, promise, 0, details)))
         return asked
 
     def _where(self, subject: Subject, volumes: Iterable[int], shared: Mapping[int, Shared]) -> set[int]:
@@ -143,10 +157,41 @@ class EvidenceBook:
         """Go on with all erasures after an opening of the store; see `Evidence.resume`."""
         for _, evidence in self._members():
             evidence.resume(is_living)
+        with suppress(AuditError):  # a log that does not hold keeps no store from opening
+            self._end_drives(is_living)
 
-    def drive_is_empty(self, drive: int) -> None:
-        """Note that all of a drive was overwritten and read back."""
-        Erasures(self._catalog, self._audit, self._now_ns, drive).end_drive()
+    def end_drive(self, drive: int, is_living: Callable[[Subject], bool]) -> int:
+        """Note that a drive holds nothing of anybody any more; return how many blocks of copies that ends.
+
+        Parameters
+        ----------
+        drive : int
+            Not in use.
+        is_living : callable
+            Tells whether something that was to be deleted is still there.
+        """
+
+        def happened(erasure: Erasure) -> bool:
+            # Of a range nobody can say it afterwards, unless the drive was known to be out of reach: then
+            # the deletion was for the others to do.
+            if erasure.subject.kind == "range":
+                return not {"unreachable_drive", "follows"}.isdisjoint(erasure.request.details)
+            return not is_living(erasure.subject)
+
+        return self._erasures(drive).end_drive(happened)
+
+    def _holds_nothing(self, drive: int) -> bool:
+        return drive not in self._fleet and self._facts.get(drive).state in HOLDS_NOTHING
+
+    def _end_drives(self, is_living: Callable[[Subject], bool]) -> None:
+        """Make up for what a crash cut off behind the end of a drive."""
+        for row in self._catalog.drives:
+            if self._holds_nothing(row.number) and self._erasures(row.number).has_open():
+                self.end_drive(row.number, is_living)
+
+    def _erasures(self, drive: int) -> Erasures:
+        """Return the erasures of a drive that is not in use."""
+        return Erasures(self._catalog, self._audit, self._now_ns, drive)
 
     def all(self) -> list[Erasure]:
         """Return the erasures on all drives, those out of use included, in the order of their numbers."""
@@ -166,27 +211,21 @@ class EvidenceBook:
             if erasure.state == "listed"
         ]
 
-    def of(self, number: int) -> Evidence:
-        """Return who follows an erasure.
+    def statement(self, number: int, key: SigningKey | None) -> Statement:
+        """Issue a statement of an erasure; see `Issuer.issue`.
 
         Raises
         ------
         NotFoundError
             If there is none of that id.
-        MediumError
-            If it is on a drive that is not in use, whose ledger cannot be asked.
         """
-        for _, evidence in self._members():
-            try:
-                evidence.erasures.get(number)
-            except NotFoundError:
-                continue
-            return evidence
         for row in self._catalog.drives:
-            erasures = Erasures(self._catalog, self._audit, self._now_ns, row.number)
-            if any(erasure.id == number for erasure in erasures.all()):
-                raise MediumError(
-                    f"erasure {number} is of drive {row.number}, which is not in use: nobody can say what is"
-                    " left there; bring it back, or sanitize it"
-                )
+            evidence = self._evidence_of(row.number)
+            erasures = self._erasures(row.number) if evidence is None else evidence.erasures
+            if erasures.has(number):
+                return self._issuer.issue(row.number, number, key)
         raise NotFoundError(f"there is no erasure {number}; {len(self.all())} are known")
+
+    def _evidence_of(self, drive: int) -> Evidence | None:
+        """Return who follows what was deleted from a drive; None if it is not in use."""
+        return self._fleet.member(drive).evidence if drive in self._fleet else None

@@ -26,7 +26,7 @@ from seqstore.errors import ConfigError, EvidenceError, FormatError, NotFoundErr
 from seqstore.paper import plain, tell_time
 from seqstore.signing import Sealed
 from seqstore.statement import Statement
-from seqstore.statement_page import render_html, render_text
+from seqstore.statement_page import is_in_use, render_html, render_text
 
 _AUDIT_DESCRIPTION = """\
 Shows and checks the audit log of a store: who did what, when and why. Each record holds the hash of the one
@@ -241,15 +241,6 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
                 catalog.close()
     except (EvidenceError, FormatError) as error:
         return complain(error, arguments.file)
-    totals = statement.document["totals"]
-    state = "finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"
-    kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in statement.document["kept"])
-    if totals["late"]:
-        state += f", {totals['late']} of them too late"
-    if totals["unsure"]:
-        state += f", of {totals['unsure']} of them it is not known whether in time"
-    if kept:
-        state += f", kept by {', '.join(kept)}"
     if key is not None:
         sys.stdout.write(f"the statement is signed by {key.fingerprint} and its sums come out\n")
     elif statement.sealed.signature is None:
@@ -261,8 +252,28 @@ def _statement_verify(arguments: argparse.Namespace) -> int:
             "the sums come out; the signature was NOT checked, and anybody can have made the statement: give"
             " --key\n"
         )
-    sys.stdout.write(plain(f"{totals['blocks']} blocks: {state}") + "\n")
+    sys.stdout.write(plain(_tell_state(statement)) + "\n")
     return OK
+
+
+def _tell_state(statement: Statement) -> str:
+    """Say in a line what became of all blocks."""
+    document = statement.document
+    totals = document["totals"]
+    parts = ["finished" if statement.complete else f"not finished, {totals['pending']} blocks pending"]
+    if document["pending"] and not is_in_use(document):
+        parts.append(f"drive {document['drive']['number']} is not in use: {document['drive']['why']}")
+    if totals["late"]:
+        parts.append(f"{totals['late']} of them too late")
+    if totals["unsure"]:
+        parts.append(f"of {totals['unsure']} of them it is not known whether in time")
+    others = [str(entry["drive"]) for entry in document.get("elsewhere", ()) if not entry["finished"]]
+    if others:
+        parts.append(f"not finished on drive {', '.join(others)}")
+    kept = sorted(f"{entry['kind']} {entry['name']!r}" for entry in document["kept"])
+    if kept:
+        parts.append(f"kept by {', '.join(kept)}")
+    return f"{totals['blocks']} blocks: {', '.join(parts)}"
 
 
 def _statement_show(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqstore._native.records import Scope
+from seqstore._native.records import NO_ADDRESS, Scope
 from seqstore.units import unsigned
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from seqstore.catalog import DriveRow
     from seqstore.drive import Drive
     from seqstore.placements import Placements
 
@@ -22,10 +23,14 @@ FIND_DTYPE = np.dtype(
     [("drive", "u4"), ("mba", "u8"), ("count", "u8"), ("volume", "u8"), ("state", "u1"), ("died", "u8")]
 )
 """A run of media blocks: on which of the drives, from where, how many; the number of the volume through which
-they were written, `BlockState` (LIVE, DEAD or MOVED), and the position of their death (NO_ADDRESS: they
-live)."""
+they were written, `BlockState` (LIVE, DEAD or MOVED) or UNSEEN, and the position of their death (NO_ADDRESS:
+they live, or nobody knows)."""
 
-__all__ = ["FIND_DTYPE", "Scope", "find"]
+UNSEEN = 255
+"""State of a drive that nobody can look at and that holds blocks of the owner, or may do so: one run of all
+of it, of volume 0. `Store.remanence` says how many there are, or that nobody has counted them."""
+
+__all__ = ["FIND_DTYPE", "UNSEEN", "Scope", "find"]
 
 _BLOCKS_AT_ONCE = 2**18  # of the ledger: 10 MiB
 
@@ -36,6 +41,7 @@ def find(
     number: SupportsIndex = 0,
     *,
     placements: Placements | None = None,
+    unseen: Sequence[DriveRow] = (),
 ) -> NDArray[np.void]:
     """List where bytes of an owner lie, live and dead, in order of address.
 
@@ -50,11 +56,14 @@ def find(
         volume, and is found under that one's number.
     placements : Placements, optional
         Which numbers volumes have on drives; by default their own.
+    unseen : sequence of DriveRow, optional
+        Drives that hold blocks of the owner, or may do so, and cannot be looked at.
 
     Returns
     -------
     FIND_DTYPE[n]
-        Runs, each as long as drive, volume, state and time of death are the same. The log's own blocks are
+        Runs, each as long as drive, volume, state and time of death are the same, and behind them one of
+        state UNSEEN for each drive that cannot be looked at. The log's own blocks are
         not among them. While somebody writes, what is found of different parts of a drive is of different
         moments.
 
@@ -77,7 +86,8 @@ def find(
                 if place.number != place.volume:
                     runs["volume"][runs["volume"] == place.number] = place.volume
             pieces.append(runs)
-    return _merge(np.concatenate(pieces))
+    away = [(row.number, 0, row.blocks, 0, UNSEEN, NO_ADDRESS) for row in unseen]
+    return np.concatenate([_merge(np.concatenate(pieces)), np.array(away, FIND_DTYPE)])
 
 
 def _runs(

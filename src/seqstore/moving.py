@@ -9,19 +9,17 @@ from then on the old one is `left`, and after a crash it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from seqstore._native.convert import lend
 from seqstore.audit_records import Act, Subject
+from seqstore.copying import Copier
 from seqstore.engine_mirror import Leg
 from seqstore.engine_volume import EngineView, EngineVolume
 from seqstore.errors import MediumError, SeqstoreError
-from seqstore.extents import differences, extents_of
+from seqstore.following import Following
 from seqstore.placements import Placement
 from seqstore.route import Route
 from seqstore.shared import MOST_BLOCKS
@@ -29,13 +27,9 @@ from seqstore.snapshot import Snapshot
 from seqstore.volume import Volume
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from seqstore.families import Family
     from seqstore.fleet import Member
     from seqstore.registry import Registry
-
-_BATCH_BYTES = 8 << 20  # that are read and written at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,105 +53,6 @@ class Progress:
     def share(self) -> float:
         """From 0 to 1."""
         return min(self.done_blocks / self.total_blocks, 1.0) if self.total_blocks else 1.0
-
-
-class Copier:
-    """Copies what one view shows to a volume of another log.
-
-    Parameters
-    ----------
-    count : callable
-        Is told how many blocks were copied.
-    """
-
-    def __init__(self, count: Callable[[int], None] = lambda _: None) -> None:
-        self._count = count
-        self._buffer: NDArray[np.uint8] | None = None
-
-    def bring(
-        self, target: EngineVolume, old: EngineView | None, new: EngineView, source: EngineView | None = None
-    ) -> None:
-        """Make a volume that shows what `old` does show what `new` does.
-
-        Parameters
-        ----------
-        target : EngineVolume
-        old, new : EngineView
-            Of one log; None shows nothing.
-        source : EngineView, optional
-            Where the bytes are read, if not from `new`: a volume or snapshot that has several copies.
-        """
-        size = new._info()[0]
-        if target._info()[0] != size:
-            target._resize(size)
-        before = [] if old is None else [extents_of(old)]
-        now = extents_of(new)
-        if old is not None:
-            before.append(extents_of(old))
-        for written, trimmed in differences(before, now):
-            for lba, count in trimmed:
-                target._trim(
-                    lba * target.block_size, min(count * target.block_size, size - lba * target.block_size)
-                )
-            self._copy(target, source or new, written, size)
-
-    def _copy(
-        self, target: EngineVolume, source: EngineView, runs: Sequence[tuple[int, int]], size: int
-    ) -> None:
-        whole, block_size = size // target.block_size, target.block_size
-        most = max(_BATCH_BYTES // block_size, 1)
-        for lbas, count in _batches(runs, most, whole):
-            if not target._engine.medium.keeps_bytes:
-                target._write_blocks(lbas, count, None)
-            else:
-                if self._buffer is None or self._buffer.shape[1] != block_size:
-                    self._buffer = np.empty((most, block_size), np.uint8)
-                part = self._buffer[:count]
-                source._read_blocks(lbas, count, part)
-                target._write_blocks(lbas, count, lend(part, "data"))
-            self._count(count)
-        if runs and runs[-1][0] + runs[-1][1] > whole:  # a block that the volume's end cuts
-            offset = whole * block_size
-            if target._engine.medium.keeps_bytes:
-                target.write(offset, source.read(offset, size - offset))
-            self._count(1)
-
-    def wipe(self) -> None:
-        """Clear what tenants' bytes went through."""
-        if self._buffer is not None:
-            self._buffer[:] = 0
-
-
-def _batches(
-    runs: Sequence[tuple[int, int]], most: int, end: int
-) -> Iterator[tuple[int | NDArray[np.uint64], int]]:
-    """Cut runs into batches: long ones as they are, short ones together, all up to an end."""
-    gathered: list[tuple[int, int]] = []
-    room = most
-    for start, length in runs:
-        first, count = start, min(length, end - start)
-        while count > 0:
-            if count >= most:
-                yield first, most
-                first, count = first + most, count - most
-                continue
-            part = min(count, room)
-            gathered.append((first, part))
-            room -= part
-            first, count = first + part, count - part
-            if not room:
-                yield _gather(gathered)
-                gathered, room = [], most
-    if gathered:
-        yield _gather(gathered)
-
-
-def _gather(runs: list[tuple[int, int]]) -> tuple[int | NDArray[np.uint64], int]:
-    if len(runs) == 1:
-        return runs[0]
-    parts = [np.arange(first, first + count, dtype=np.uint64) for first, count in runs]
-    lbas = np.concatenate(parts)
-    return lbas, len(lbas)
 
 
 class Mover:
@@ -191,6 +86,7 @@ class Mover:
         self._made: dict[int, Leg] = {}  # by the number of the volume or snapshot
         self._extra: list[Leg] = []  # what is to go in the end: on the target, of deleted volumes
         self._frozen: dict[int, Leg] = {}  # on the source: what volumes showed when they were copied
+        self._following: Following | None = None
 
     # ---- making the copy ------------------------------------------------------------------------
 
@@ -204,11 +100,14 @@ class Mover:
         """
         try:
             self._freeze()
+            self._begin_following()
             for number, volume, snapshots in self._family.lineages():
                 self._make_lineage(number, volume, snapshots)
-            with self._held():
+            # The lock before those of mirrors, as everywhere: a checkpoint may be waiting for the latter.
+            with self._registry.lock, self._held():
                 for volume in self._family.volumes:
                     self._catch_up(volume)
+                    self._freeze_copy(volume)
                 self._target.engine.commit()
                 left = self._switch(replaced)
         except BaseException:
@@ -217,6 +116,9 @@ class Mover:
         finally:
             self._copier.wipe()
         self._remove(left)
+        if self._following is not None:
+            with self._registry.lock:
+                self._following.end()
 
     def _source_leg(self, view: Volume | Snapshot) -> Leg:
         leg = view._route.leg_on(self._source.number)
@@ -277,6 +179,32 @@ class Mover:
                 self._made[state.number] = Leg(self._target.number, EngineView(engine, handle, state.name))
             old = new
 
+    def _begin_following(self) -> None:
+        """Let erasures come along, if the family keeps something that was deleted."""
+        if self._registry.evidence is None:
+            return
+        with self._registry.lock:
+            written = {number for number, _, _ in self._family.lineages()}
+            numbers = {view.number: self._source_leg(view).number for view in self._family.views}
+            following = Following(self._source, self._target, numbers, written)
+            if following:
+                self._following = following
+                following.begin()
+
+    def _freeze_copy(self, volume: Volume) -> None:
+        """Take a snapshot on the target for a moment: what is copied lies below what is written from now on.
+
+        So each block that somebody keeps has a name there that no write takes over.
+        """
+        if self._following is None:
+            return
+        made = self._made[volume.number].view
+        assert isinstance(made, EngineVolume)
+        frozen = EngineView(
+            self._target.engine, made._snapshot(self._number(volume.number, self._target)), volume.name
+        )
+        self._extra.append(Leg(self._target.number, frozen))
+
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Let changes of the family's volumes wait."""
@@ -313,6 +241,8 @@ class Mover:
                 self._places.set_generation(fresh, generation)
             for leg in [*self._extra, *self._frozen.values()]:
                 self._places.put(leg.number, "left")
+            if self._following is not None:
+                self._following.settle()
             registry.audit.append(
                 Act.FAMILY_MOVED,
                 Subject(kind="drive", number=self._target.number),
@@ -320,6 +250,7 @@ class Mover:
                     "from": sorted({place.drive for place in left}),
                     "volumes": self._family.numbers,
                     "written": sorted(self._written()),
+                    "followed": [] if self._following is None else self._following.erasures,
                 },
             )
         for view in self._family.views:
@@ -361,6 +292,10 @@ class Mover:
         for member in (self._source, self._target):
             with suppress(SeqstoreError):
                 remove_from_log(member, {p.number for p in building if p.drive == member.number})
+        if self._following is not None:
+            with suppress(SeqstoreError):  # then the next opening lists what was copied by now
+                self._following.forget()
+                self._following.end()
 
     def _all_places(self) -> list[Placement]:
         numbers = {number for number, _, _ in self._family.lineages()} | set(self._family.numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Literal, SupportsIndex, cast, overload
+from typing import TYPE_CHECKING, cast
 
 from seqstore._native.records import Scope
 from seqstore.audit import AuditLog
@@ -14,12 +14,13 @@ from seqstore.deletion import Strategy
 from seqstore.deletion_table import DeletionTable
 from seqstore.drive import Drive
 from seqstore.drive_facts import FactTable
+from seqstore.drive_health import Thresholds
 from seqstore.drive_keeper import DriveKeeper
 from seqstore.drives_store import DrivesStore
 from seqstore.epochs import Epochs
 from seqstore.equalizing import make_equal
 from seqstore.erasing import Eraser
-from seqstore.errors import ConfigError, MediumError, SeqstoreError
+from seqstore.errors import ConfigError, SeqstoreError
 from seqstore.evidence_book import EvidenceBook
 from seqstore.key_keeper import KeyKeeper
 from seqstore.key_source import check_provider
@@ -28,11 +29,13 @@ from seqstore.notebook import Notebook
 from seqstore.options import name_user
 from seqstore.recovery import Recovery, note_opening
 from seqstore.registry import Registry
-from seqstore.scrub import Scrub, ScrubReport, ScrubTotals
+from seqstore.scrub import Scrub, ScrubTotals
+from seqstore.scrubbing_store import ScrubbingStore
 from seqstore.settling import settle
 from seqstore.stats import Stats, make_stats
 from seqstore.tenants import Tenant
 from seqstore.units import format_size
+from seqstore.unseen import Unseen
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from seqstore.store import Store
 
 
-class OpenStore(DeletingStore, DrivesStore):
+class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
     """What a `Store` does, however it was made.
 
     Parameters
@@ -86,6 +89,7 @@ class OpenStore(DeletingStore, DrivesStore):
         self._scrubs: set[Scrub] = set()
         self._losses: dict[int, Loss] = {}
         self._drive_keeper = DriveKeeper(self)
+        self.thresholds = Thresholds()
         try:
             self._facts = FactTable(parts.catalog.database, parts.catalog.settings.created_ns)
             self._audit = AuditLog(
@@ -94,8 +98,12 @@ class OpenStore(DeletingStore, DrivesStore):
             self._registry = Registry(
                 parts.fleet, parts.catalog, self._audit, self._facts, read_only=read_only
             )
+            self._registry.look_at_health = self._drive_keeper.look
             self._eraser = Eraser(clock, self._owner_of)
             self._book = EvidenceBook(parts.fleet, parts.catalog, self._audit, clock.now_ns, self._promise)
+            self._unseen = Unseen(
+                parts.fleet, parts.catalog, self._facts, self._book.owners, self._drive_keeper.why_not
+            )
             self._drives: dict[int, Drive] = {}
             for member in parts.fleet:
                 self._join(member)
@@ -148,7 +156,10 @@ class OpenStore(DeletingStore, DrivesStore):
         ClosedError
             If the store was closed.
         """
-        self._flush()
+        try:
+            self._flush()
+        finally:
+            self._drive_keeper.look()
 
     def checkpoint(self) -> None:
         """Flush, and write a checkpoint: the next opening reads the log from here on.
@@ -166,6 +177,9 @@ class OpenStore(DeletingStore, DrivesStore):
             member.engine.checkpoint()
         self._parts.note_flushed()
         self._note_errors()
+        # Also of drives that tell of themselves what nobody has met.
+        self._registry.alarms.update(member.number for member in self._fleet)
+        self._drive_keeper.look()
 
     def close(self) -> None:
         """Wait for the calls under way, flush, and give everything back. Closing again does nothing.
@@ -346,52 +360,6 @@ class OpenStore(DeletingStore, DrivesStore):
             scrubbed_blocks=self._totals.scrubbed_blocks,
             damaged_blocks=self._totals.damaged_blocks,
         )
-
-    @overload
-    def scrub(
-        self, *, rate: SupportsIndex | str | None = None, background: Literal[False] = False
-    ) -> ScrubReport: ...
-
-    @overload
-    def scrub(self, *, rate: SupportsIndex | str | None = None, background: Literal[True]) -> Scrub: ...
-
-    def scrub(
-        self, *, rate: SupportsIndex | str | None = None, background: bool = False
-    ) -> ScrubReport | Scrub:
-        """Read everything live and verify it. What is damaged is reported and counted, and stays as it is.
-
-        So are the summaries and the checkpoint that the next opening depends on. Several scrubs may run.
-
-        Parameters
-        ----------
-        rate : int or str, optional
-            Bytes in a second at most, by the store's clock; by default as fast as it goes.
-        background : bool
-            Whether to return at once, and scrub in a thread. Closing the store ends it.
-
-        Returns
-        -------
-        ScrubReport or Scrub
-            The report, or the running scrub that will have one.
-
-        Raises
-        ------
-        ConfigError
-            If the rate is no size above 0.
-        MediumError
-            If the store is simulated.
-        ClosedError
-            If the store was closed.
-        """
-        scrub = Scrub(self._fleet, self._clock, self._totals, rate, self._note_findings)
-        self._fleet.require_open()
-        if not self._drive.medium.keeps_bytes:
-            raise MediumError("scrub: a simulated store keeps no bytes; a memory store does")
-        if not background:
-            return scrub.run()
-        self._scrubs.add(scrub)
-        scrub.start(self._scrubs.discard)
-        return scrub
 
     def check(self) -> None:
         """Walk every structure of the engine and compare them: slow, for tests and after doubts.

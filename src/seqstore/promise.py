@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,3 +75,14 @@ def volumes_of(erasure: Erasure) -> set[int]:
     if subject.kind == "snapshot" and subject.origin is not None:
         volumes.add(subject.origin)
     return volumes
+
+
+def weakest(promises: Iterable[Promise]) -> Promise:
+    """Return what holds at least of blocks that were written through any of several volumes."""
+    found = list(promises)
+    writes, times = [each.bound_writes for each in found], [each.bound_ns for each in found]
+    return Promise(
+        strategy=" or ".join(sorted({each.strategy for each in found})),
+        bound_writes=None if None in writes else max(filter(None, writes), default=None),
+        bound_ns=None if None in times else max(filter(None, times), default=None),
+    )

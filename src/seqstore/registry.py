@@ -65,6 +65,10 @@ class Registry(Departures):
 
     Attributes
     ----------
+    alarms : set of int
+        Drives whose errors have become more since their health was looked at.
+    look_at_health : callable
+        Looks at it; to be called with no lock of a volume's copies.
     evidence : EvidenceBook or None
         Follows the copies of what is deleted; None follows nothing.
     eraser : Eraser or None
@@ -95,6 +99,8 @@ class Registry(Departures):
         self.keeper: KeyKeeper | None = None
         self.read_only = read_only
         self.lock = threading.RLock()
+        self.alarms: set[int] = set()
+        self.look_at_health: Callable[[], None] = lambda: None
         self.placer = Placer(fleet, catalog, facts, self.lock)
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}

@@ -198,7 +198,7 @@ CREATE TABLE copy_ends (
     record INTEGER NOT NULL REFERENCES copy_lists (record),
     position INTEGER NOT NULL,
     gone_ns INTEGER NOT NULL,
-    how TEXT NOT NULL CHECK (how IN ('overwritten', 'zeroed', 'key')),
+    how TEXT NOT NULL CHECK (how IN ('overwritten', 'zeroed', 'key', 'drive')),
     observed INTEGER NOT NULL,
     runs BLOB
 );

@@ -9,7 +9,7 @@ signature, and arithmetic that does not come out where something was changed bef
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from seqstore.arguments import instance
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.signing import SigningKey
 
-FORMAT, VERSION = "seqstore erasure statement", 1
+FORMAT, VERSION = "seqstore erasure statement", 2
+READ_VERSIONS = (1, VERSION)  # those of version 1 say nothing of how their drive stands
 CLAIM = "logical, partial sanitization"
 
 
@@ -65,9 +66,10 @@ class Statement(SignedClaim):
             raise FormatError(
                 f"the document is {sealed.document.get('format')!r}; an erasure statement is expected"
             )
-        if sealed.document.get("version") != VERSION:
+        if sealed.document.get("version") not in READ_VERSIONS:
             raise FormatError(
-                f"the statement is of version {sealed.document.get('version')!r}; {VERSION} is known; use"
+                f"the statement is of version {sealed.document.get('version')!r}; those up to {VERSION} are"
+                " known; use"
                 " another version of seqstore"
             )
         return cls(sealed)
@@ -92,9 +94,22 @@ class Statement(SignedClaim):
             audit.verify(AuditHead(chain=document["store"]["chain"], **document["audit"]))
         except AuditError as error:
             problems.append(str(error))
-        for what in (document["request"], *document["lists"]):
+        for what in (document["request"], *document["lists"], *_further(document)):
             problems += _compare(what, audit)
         return problems or self._find_issue(audit, document["audit"]["number"], Act.STATEMENT_ISSUED)
+
+
+def _further(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a statement says of the records of its drive's end, and of its followers on others."""
+    for entry in document.get("elsewhere", ()):
+        yield {"record": entry["record"], "hash": entry["hash"], "subject": document["subject"]}
+    drive = document.get("drive")
+    if drive is not None and drive["end"] is not None:
+        name = {"kind": "drive", "number": drive["number"], "name": drive["serial"]}
+        end = {key: value for key, value in drive["end"].items() if key not in {"stands", "certificate"}}
+        yield {**end, "subject": name}
+        if drive["end"]["certificate"] is not None:
+            yield {**drive["end"]["certificate"], "subject": name}
 
 
 def _compare(what: dict[str, Any], audit: AuditLog) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,31 @@ from seqstore.copies import COPY_DTYPE, digest_copies
 from seqstore.runs import NEVER
 
 NUMBER_OR_NONE = (int, type(None))
-HOW = ("overwritten", "zeroed", "key")
+HOW = ("overwritten", "zeroed", "key", "drive")
 STATES = ("DEAD", "MOVED")
 
-# What each object of a statement holds, and no more.
+# What each object of a statement holds, and no more. Version 1 had no `drive`, and no copies that went with
+# one.
 _FORM: dict[str, dict[str, Any]] = {
     "": {
-        "format": str, "version": int, "claim": str, "issued": dict, "store": dict, "subject": dict,
-        "request": dict, "promise": dict, "lists": list, "copies": list, "kept": list,
+        "format": str, "version": int, "claim": str, "issued": dict, "store": dict, "drive": dict,
+        "subject": dict, "request": dict, "promise": dict, "lists": list, "copies": list, "kept": list,
+        "elsewhere": list,
         "verifications": list, "totals": dict, "pending": (dict, type(None)), "limits": list,
         "complete": bool, "audit": dict,
     },
     "issued": {"time_ns": int, "position": int, "actor": str},
     "store": {"chain": str, "drives": list},
     "store.drives": {"number": int, "identity": str, "block_size": int, "blocks": int},
+    "drive": {
+        "number": int, "serial": str, "in_use": bool, "why": str, "most_blocks": NUMBER_OR_NONE,
+        "end": (dict, type(None)),
+    },
+    "drive.end": {
+        "record": int, "hash": str, "time_ns": int, "technique": (str, type(None)), "stands": bool,
+        "certificate": (dict, type(None)),
+    },
+    "drive.end.certificate": {"record": int, "hash": str, "digest": str},
     "request": {
         "record": int, "hash": str, "time_ns": int, "position": int, "actor": str, "reason": str,
     },
@@ -40,6 +51,11 @@ _FORM: dict[str, dict[str, Any]] = {
     },
     "copies.gone": {"how": str, "position": int, "time_ns": int, "observed": bool},
     "kept": {"kind": str, "number": int, "name": str, "tenant": int, "blocks": int},
+    "elsewhere": {
+        "erasure": int, "record": int, "hash": str, "drive": int, "kept": list, "pending": int,
+        "finished": bool,
+    },
+    "elsewhere.kept": {"kind": str, "number": int, "name": str, "tenant": int, "blocks": int},
     "verifications": {
         "record": int, "time_ns": int, "what": str, "passed": bool, "blocks": int, "position": int,
         "details": str,
@@ -47,18 +63,22 @@ _FORM: dict[str, dict[str, Any]] = {
     "pending": {"blocks": int, "until_position": NUMBER_OR_NONE, "until_ns": NUMBER_OR_NONE},
     "audit": {"number": int, "hash": str},
 }  # fmt: skip
+_SINCE_2 = {"drive", "elsewhere"}
 _MOST = (1 << 63) - 1
 
 
 def find_problems(document: Any) -> Iterator[str]:
     """Yield what is wrong with a statement; nothing if it is sound."""
-    wrong = list(_find_wrong_form(document, ""))
+    is_first = isinstance(document, dict) and document.get("version") == 1
+    wrong = list(_find_wrong_form(document, "", without=_SINCE_2 if is_first else set()))
     if wrong:
         yield from wrong
         return
     copies = copies_of(document)
     yield from _find_wrong_lists(document, copies)
     yield from _find_wrong_copies(document, copies)
+    yield from _find_wrong_drive(document, copies)
+    yield from _find_wrong_followers(document)
     yield from _find_wrong_sums(document, copies)
 
 
@@ -81,13 +101,18 @@ def copies_of(document: dict[str, Any]) -> NDArray[np.void]:
 
 
 def sum_up(
-    copies: NDArray[np.void], request: dict[str, Any], promise: dict[str, Any], issued: dict[str, Any]
+    copies: NDArray[np.void],
+    request: dict[str, Any],
+    promise: dict[str, Any],
+    issued: dict[str, Any],
+    drive: Mapping[str, Any] | None,
 ) -> tuple[dict[str, int], dict[str, Any] | None]:
     """Return the totals of copies, in blocks, and what is pending.
 
     A copy is late if it was written over after its bound had passed, or is there and its bound has passed.
     Whether one was late that was only observed to be gone is not known, and neither is it where the bound is
-    one of time: then it is known when the store took note.
+    one of time: then it is known when the store took note. On a drive that is out of use no bound holds, and
+    something is pending there, known or not, until the drive as a whole has come to its end.
     """
     count = copies["count"].astype(np.int64)
     gone = copies["gone_position"] != NEVER
@@ -106,15 +131,22 @@ def sum_up(
     totals = {
         "blocks": int(count.sum()),
         "pending": int(count[~gone].sum()),
-        **{how: int(count[copies["how"] == how].sum()) for how in HOW},
+        **{how: int(count[copies["how"] == how].sum()) for how in HOW[: 3 if drive is None else 4]},
         "moved": int(count[copies["moved"]].sum()),
         "observed": int(count[copies["observed"]].sum()),
         "late": int(count[late].sum()),
         "unsure": int(count[unsure].sum()),
     }
+    if _is_out_of_reach(drive):
+        return totals, {"blocks": totals["pending"], "until_position": None, "until_ns": None}
     if not totals["pending"]:
         return totals, None
     return totals, {"blocks": totals["pending"], "until_position": until_position, "until_ns": until_ns}
+
+
+def _is_out_of_reach(drive: Mapping[str, Any] | None) -> bool:
+    """Tell whether nobody can say what lies on a drive."""
+    return drive is not None and not drive["in_use"] and not (drive["end"] and drive["end"]["stands"])
 
 
 def is_complete(document: dict[str, Any]) -> bool:
@@ -125,13 +157,16 @@ def is_complete(document: dict[str, Any]) -> bool:
         bool(document["lists"])
         and not document["totals"]["pending"]
         and not any(entry["blocks"] for entry in document["kept"])
+        and not _is_out_of_reach(document.get("drive"))
+        and all(entry["finished"] for entry in document.get("elsewhere", ()))
         and all(last.values())
     )
 
 
-def _find_wrong_form(value: Any, path: str) -> Iterator[str]:
+def _find_wrong_form(value: Any, path: str, without: Set[str] = frozenset()) -> Iterator[str]:
     """Compare an object with its form, and those inside of it."""
     where, form = path or "the statement", _FORM[path]
+    form = {name: kind for name, kind in form.items() if name not in without}
     if not isinstance(value, dict) or value.keys() != form.keys():
         found = sorted(value) if isinstance(value, dict) else value
         yield f"{where} holds {found!r}; {sorted(form)} are expected"
@@ -196,6 +231,39 @@ def _find_wrong_copies(document: dict[str, Any], copies: NDArray[np.void]) -> It
     yield from _find_overlap(copies[copies["gone_position"] == NEVER])
 
 
+def _find_wrong_drive(document: dict[str, Any], copies: NDArray[np.void]) -> Iterator[str]:
+    """Look for ends of the drive that cannot be, and for copies that went with a drive that did not end."""
+    drive, with_drive = document.get("drive"), copies["how"] == "drive"
+    if drive is None or drive["end"] is None:
+        if with_drive.any():
+            yield f"the copy at {copies['mba'][with_drive][0]} went with a drive of whose end nothing is said"
+        if drive is None:
+            return
+    end, drives = drive["end"], [entry["number"] for entry in document["store"]["drives"]]
+    if drives != [drive["number"]]:
+        yield f"the statement speaks of drive {drive['number']}, and lists drives {drives}"
+    if end is None:
+        return
+    numbers = [document["request"]["record"], end["record"]]
+    if end["certificate"] is not None:
+        numbers.append(end["certificate"]["record"])
+    if drive["in_use"]:
+        yield f"drive {drive['number']} has come to its end, and is in use"
+    if numbers != sorted(set(numbers)) or numbers[-1] > document["audit"]["number"]:
+        yield f"the end of drive {drive['number']}, record {end['record']}, is not behind the request"
+
+
+def _find_wrong_followers(document: dict[str, Any]) -> Iterator[str]:
+    """Look for erasures on other drives that cannot be, or are through while something is left."""
+    last = document["request"]["record"]
+    for entry in document.get("elsewhere", ()):
+        if not last < entry["record"] <= document["audit"]["number"]:
+            yield f"erasure {entry['erasure']} on another drive is not behind what it follows"
+        if entry["finished"] and (entry["pending"] or entry["kept"]):
+            yield f"erasure {entry['erasure']} on another drive is through, and something is left there"
+        last = entry["record"]
+
+
 def _find_overlap(copies: NDArray[np.void]) -> Iterator[str]:
     """Look for blocks that hold two copies at a time."""
     ordered = copies[np.lexsort((copies["mba"], copies["drive"]))]
@@ -206,7 +274,8 @@ def _find_overlap(copies: NDArray[np.void]) -> Iterator[str]:
 
 
 def _find_wrong_sums(document: dict[str, Any], copies: NDArray[np.void]) -> Iterator[str]:
-    totals, pending = sum_up(copies, document["request"], document["promise"], document["issued"])
+    request, promise, issued = document["request"], document["promise"], document["issued"]
+    totals, pending = sum_up(copies, request, promise, issued, document.get("drive"))
     if document["totals"] != totals:
         yield f"totals are {document['totals']}; the copies come to {totals}"
     elif document["complete"] != is_complete(document):

@@ -17,6 +17,7 @@ _HOW = {
     "overwritten": "written over",
     "zeroed": "written over with zeros",
     "key": "unreadable, its key is gone",
+    "drive": "gone with all of the drive",
 }
 _SCOPE = (
     "This is a statement about a {claim}: about the copies of one subject on drives that hold other data as"
@@ -79,23 +80,46 @@ def _verdict(statement: Statement) -> tuple[str, str]:
     document = statement.document
     totals, kept = document["totals"], sum(entry["blocks"] for entry in document["kept"])
     if statement.complete:
-        done = "None of the copies that are known can be read any more."
-        late, unsure = _blocks(totals["late"]), _blocks(totals["unsure"])
-        if totals["unsure"]:
-            done += f" Of {unsure} it is not known whether that was in time."
-        if totals["late"]:
-            return f"Finished, {late} too late", f"{done} {late} outlived the bound that was promised."
-        return "Finished", done
+        return _finished(totals)
+    if document["pending"] and not is_in_use(document):
+        return "Not finished", _out_of_reach(document["drive"], totals)
     if totals["pending"]:
         blocks = f"{totals['pending']} of {totals['blocks']} blocks still hold data"
         return "Not finished", f"{blocks}; {_until(document['pending'])}."
-    if kept:
+    if kept or not all(entry["finished"] for entry in document.get("elsewhere", ())):
+        kept += sum(each["blocks"] for entry in document.get("elsewhere", ()) for each in entry["kept"])
+        if not kept:
+            return "Not finished", "Copies of it on another drive are pending."
         return "Not finished", f"{kept} blocks live on: others show them too."
     return "Not finished", "A verification failed, and was not repeated with success."
 
 
+def _finished(totals: dict[str, int]) -> tuple[str, str]:
+    """Say whether all was gone in time."""
+    done = "None of the copies that are known can be read any more."
+    late, unsure = _blocks(totals["late"]), _blocks(totals["unsure"])
+    if totals["unsure"]:
+        done += f" Of {unsure} it is not known whether that was in time."
+    if totals["late"]:
+        return f"Finished, {late} too late", f"{done} {late} outlived the bound that was promised."
+    return "Finished", done
+
+
 def _blocks(count: int) -> str:
     return f"{count:,} block{'' if count == 1 else 's'}"
+
+
+def is_in_use(document: dict[str, Any]) -> bool:
+    """Tell whether the drive could be looked at that a statement speaks of; in version 1 it always could."""
+    return "drive" not in document or bool(document["drive"]["in_use"])
+
+
+def _out_of_reach(drive: dict[str, Any], totals: dict[str, int]) -> str:
+    """Say what is pending on a drive that nobody can look at."""
+    text = f"drive {drive['number']} is not in use: {drive['why']}"
+    if drive["most_blocks"] is not None:
+        return f"{text}; up to {drive['most_blocks']} blocks may lie there, and nobody has counted them."
+    return f"{text}; {totals['pending']} of {totals['blocks']} blocks that are known still lie there."
 
 
 def _until(pending: dict[str, Any]) -> str:
@@ -152,16 +176,22 @@ def _bound(promise: dict[str, Any]) -> str:
 def _outcome(document: dict[str, Any], totals: dict[str, int]) -> Iterator[tuple[str, str]]:
     yield "Copies", f"{totals['blocks']} blocks, {totals['moved']} of them left behind when data moved"
     for how, words in _HOW.items():
-        if totals[how]:
+        if totals.get(how):
             yield words.capitalize(), f"{totals[how]} blocks"
     yield "Still there", f"{totals['pending']} blocks"
     if document["pending"]:
         yield "Until", _until(document["pending"])
+    if not is_in_use(document):
+        yield "Drive", f"number {document['drive']['number']}: {document['drive']['why']}"
     for entry in document["kept"]:
         yield "Lives on", f"{entry['blocks']} blocks, shown by {_name(entry)} of tenant {entry['tenant']}"
+    for entry in document.get("elsewhere", ()):
+        yield f"On drive {entry['drive']}", _other(entry)
     if document["promise"]["bound_writes"] is not None or document["promise"]["bound_ns"] is not None:
         late, unsure = totals["late"], totals["unsure"]
         words = "kept so far" if totals["pending"] else "kept"
+        if not is_in_use(document):
+            words = "none on a drive that is not in use"
         if late or unsure:
             words = "; ".join(
                 text
@@ -172,6 +202,14 @@ def _outcome(document: dict[str, Any], totals: dict[str, int]) -> Iterator[tuple
                 if count
             )
         yield "Bound", words
+
+
+def _other(entry: dict[str, Any]) -> str:
+    """Say how far the erasure of what moved to another drive is."""
+    if entry["finished"]:
+        return f"erasure {entry['erasure']}, through"
+    shown = (f"{each['blocks']} blocks shown by {_name(each)}" for each in entry["kept"])
+    return ", ".join([f"erasure {entry['erasure']}, {entry['pending']} blocks still there", *shown])
 
 
 def _verification(entry: dict[str, Any]) -> str:
@@ -197,9 +235,16 @@ def _origin(statement: Statement, verified: str | None) -> Iterator[tuple[str, s
         "Issued",
         f"{tell_time(issued['time_ns'])}, at position {issued['position']}, by {plain(issued['actor'])}",
     )
+    if not is_in_use(document) and document["drive"]["end"] is not None:
+        end = document["drive"]["end"]
+        paper = "none" if end["certificate"] is None else plain(end["certificate"]["digest"])
+        yield "End of the drive", f"record {end['record']}, {plain(end['hash'])}, certificate {paper}"
     for drive in document["store"]["drives"]:
         size = f"{drive['blocks']} blocks of {drive['block_size']} bytes"
-        yield f"Drive {drive['number']}", f"{size}, identity {plain(drive['identity'])}"
+        identity = f"identity {plain(drive['identity'])}"
+        if "drive" in document:
+            identity += f", serial number {plain(document['drive']['serial'])}"
+        yield f"Drive {drive['number']}", f"{size}, {identity}"
     yield "Audit log", f"{plain(document['store']['chain'])}, up to record {document['audit']['number']}"
     yield "Request", f"record {request['record']}, {plain(request['hash'])}"
     yield "Signed by", "nobody" if sealed.fingerprint is None else f"key {plain(sealed.fingerprint)}"

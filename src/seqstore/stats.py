@@ -132,8 +132,30 @@ def make_stats(counters: dict[str, int], *, scrubbed_blocks: int, damaged_blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Uncounted:
+    """A drive that may hold bytes of somebody, and which nobody can look at: how many is not known.
+
+    Attributes
+    ----------
+    drive : int
+    most_blocks, most_bytes : int
+        All of the drive: there cannot be more.
+    why : str
+        Why nobody can look.
+    """
+
+    drive: int
+    most_blocks: int
+    most_bytes: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remanence:
     """Residue: media blocks that hold dead bytes still, of a store, a tenant or a volume.
+
+    What cannot be counted is in no figure, and `uncounted` names it: 0 blocks are none where `nothing_left`
+    says so.
 
     Attributes
     ----------
@@ -168,6 +190,9 @@ class Remanence:
     out_of_use_blocks : int
         Blocks among `blocks` on drives that are out of use and not sanitized yet: nothing else is known of
         them.
+    uncounted : tuple of Uncounted
+        Drives that hold more, or may do so, and where nobody has counted: they are missing, or were when
+        they went out of use, or their log could not be read any more.
     """
 
     blocks: int
@@ -184,6 +209,17 @@ class Remanence:
     done_writes: int | None
     histogram: tuple[int, ...] = field(repr=False)
     out_of_use_blocks: int = 0
+    uncounted: tuple[Uncounted, ...] = ()
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether there is no residue, for certain: none was counted, and nothing is uncounted."""
+        return not self.blocks and not self.uncounted
+
+    @property
+    def most_blocks(self) -> int:
+        """Blocks of residue at most: those that were counted, and all of the drives where nobody has."""
+        return self.blocks + sum(drive.most_blocks for drive in self.uncounted)
 
 
 def add_remanence(parts: Sequence[Remanence]) -> Remanence:

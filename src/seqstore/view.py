@@ -109,6 +109,9 @@ class View(EngineView):
             except CorruptionError as error:
                 error.volume = self._registry.volume_of(error.volume)
                 raise
+            finally:
+                if self._registry.alarms:
+                    self._registry.look_at_health()
 
     def _at_home(self, ask: Callable[[EngineView], T]) -> T:
         """Ask where the volume lies, or its first copy."""

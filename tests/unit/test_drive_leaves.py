@@ -88,7 +88,7 @@ def test_what_was_deleted_is_gone_from_it(store: Store) -> None:
     erasures = Erasures(store._parts.catalog, store.audit, lambda: 0, 1)
     copies = erasures.copies(erasure.id)
     assert copies["count"].sum() >= 1
-    assert set(copies["how"].tolist()) == {"zeroed"}
+    assert set(copies["how"].tolist()) == {"drive"}
     assert not len(erasures.pending())
 
 

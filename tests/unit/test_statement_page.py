@@ -9,11 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from seqstore import (
-    Store,
-)
+from seqstore import DriveState, Store
 from seqstore.evidence import CATEGORIES
 from seqstore.signing import SigningKey
+from seqstore.standing import _WHY, tell_limits
 from seqstore.statement import Statement
 from seqstore.statement_page import render_html, render_text
 from tests.deletions import BLOCK, Document, finished, make_store, settle
@@ -43,6 +42,26 @@ def variants(document: Document) -> Iterator[Document]:
         changed["verifications"] = [] if passed is None else [{**record, "passed": passed, "details": ""}]
         settle(changed)
         yield changed
+        if how is not None and bound is None:
+            yield from at_ends(changed)
+
+
+def at_ends(document: Document) -> Iterator[Document]:
+    """The same on a drive that is out of use, with every kind of end, or none."""
+    reference = {"record": document["audit"]["number"], "hash": "0" * 64}
+    end = {**reference, "time_ns": 10**18, "technique": None, "stands": True, "certificate": None}
+    for ended in (None, end, {**end, "technique": "zero"}, {**end, "stands": False}):
+        for most in (None, 256):
+            changed = copy.deepcopy(document)
+            for entry in changed["copies"] if ended else ():
+                entry["gone"]["how"] = "drive"
+            state = DriveState.DESTROYED if ended else DriveState.FAILED
+            changed["drive"].update(in_use=False, why=_WHY[state], end=ended, most_blocks=most)
+            changed["kept"] = []
+            changed["limits"] = tell_limits(changed["drive"], shown_blocks=4)
+            settle(changed)
+            assert not changed["complete"] or (ended is not None and ended["stands"])
+            yield changed
 
 
 class TestPages:

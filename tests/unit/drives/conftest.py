@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqstore import Store, Tenant
-from tests.several import SEGMENT, SIZES, Rack
+from tests.several import SEGMENT, SIZES, Lost, Rack
 
 
 @pytest.fixture
@@ -28,3 +28,10 @@ def rack(tmp_path: Path) -> Iterator[Rack]:
     rack = Rack(tmp_path / "names.db")
     yield rack
     rack.close()
+
+
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[Lost]:
+    lost = Lost(tmp_path)
+    yield lost
+    lost.store.close()

@@ -1,0 +1,123 @@
+"""The tables of erasures: what was deleted from a drive, its copies, and what others keep of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqstore.copy_table import CopyTable
+from seqstore.errors import ConfigError, NotFoundError
+from seqstore.kept import KeptTable
+from seqstore.promise import Erasure, State
+
+if TYPE_CHECKING:
+    from seqstore.audit import AuditLog
+    from seqstore.catalog import Catalog
+
+
+class ErasureTable:
+    """What is written down of the erasures on a drive, for whoever reads it.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Where they stand.
+    audit : AuditLog
+        Has a record of each step.
+    now_ns : callable
+        Tells the time.
+    drive : int
+        The one whose copies are followed: positions are those of its log, so each drive has erasures of its
+        own.
+
+    Attributes
+    ----------
+    kept : KeptTable
+        Blocks of what was deleted that others showed then.
+    """
+
+    def __init__(self, catalog: Catalog, audit: AuditLog, now_ns: Callable[[], int], drive: int = 0) -> None:
+        self._database = catalog.database
+        self._audit = audit
+        self._drive = drive
+        self._table = CopyTable(self._database, now_ns, drive)
+        self.kept = KeptTable(self._database, audit, drive)
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return int(self._database.run("SELECT COUNT(*) FROM erasures")[0][0])
+
+    def all(self) -> list[Erasure]:
+        """Return the erasures in the order in which they were asked for."""
+        return self._erasures("TRUE")
+
+    def get(self, number: int) -> Erasure:
+        """Return the erasure of an id.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        found = self._erasures("id = ?", number)
+        if not found:
+            raise NotFoundError(f"there is no erasure {number}; {len(self)} are known")
+        return found[0]
+
+    def has(self, number: int) -> bool:
+        """Tell whether an erasure is one of the drive."""
+        return bool(self._erasures("id = ?", number))
+
+    def copies(self, erasure: int) -> NDArray[np.void]:
+        """Return all copies of an erasure, in the order of lists and addresses.
+
+        Returns
+        -------
+        COPY_DTYPE[n]
+        """
+        with self._lock:
+            return self._table.of(erasure)
+
+    def pending(self, erasure: int | None = None) -> NDArray[np.void]:
+        """Return the copies that are still there, of one erasure or of all, by address.
+
+        Returns
+        -------
+        COPY_DTYPE[n]
+        """
+        with self._lock:
+            pending = self._table.pending
+            return pending.copy() if erasure is None else pending[pending["erasure"] == erasure]
+
+    def require(self, erasure: int, state: State) -> Erasure:
+        """Return the erasure of an id, or raise `ConfigError` if it is in another state."""
+        known = self.get(erasure)
+        if known.state != state:
+            raise ConfigError(f"erasure {erasure} is {known.state}; it has to be {state} for that")
+        return known
+
+    def _erasures(self, condition: str, *values: object) -> list[Erasure]:
+        rows = self._database.run(
+            "SELECT id, state, record, requested_position, listed_position FROM erasures"
+            " LEFT JOIN erasure_drives ON erasure = id"
+            f" WHERE COALESCE(drive, 0) = {self._drive} AND {condition} ORDER BY id",
+            *values,
+        )
+        return [
+            Erasure(
+                id=number,
+                state=state,
+                request=self._audit[record],
+                requested_position=requested,
+                listed_position=listed,
+            )
+            for number, state, record, requested, listed in rows
+        ]
+
+    def has_lost_key(self, erasure: int) -> bool:
+        """Tell whether the key is gone that the copies of an erasure are encrypted under."""
+        return self._table.has_lost_key(erasure)

@@ -1,0 +1,125 @@
+"""What others keep of something deleted is followed to the drives to which they are copied.
+
+Whoever keeps blocks of what was deleted takes them along when it moves, or is copied to one more drive.
+There they get an erasure that follows the first one. It is asked for before anything is copied, so that a
+crash leaves one that lists what was copied by then; when the copies are believed, in the same transaction,
+one takes its place that knows what lives on there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqstore._native.records import SHOWN_DTYPE
+from seqstore.shared import MOST_BLOCKS, DriveLayers, common, unite
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from seqstore.evidence import Evidence
+    from seqstore.fleet import Member
+    from seqstore.promise import Erasure
+
+
+class Following:
+    """Follows what a family keeps of things deleted while it is copied from one drive to another.
+
+    Parameters
+    ----------
+    source, target : Member
+    numbers : mapping of int to int
+        The members of the family, all of them frozen on the source, and their numbers there.
+    written : set of int
+        Volumes, living or deleted, that copies on the target are written through.
+    """
+
+    def __init__(self, source: Member, target: Member, numbers: Mapping[int, int], written: set[int]) -> None:
+        self._source, self._target = _evidence(source), _evidence(target)
+        self._engine = source.engine
+        self._layers = target.layers()
+        self._numbers = numbers
+        self._written = written
+        self._kept = find_taken(self._source, source.layers(), numbers)
+        self._position = self._target.position
+        self._asked: dict[int, Erasure] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    @property
+    def erasures(self) -> list[int]:
+        """The ids of those on the target."""
+        return sorted(erasure.id for erasure in self._asked.values())
+
+    def begin(self) -> None:
+        """Ask for the erasures, before anything is copied."""
+        for number in sorted(self._kept):
+            self._asked[number] = self._request(number, np.empty(0, SHOWN_DTYPE))
+
+    def settle(self) -> None:
+        """Note what lives on there, where all of the family is frozen, in the caller's transaction."""
+        for number, by_view in self._kept.items():
+            kept = unite(self._find_kept(view, runs) for view, runs in by_view.items())
+            if len(kept):
+                self._target.erasures.abandon(self._asked[number].id)
+                self._asked[number] = self._request(number, kept)
+
+    def _find_kept(self, view: int, runs: NDArray[np.void]) -> NDArray[np.void]:
+        """Return what somebody shows on the target of blocks that it showed on the source, and does still."""
+        living = common(runs, self._engine.shown(self._numbers[view], 0, MOST_BLOCKS))
+        return at_addresses(self._layers.shown(view, 0, MOST_BLOCKS), living)
+
+    def end(self) -> None:
+        """List the copies that are dead already: what was overwritten while it was copied, or is given up."""
+        for erasure in self._asked.values():
+            self._target.deleted(self._target.erasures.get(erasure.id))
+
+    def forget(self) -> None:
+        """Take back what `settle` did, when the transaction was taken back."""
+        self._target.erasures.forget()
+        for number, erasure in list(self._asked.items()):
+            if not self._target.erasures.has(erasure.id):
+                del self._asked[number]
+        for erasure in self._target.erasures.all():
+            follows = erasure.request.details.get("follows")
+            if erasure.state == "requested" and follows in self._kept:
+                self._asked[follows] = erasure
+
+    def _request(self, number: int, kept: NDArray[np.void]) -> Erasure:
+        return self._target.follow(self._source.erasures.get(number), kept, self._written, self._position)
+
+
+def find_taken(
+    evidence: Evidence, layers: DriveLayers, numbers: Iterable[int]
+) -> dict[int, dict[int, NDArray[np.void]]]:
+    """Return which blocks of things deleted a family shows, by erasure and by who shows them."""
+    followed = evidence.erasures.kept.open
+    if not len(followed):
+        return {}
+    taken: dict[int, dict[int, NDArray[np.void]]] = {}
+    for view in numbers:
+        shown = layers.shown(view, 0, MOST_BLOCKS)
+        for number in np.unique(followed["erasure"]).tolist():
+            runs = common(followed[followed["erasure"] == number], shown)
+            if len(runs):
+                taken.setdefault(number, {})[view] = runs
+    return taken
+
+
+def at_addresses(runs: NDArray[np.void], others: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the pieces of runs at whose addresses others lie, in whatever layer: copies keep addresses."""
+    parts = [runs[:0]]
+    for layer in np.unique(runs["layer"]):
+        wanted = np.empty(len(others), SHOWN_DTYPE)
+        wanted["lba"], wanted["count"], wanted["layer"] = others["lba"], others["count"], layer
+        wanted["tenant"] = wanted["volume"] = 0
+        parts.append(common(runs[runs["layer"] == layer], unite([wanted])))
+    return np.concatenate(parts)
+
+
+def _evidence(member: Member) -> Evidence:
+    assert member.evidence is not None
+    return member.evidence

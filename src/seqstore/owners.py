@@ -1,0 +1,78 @@
+"""Through which volumes something was written: those of earlier times, of which only the audit log tells."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from seqstore.audit_records import Act, Subject
+from seqstore.errors import AuditError
+
+if TYPE_CHECKING:
+    from seqstore.audit import AuditLog
+    from seqstore.audit_records import AuditRecord
+    from seqstore.catalog import Catalog
+
+_MADE = {Act.VOLUME_CREATED.value, Act.CLONE_CREATED.value}
+
+
+class Owners:
+    """Knows the volumes of tenants, deleted ones included. Any number of threads may ask.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    audit : AuditLog
+    """
+
+    def __init__(self, catalog: Catalog, audit: AuditLog) -> None:
+        self._catalog = catalog
+        self._audit = audit
+        self._reading = threading.Lock()
+        self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
+        self._made: dict[int | None, set[int]] = {}  # volumes that those tell of, by tenant
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the audit log can be asked: the store keeps one, and it holds."""
+        try:
+            self.volumes_of(Subject(kind="tenant"), strict=True)
+        except AuditError:
+            return False
+        return self._read is not None
+
+    def volumes_of(self, subject: Subject, *, strict: bool = False) -> set[int]:
+        """List the volumes that blocks of something were written through, those of earlier times included.
+
+        Parameters
+        ----------
+        subject : Subject
+        strict : bool
+            Whether an audit log that does not hold is an error. It keeps nobody from deleting; statements are
+            made of one that holds.
+
+        Raises
+        ------
+        AuditError
+            If the log does not hold, and `strict` asks for that.
+        """
+        if subject.kind != "tenant":
+            return {subject.number} if subject.kind in {"volume", "range"} else set()
+        volumes = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
+        with self._reading:
+            if strict:
+                self._read_on()
+            else:
+                with suppress(AuditError):
+                    self._read_on()
+        return volumes | self._made.get(subject.number, set())
+
+    def _read_on(self) -> None:
+        """Read each record once: the log gets longer with every act, and a deletion should not."""
+        if self._read is not None and self._audit[self._read.number] != self._read:
+            self._read, self._made = None, {}
+        for record in self._audit.records(1 if self._read is None else self._read.number + 1):
+            self._read = record
+            if record.act in _MADE:
+                self._made.setdefault(record.subject.get("tenant"), set()).add(record.subject["number"])
