@@ -181,10 +181,11 @@ int sq_deadline_next(sq_log *log, uint32_t ready, uint32_t *victim_out)
 static void bind(const sq_log *log, struct sq_layer *layer)
 {
     uint64_t bound = log->bound < layer->work->bound ? log->bound : layer->work->bound;
+    /* What was promised for a volume that has gone is kept, also where snapshots keep its layers. */
     for (uint32_t index = 0; index < log->volume_count; index++)
         if (log->volumes[index] != NULL && log->volumes[index]->number == layer->volume)
-            bound = log->volumes[index]->bound < bound ? log->volumes[index]->bound : bound;
-    /* What was promised for a volume that has gone is kept. */
+            layer->volume_bound = log->volumes[index]->bound;
+    bound = layer->volume_bound < bound ? layer->volume_bound : bound;
     layer->bound = layer->dropped && layer->bound < bound ? layer->bound : bound;
 }
 
@@ -195,13 +196,20 @@ void sq_deadline_bind(const sq_log *log, struct sq_layer *layer)
 }
 
 /* What was promised for a volume that has gone, before the log was opened. */
-static void bind_dropped(const sq_log *log, uint64_t volume, uint64_t blocks)
+static void bind_gone(const sq_log *log, uint64_t volume, uint64_t blocks)
 {
     for (uint32_t slot = 1; slot < log->layer_count; slot++) {
         struct sq_layer *layer = log->layers[slot];
-        if (layer != NULL && layer->volume == volume && blocks < layer->bound)
-            layer->bound = blocks;
+        if (layer != NULL && layer->volume == volume && blocks < layer->volume_bound)
+            layer->volume_bound = blocks;
     }
+}
+
+/* What was promised outranks how often the log is to be checkpointed in this opening. */
+static void make_room_for(sq_log *log, uint64_t bound)
+{
+    while (log->durable.on && sq_deadline_least(log) > bound && of_checkpoints(log) > 0)
+        log->durable.checkpoint_interval *= 2;
 }
 
 static int set_bound(sq_log *log, int scope, uint64_t id, uint64_t blocks)
@@ -232,6 +240,8 @@ int sq_log_bound(sq_log *log, int scope, uint64_t scope_id, uint64_t blocks, int
         return SQ_E_INVALID;
     SQ_TRY(sq_lock_alone(log));
     int status = SQ_OK;
+    if (is_kept)
+        make_room_for(log, blocks);
     if (blocks < sq_deadline_least(log)) {
         if (fault_out != NULL)
             fault_out->count = sq_deadline_least(log);
@@ -240,7 +250,7 @@ int sq_log_bound(sq_log *log, int scope, uint64_t scope_id, uint64_t blocks, int
     if (status == SQ_OK)
         status = set_bound(log, scope, scope_id, blocks < SQ_NEVER ? blocks : SQ_NEVER);
     if (status == SQ_E_NOT_FOUND && is_kept) {
-        bind_dropped(log, scope_id, blocks);
+        bind_gone(log, scope_id, blocks);
         status = SQ_OK;
     }
     for (uint32_t slot = 1; status == SQ_OK && slot < log->layer_count; slot++)

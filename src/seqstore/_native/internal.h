@@ -52,6 +52,7 @@ struct sq_layer {
     uint64_t dead_blocks;
     uint64_t moved_blocks;
     uint64_t bound;       /* in which its residue has to be written over: the least of the log's and so on */
+    uint64_t volume_bound; /* the volume's, or the last that it had */
     struct sq_work *work; /* of the tenant */
     uint32_t slot;
     uint8_t dropped;          /* nobody reads it any more; its bytes still lie on the medium */

@@ -106,7 +106,7 @@ int sq_layer_add(sq_log *log, uint64_t number, uint64_t tenant, uint64_t volume,
     if (layer == NULL)
         return SQ_E_NO_MEMORY;
     layer->work = work;
-    layer->bound = SQ_NEVER;
+    layer->bound = layer->volume_bound = SQ_NEVER;
     layer->number = number;
     layer->tenant = tenant;
     layer->volume = volume;

@@ -1,0 +1,53 @@
+"""What was promised before is kept after an opening: for what has gone, and whatever the opening asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seqstore import Store
+from seqstore.clock import ManualClock
+from seqstore.deletion import Deadline
+from tests.durable import create
+from tests.small import BLOCK_SIZE, write_tagged
+
+SEGMENT = 32 * BLOCK_SIZE
+
+
+def test_a_volume_that_a_snapshot_outlives(tmp_path: Path) -> None:
+    path = tmp_path / "lab.store"
+    with create(path, segment_size=SEGMENT, selection="greedy") as store:
+        disk = store.create_tenant("contoso").create_volume("disk", 300 * BLOCK_SIZE)
+        other = store.create_tenant("fabrikam").create_volume("other", 300 * BLOCK_SIZE)
+        write_tagged(other, range(200))
+        bound = store._eraser.core.smallest_bound()
+        store.set_deletion(Deadline(writes=bound), disk)
+        write_tagged(disk, range(100))
+        write_tagged(disk, range(100))
+        disk.snapshot("kept")
+        disk.delete()
+        due = store.stats().position + bound
+    with Store.open(path) as store:
+        contoso = store.tenant("contoso")
+        left = store.remanence(contoso)
+        assert left.blocks == 100
+        assert left.unbounded_blocks == 0
+        # The policy would leave it alone: nobody else's blocks make it worth cleaning.
+        other = store.tenant("fabrikam").volume("other")
+        while store.stats().position + 60 < due:
+            write_tagged(other, range(20))
+        oldest = store.remanence(contoso).oldest_writes
+        assert oldest is None or oldest <= bound
+
+
+@pytest.mark.parametrize(("made", "opened"), [("1MiB", None), (None, "64KiB")])
+def test_checkpoints_more_often_than_before(tmp_path: Path, made: str | None, opened: str | None) -> None:
+    sizes = {"block_size": BLOCK_SIZE, "segment_size": SEGMENT}
+    path, clock = tmp_path / "lab.store", ManualClock()
+    with Store.create(path, 128 * SEGMENT, checkpoint_interval=made, clock=clock, **sizes) as store:
+        strategy = Deadline(writes=store._eraser.core.smallest_bound())
+        store.set_deletion(strategy)
+    with Store.open(path, checkpoint_interval=opened, clock=clock) as store:
+        assert store._eraser.core.smallest_bound() <= strategy.writes  # type: ignore[operator]
+        store.check()
