@@ -15,6 +15,9 @@
 #include "record.h"
 #include "recover.h"
 
+/* Each but the first is for what the one before left of its own. */
+#define TURNS_MOST 16u
+
 static uint64_t died(const sq_log *log, uint64_t entry)
 {
     uint64_t now = log->stats.position;
@@ -144,6 +147,32 @@ static int end_head(sq_log *log, uint32_t class, uint64_t limit, const uint8_t *
     SQ_TRY(erase_free(log, limit, zeros));
     SQ_TRY(sq_head_end(log, class));
     return sq_head_refill(log);
+}
+
+/* Behind a head that came to the segment once more lies the middle of a record that is not whole any more. */
+static int is_torn(const sq_log *log, const struct sq_head *head, const uint32_t *from)
+{
+    if (head->segment == SQ_NO_SEGMENT || from[head->segment] == log->segment_blocks)
+        return 0;
+    const uint64_t *entries = &log->ledger[(uint64_t)head->segment * log->segment_blocks];
+    uint32_t at = head->open_blocks;
+    while (at < log->segment_blocks && entries[at] == 0)
+        at++;
+    return at < log->segment_blocks;
+}
+
+/* Nothing of what is to be read back is torn: such heads go on where nothing lies. */
+static int mend_torn(sq_log *log, const uint32_t *from, const uint8_t *zeros)
+{
+    for (uint32_t class = 0; class < log->class_count; class++) {
+        if (!is_torn(log, &log->heads[class], from))
+            continue;
+        SQ_TRY(sync(log));
+        if (log->durable.on && log->free_ring.count > 0)
+            SQ_TRY(sq_segment_erase(log, log->free_ring.items[log->free_ring.first], zeros));
+        SQ_TRY(sq_head_end(log, class));
+    }
+    return SQ_OK;
 }
 
 /* Until nothing that was due by then holds anything live, or is the rest of a head. */
@@ -298,9 +327,29 @@ static int close_records(sq_log *log)
 
 /* ---- requests ------------------------------------------------------------------------------------- */
 
-/* from, before: for read_back. */
-static int write_over(sq_log *log, const struct sq_purge_scope *scope, uint32_t *from, uint64_t *before,
-                      const uint8_t *zeros, struct sq_purge *report)
+static int write_over_once(sq_log *log, const struct sq_purge_scope *scope, const uint32_t *from,
+                           const uint8_t *zeros)
+{
+    mark(log, scope, from);
+    uint64_t limit = log->stats.position;
+    SQ_TRY(empty_all(log, limit, zeros));
+    SQ_TRY(sync(log));
+    return erase_free(log, limit, zeros);
+}
+
+/* What is left is read back as well as what was there before. */
+static uint64_t find_more(const sq_log *log, const struct sq_purge_scope *scope, uint32_t *from,
+                          uint32_t *more_out)
+{
+    uint64_t count = find_residue(log, scope, more_out);
+    for (uint32_t segment = 0; segment < log->segment_count; segment++)
+        from[segment] = more_out[segment] < from[segment] ? more_out[segment] : from[segment];
+    return count;
+}
+
+/* from, before: for read_back; more: room for as much. */
+static int write_over(sq_log *log, const struct sq_purge_scope *scope, uint32_t *from, uint32_t *more,
+                      uint64_t *before, const uint8_t *zeros, struct sq_purge *report)
 {
     struct sq_stats counted = log->stats;
     SQ_TRY(sq_head_refill(log));
@@ -310,12 +359,12 @@ static int write_over(sq_log *log, const struct sq_purge_scope *scope, uint32_t 
         SQ_TRY(keep_deadlines(log, segments, zeros));
     SQ_TRY(close_records(log));
     report->segments = find_residue(log, scope, from);
-    mark(log, scope, from);
     *before = log->sequence;
-    uint64_t limit = log->stats.position;
-    SQ_TRY(empty_all(log, limit, zeros));
-    SQ_TRY(sync(log));
-    SQ_TRY(erase_free(log, limit, zeros));
+    SQ_TRY(write_over_once(log, scope, from, zeros));
+    /* What was written meanwhile may have been moved once more, and left copies behind. */
+    for (uint32_t turn = 0; turn < TURNS_MOST && find_more(log, scope, from, more) != 0; turn++)
+        SQ_TRY(write_over_once(log, scope, more, zeros));
+    SQ_TRY(mend_torn(log, from, zeros));
     SQ_TRY(close_records(log));
     report->relocated_blocks = log->stats.relocated_blocks - counted.relocated_blocks;
     report->overwritten_blocks = log->stats.overwritten_blocks - counted.overwritten_blocks;
@@ -326,11 +375,11 @@ static int purge(sq_log *log, const struct sq_purge_scope *scope, struct sq_purg
                  struct sq_fault *fault_out)
 {
     uint8_t *buffer = sq_buffer((size_t)SQ_ERASE_BLOCKS << log->block_shift);
-    uint32_t *from = calloc(log->segment_count, sizeof *from);
+    uint32_t *from = calloc(2 * (size_t)log->segment_count, sizeof *from);
     uint64_t before = 0;
     int status = buffer == NULL || from == NULL ? SQ_E_NO_MEMORY : sq_due_begin_use(log);
     if (status == SQ_OK)
-        status = write_over(log, scope, from, &before, buffer, report);
+        status = write_over(log, scope, from, from + log->segment_count, &before, buffer, report);
     if (status == SQ_OK && log->tags == NULL)
         status = read_back(log, from, before, buffer, report, fault_out);
     if (buffer != NULL)
