@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_a_volume_that_a_snapshot_outlives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("made", "opened"), [("1MiB", None), (None, "64KiB")])
 def test_checkpoints_more_often_than_before(tmp_path: Path, made: str | None, opened: str | None) -> None:
-    sizes = {"block_size": BLOCK_SIZE, "segment_size": SEGMENT}
+    sizes: dict[str, Any] = {"block_size": BLOCK_SIZE, "segment_size": SEGMENT}
     path, clock = tmp_path / "lab.store", ManualClock()
     with Store.create(path, 128 * SEGMENT, checkpoint_interval=made, clock=clock, **sizes) as store:
         strategy = Deadline(writes=store._eraser.core.smallest_bound())
