@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from seqstore._native.records import VOLUME_IS_SNAPSHOT
 from seqstore.audit_records import Subject
+from seqstore.drive_facts import FactTable
 from seqstore.engine_volume import EngineVolume
 from seqstore.errors import FormatError
 from seqstore.promise import volumes_of
@@ -88,7 +89,7 @@ class KeyKeeper:
         """Let the keys die that nobody needs.
 
         What lies on drives that are not there is needed as long as the catalog knows it, and with it what it
-        may show of volumes that were deleted.
+        may show of volumes that were deleted, if the drive may come back.
 
         Raises
         ------
@@ -97,8 +98,10 @@ class KeyKeeper:
         """
         rows, here = {row.number: row for row in self._catalog.volumes()}, self._fleet.volumes()
         away = {number: drives for number in rows if (drives := self._away(number))}
+        facts = FactTable(self._catalog.database, self._catalog.settings.created_ns)
+        missing = {drive for drive in set[int]().union(*away.values()) if facts.get(drive).is_in_use}
         lost = [
-            (number, drives, *_ancestors(rows[number], rows))
+            (number, drives & missing, *_ancestors(rows[number], rows))
             for number, drives in away.items()
             if not any(leg.drive in self._fleet for leg in self._catalog.placements.legs(number))
         ]
