@@ -102,6 +102,7 @@ class TestCopied:
         self, rack: Rack, volume: Volume, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store, real = rack.store, Health.act
+        rack.add()
         store._facts.count(0, reads=FEW.failed.read_errors)
 
         def fail_then(self: Health, now: DriveState) -> DriveAct | None:
@@ -112,7 +113,7 @@ class TestCopied:
 
         monkeypatch.setattr(Health, "act", fail_then)
         assert store.drives[0].health().state is DriveState.FAILED
-        assert states(store) == [DriveState.FAILED, DriveState.ONLINE]
+        assert states(store) == [DriveState.FAILED, DriveState.ONLINE, DriveState.ONLINE]
         assert volume.read(0, BLOCK)
 
     def test_never_and_nobody(self, rack: Rack, volume: Volume) -> None:
