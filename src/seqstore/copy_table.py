@@ -164,7 +164,13 @@ class CopyTable:
         return self._latest_ns
 
     def _highest(self, column: str, table: str) -> int:
-        return self._database.run(f"SELECT MAX({column}) FROM {table}")[0][0] or 0
+        found = self._database.run(f"SELECT MAX({column}) FROM {table}")[0][0] or 0
+        if type(found) is not int:
+            raise FormatError(
+                f"{self._database.name} is damaged: {column} of table {table} is {found!r}; restore an older"
+                " one"
+            )
+        return found
 
     def _draw_ids(self, count: int) -> NDArray[np.int64]:
         first, self._next_id = self._next_id, self._next_id + count

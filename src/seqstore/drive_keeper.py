@@ -238,10 +238,13 @@ class DriveKeeper:
 
     def _watch(self, drive: Drive, thresholds: Thresholds, actor: str | None) -> Health:
         found = self.health(drive, thresholds)
-        act, reason = found.act(drive.state), "; ".join(found.reasons)[:_MOST_REASON]
-        if act is None:
+        reason = "; ".join(found.reasons)[:_MOST_REASON]
+        if found.act(drive.state) is None:
             return found
         with self._registry.lock, ExitStack() as held:
+            act = found.act(drive.state)  # somebody else may have been here first
+            if act is None:
+                return found
             self._store._note_errors()
             # Nobody gives up the other copies between the look at them and the failure of this one.
             for mirror in sorted(self._registry.placer.mirrors.values(), key=lambda mirror: mirror.volume):

@@ -16,6 +16,7 @@ from seqstore.promise import Erasure, State
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
+    from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
 
 
@@ -92,6 +93,33 @@ class ErasureTable:
         with self._lock:
             pending = self._table.pending
             return pending.copy() if erasure is None else pending[pending["erasure"] == erasure]
+
+    def following(self) -> list[Erasure]:
+        """Return those that follow others from another drive and are not through."""
+        found = self._erasures(
+            "state <> 'abandoned' AND record IN"
+            " (SELECT record FROM erasures JOIN audit ON record = number WHERE content LIKE '%\"follows\"%')"
+        )
+        if not found:
+            return []
+        with self._lock:
+            is_open = {*self._table.pending["erasure"].tolist(), *self.kept.open["erasure"].tolist()}
+        return [
+            each
+            for each in found
+            if "follows" in each.request.details and (each.state == "requested" or each.id in is_open)
+        ]
+
+    def trace(self, erasure: Erasure) -> list[AuditRecord]:
+        """Return what was asked for of an erasure, and of those on other drives that it follows."""
+        records = [erasure.request]
+        while "follows" in records[-1].details:
+            number = records[-1].details["follows"]
+            rows = self._database.run("SELECT record FROM erasures WHERE id = ?", number)
+            if not rows or rows[0][0] >= records[-1].number:
+                break
+            records.append(self._audit[rows[0][0]])
+        return records
 
     def require(self, erasure: int, state: State) -> Erasure:
         """Return the erasure of an id, or raise `ConfigError` if it is in another state."""

@@ -20,8 +20,9 @@ from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
+from seqstore.following import Brought, find_brought
 from seqstore.promise import Erasure, Promise, volumes_of, weakest
-from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared
+from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared, unite, without
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
@@ -137,15 +138,34 @@ class Evidence:
         self._deletion.watch(*_scope_of(subject))
         volumes = sorted(self._owners.volumes_of(subject))
         own = _own_volumes(subject, volumes)
+        brought = self._find_brought(subject)
+        shared = Shared(unite([shared.kept, without(brought.kept, shared.dying)]), shared.dying)
         others = sorted({volume for _, volume in shared.owners()} - own)
-        behind = sorted(left - own)
+        behind = sorted((left | brought.written) - own)
         for volume in {*others, *behind}:
             self._deletion.watch(Scope.VOLUME, volume)
         details = {"volumes": volumes, "others": others, **({"left": behind} if behind else {})}
         promise = promise or self._promise(subject)
+        if brought:
+            promise = weakest([promise, *self._promises(brought.written - own, subject)])
         erasure = self.erasures.request(subject, promise, self.position, details, shared.kept)
         self._shared[erasure.id] = shared
         return erasure
+
+    def _find_brought(self, subject: Subject) -> Brought:
+        """Return what others brought here of something, and parts of it that were deleted before."""
+        if not len(self._catalog.placements):
+            return Brought(NOTHING.kept, set())
+        volumes = self._owners.volumes_of(subject)
+        return find_brought(self.erasures, subject, volumes, self._log.layers().block_size)
+
+    def _promises(self, volumes: AbstractSet[int], subject: Subject) -> list[Promise]:
+        """Say how something is deleted that is written through volumes, living or deleted."""
+        tenants = {row.number: row.tenant for row in self._catalog.volumes()}
+        return [
+            self._promise(Subject(kind="volume", number=volume, tenant=tenants.get(volume, subject.tenant)))
+            for volume in sorted(volumes)
+        ]
 
     def follow(
         self, erasure: Erasure, kept: NDArray[np.void], written: AbstractSet[int], position: int
@@ -169,11 +189,7 @@ class Evidence:
         for volume in others:
             self._deletion.watch(Scope.VOLUME, volume)
         # Here the strategies count of those through which they are written.
-        tenants = {row.number: row.tenant for row in self._catalog.volumes()}
-        promise = weakest(
-            self._promise(Subject(kind="volume", number=volume, tenant=tenants.get(volume, subject.tenant)))
-            for volume in sorted(written)
-        )
+        promise = weakest(self._promises(written, subject))
         details = {"volumes": volumes, "others": others, "follows": erasure.id}
         return self.erasures.request(subject, promise, position, details, kept)
 
@@ -283,7 +299,7 @@ class Evidence:
     def _request_late(self, erasure: Erasure) -> Erasure:
         """Note what others keep on a drive that was away when something was deleted, now that it is back."""
         shared = find_shared(self._log.layers(), erasure.subject)
-        if not len(shared.kept):
+        if not len(shared.kept) and not self._find_brought(erasure.subject):
             return erasure
         self.erasures.abandon(erasure.id)
         return self.request(erasure.subject, erasure.promise, Shared(shared.kept, shared.dying[:0]))

@@ -13,6 +13,7 @@ from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, NotFoundError
+from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
 from seqstore.shared import NOTHING
@@ -20,7 +21,7 @@ from seqstore.shared import NOTHING
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.audit_records import Subject
-    from seqstore.catalog import Catalog
+    from seqstore.catalog import Catalog, DriveRow
     from seqstore.evidence import Evidence
     from seqstore.fleet import Fleet, Member
     from seqstore.promise import Erasure, Promise
@@ -105,7 +106,14 @@ class EvidenceBook:
             return {member.number for member, _ in self._members()}
         own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
         drives = {place.drive for volume in own for place in placements.of(volume)}
-        return drives | {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
+        drives |= {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
+        return drives | {row.number for row in self._catalog.drives if self._was_brought(row, subject, own)}
+
+    def _was_brought(self, row: DriveRow, subject: Subject, volumes: set[int]) -> bool:
+        """Tell whether others took something along to a drive that is to be deleted, or a part of it."""
+        evidence = self._evidence_of(row.number)
+        erasures = self._erasures(row.number) if evidence is None else evidence.erasures
+        return bool(find_brought(erasures, subject, volumes, row.block_size))
 
     def _left_by(self, subject: Subject, volumes: set[int]) -> dict[int, set[int]]:
         """Say which volumes' blocks something that is to be deleted left on drives, by drive, when it moved.

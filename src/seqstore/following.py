@@ -9,16 +9,22 @@ one takes its place that knows what lives on there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqstore._native.records import SHOWN_DTYPE
-from seqstore.shared import MOST_BLOCKS, DriveLayers, common, unite
+from seqstore.errors import AuditError
+from seqstore.shared import MOST_BLOCKS, DriveLayers, blocks_of, common, unite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from seqstore.audit_records import AuditRecord, Subject
+    from seqstore.erasures import Erasures
     from seqstore.evidence import Evidence
     from seqstore.fleet import Member
     from seqstore.promise import Erasure
@@ -107,6 +113,64 @@ def find_taken(
             if len(runs):
                 taken.setdefault(number, {})[view] = runs
     return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What others brought to a drive of something that is to be deleted, or of a part of it that is already.
+
+    There it is written through them, so that its log knows no more whose it was.
+
+    Attributes
+    ----------
+    kept : SHOWN_DTYPE[n]
+        Blocks that they may show still.
+    written : set of int
+        Volumes, living or deleted, that copies there are written through.
+    """
+
+    kept: NDArray[np.void]
+    written: set[int]
+
+    def __bool__(self) -> bool:
+        return len(self.kept) > 0 or bool(self.written)
+
+
+def find_brought(erasures: Erasures, subject: Subject, volumes: AbstractSet[int], block_size: int) -> Brought:
+    """Return what others brought to the drive of erasures of a tenant, volume or range.
+
+    Parameters
+    ----------
+    erasures : Erasures
+    subject : Subject
+    volumes : set of int
+        Those that blocks of it were written through.
+    block_size : int
+    """
+    parts, written = [np.empty(0, SHOWN_DTYPE)], set[int]()
+    # What snapshots showed has erasures of its own. A log that was broken keeps nobody from deleting.
+    with suppress(AuditError):
+        for erasure in erasures.following() if subject.kind in {"tenant", "volume", "range"} else ():
+            if any(_concerns(record, subject, volumes) for record in erasures.trace(erasure)):
+                kept = erasures.kept.open
+                parts.append(kept[kept["erasure"] == erasure.id][list(SHOWN_DTYPE.names or ())])
+                written |= set(erasure.request.details.get("others", ()))
+    runs = np.concatenate(parts)
+    first, count = blocks_of(block_size, subject)
+    return Brought(
+        unite([runs[(runs["lba"] < first + count) & (runs["lba"] + runs["count"] > first)]]), written
+    )
+
+
+def _concerns(record: AuditRecord, subject: Subject, volumes: AbstractSet[int]) -> bool:
+    """Tell whether what a request was about is, or may be, a part of something."""
+    about, kept = record.subject, record.details.get("kept")
+    if subject.kind == "tenant" and subject.number in (
+        about["number"] if about["kind"] == "tenant" else about.get("tenant"),
+    ):
+        return True
+    own = {about["number"]} if about["kind"] in {"volume", "range"} else {about.get("origin")}
+    return not volumes.isdisjoint(own) or bool(kept and not volumes.isdisjoint(kept["volumes"]))
 
 
 def at_addresses(runs: NDArray[np.void], others: NDArray[np.void]) -> NDArray[np.void]:

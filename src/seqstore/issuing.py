@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from seqstore.account import Account, describe_keepers
 from seqstore.audit_records import Act
+from seqstore.copies import digest_copies
 from seqstore.erasures import Erasures
-from seqstore.errors import ConfigError
+from seqstore.errors import ConfigError, StatementError
+from seqstore.runs import NEVER
 from seqstore.standing import Standing
 from seqstore.statement import Statement
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from seqstore.evidence import Evidence
     from seqstore.promise import Erasure
     from seqstore.signing import SigningKey
+
+_LISTS = (Act.COPIES_LISTED.value, Act.COPIES_FOUND.value)
 
 
 class Issuer:
@@ -79,8 +83,7 @@ class Issuer:
         lists = [
             record
             for record in self._audit.records(erasure.request.number)
-            if record.act in {Act.COPIES_LISTED.value, Act.COPIES_FOUND.value}
-            and record.details["erasure"] == erasure.id
+            if record.act in _LISTS and record.details["erasure"] == erasure.id
         ]
         account = Account(
             self._catalog,
@@ -112,12 +115,7 @@ class Issuer:
         drives = self._catalog.drives
         if len(drives) == 1:
             return []
-        following = [
-            (row.number, each)
-            for row in drives
-            for each in self._erasures(row.number).all()
-            if "follows" in each.request.details and each.state != "abandoned"
-        ]
+        following = self._following()
         found: list[dict[str, Any]] = []
         met = {erasure.id}
         for drive, each in sorted(following, key=lambda pair: pair[1].id):
@@ -128,6 +126,41 @@ class Issuer:
                 found.append(self._tell_other(drive, each))
         return found
 
+    def _following(self) -> list[tuple[int, Erasure]]:
+        """Return what follows others, by drive, as the audit log tells it too."""
+        known = {
+            each.request.number: (row.number, each)
+            for row in self._catalog.drives
+            for each in self._erasures(row.number).all()
+        }
+        asked, abandoned = list[int](), set[int]()
+        for record in self._audit.records():
+            if record.act == Act.DELETION_REQUESTED.value and "follows" in record.details:
+                asked.append(record.number)
+            elif record.act == Act.DELETION_ABANDONED.value:
+                abandoned.add(record.details["erasure"])
+        for number in asked:
+            if number not in known:
+                raise _changed(f"of the erasure that record {number} asks for it says nothing")
+            erasure = known[number][1]
+            if (erasure.state == "abandoned") != (erasure.id in abandoned):
+                raise _changed(f"erasure {erasure.id} is {erasure.state}, and the audit log says otherwise")
+        return [known[number] for number in asked if known[number][1].state != "abandoned"]
+
+    def _open_copies(self, erasures: Erasures, erasure: Erasure) -> int:
+        """Count what is pending of an erasure on another drive, by lists that were not changed."""
+        copies, listed = erasures.copies(erasure.id), False
+        for record in self._audit.records(erasure.request.number):
+            if record.act not in _LISTS or record.details["erasure"] != erasure.id:
+                continue
+            listed, said = True, record.details["digest"]
+            if digest_copies(copies[copies["record"] == record.number], said) != said:
+                raise _changed(f"the copies of erasure {erasure.id} are not those that were listed")
+        if erasure.state == "listed" and not listed:
+            raise _changed(f"the copies of erasure {erasure.id} were never listed")
+        erasures.kept.of(erasure)
+        return int(copies["count"][copies["gone_position"] == NEVER].sum())
+
     def _tell_other(self, drive: int, erasure: Erasure) -> dict[str, Any]:
         """Say how far an erasure is on another drive."""
         evidence, end = self._evidence_of(drive), None
@@ -137,8 +170,9 @@ class Issuer:
         else:
             erasures = evidence.erasures
             keepers = evidence.look(erasure) if erasure.state == "listed" else {}
-        pending = int(erasures.pending(erasure.id)["count"].sum())
-        is_open = erasures.get(erasure.id).state != "listed" or _open_blocks(erasures, erasure) > 0
+        erasure = erasures.get(erasure.id)
+        pending = self._open_copies(erasures, erasure)
+        is_open = erasure.state != "listed" or _open_blocks(erasures, erasure) > 0
         is_known = evidence is not None or (end is not None and bool(end["stands"]))
         return {
             "erasure": erasure.id,
@@ -170,3 +204,7 @@ def _last_position(erasures: Erasures) -> int:
             position, *known, int(copies["gone_position"].max(initial=0)), int(copies["seen"].max(initial=0))
         )
     return position
+
+
+def _changed(how: str) -> StatementError:
+    return StatementError(f"the catalog was changed: {how}; do not rely on it", problems=(how,))

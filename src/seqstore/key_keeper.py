@@ -6,17 +6,18 @@ next opening asks for one, so that it makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from seqstore._native.records import VOLUME_IS_SNAPSHOT
 from seqstore.audit_records import Subject
+from seqstore.drive_facts import FactTable
 from seqstore.engine_volume import EngineVolume
 from seqstore.errors import FormatError
 from seqstore.promise import volumes_of
 
 if TYPE_CHECKING:
-    from seqstore.catalog import Catalog
+    from seqstore.catalog import Catalog, VolumeRow
     from seqstore.encryption import Encryption
     from seqstore.engine_mirror import Leg
     from seqstore.evidence_book import EvidenceBook
@@ -87,22 +88,40 @@ class KeyKeeper:
     def bury(self) -> None:
         """Let the keys die that nobody needs.
 
-        What lies on drives that are not there is needed as long as the catalog knows it.
+        What lies on drives that are not there is needed as long as the catalog knows it, and with it what it
+        may show of volumes that were deleted, if the drive may come back.
 
         Raises
         ------
         MediumError
             If the key area fails.
         """
-        living = self._fleet.volumes() | {
-            row.number
-            for row in self._catalog.volumes()
-            if any(place.is_there and place.drive not in self._fleet for place in self._places(row.number))
-        }
+        rows, here = {row.number: row for row in self._catalog.volumes()}, self._fleet.volumes()
+        away = {number: drives for number in rows if (drives := self._away(number))}
+        facts = FactTable(self._catalog.database, self._catalog.settings.created_ns)
+        missing = {drive for drive in set[int]().union(*away.values()) if facts.get(drive).is_in_use}
+        lost = [
+            (number, drives & missing, *_ancestors(rows[number], rows))
+            for number, drives in away.items()
+            if not any(leg.drive in self._fleet for leg in self._catalog.placements.legs(number))
+        ]
+
+        def is_needed(volume: int) -> bool:
+            return volume in here or volume in away or self._is_read(volume) or is_shown_away(volume)
+
+        def is_shown_away(volume: int) -> bool:
+            drives = {place.drive for place in self._places(volume)} if lost else set[int]()
+            return any(
+                not drives.isdisjoint(there) and (volume in known or (not is_all and volume < number))
+                for number, there, known, is_all in lost
+            )
+
         tenants = {row.number for row in self._catalog.tenants()}
-        self._encryption.bury(
-            lambda volume: volume in living or self._is_read(volume), lambda tenant: tenant in tenants
-        )
+        self._encryption.bury(is_needed, lambda tenant: tenant in tenants)
+
+    def _away(self, volume: int) -> set[int]:
+        """Return the drives that are not there and hold a copy."""
+        return {p.drive for p in self._places(volume) if p.is_there and p.drive not in self._fleet}
 
     def _places(self, volume: int) -> list[Placement]:
         return self._catalog.placements.of(volume)
@@ -135,3 +154,19 @@ class KeyKeeper:
             if is_pending and volumes and not any(map(self._encryption.has, volumes)):
                 key = Subject(kind="key", number=min(volumes), tenant=erasure.subject.tenant)
                 evidence.erasures.destroy_key(erasure.id, key, member.engine.counters()["position"])
+
+
+def _ancestors(row: VolumeRow, rows: Mapping[int, VolumeRow]) -> tuple[set[int], bool]:
+    """Return the volumes that something may show blocks of, and whether these are all.
+
+    Where the snapshot or the volume in between was deleted nobody knows which one it was of.
+    """
+    volumes, at = set[int](), row.number
+    while at:
+        found = rows.get(at)
+        if found is None:
+            return volumes, False
+        at = found.origin
+        if found.kind == "snapshot":
+            volumes.add(at)
+    return volumes, True

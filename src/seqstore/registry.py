@@ -162,8 +162,13 @@ class Registry(Departures):
             return [view for _, view in sorted(self._views.items())]
 
     def has_uncopied(self, drive: int) -> bool:
-        """Tell whether something lies on a drive and nowhere else."""
-        return any([leg.drive for leg in view._route.legs] == [drive] for view in self.views())
+        """Tell whether something lies on a drive and nowhere else, or all its other copies are damaged."""
+        return any(
+            drive in drives and drives <= {drive} | set(self.placer.damaged.get(number, ()))
+            for number, drives in (
+                (view.number, {leg.drive for leg in view._route.legs}) for view in self.views()
+            )
+        )
 
     def has_moved(self, view: View, moves: int) -> bool:
         """Wait for a volume that is being moved, and tell whether a call that failed is to be repeated."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from seqstore import DriveState, MediumError, Progress, SeqstoreError, Store, Tenant, Volume
-from seqstore.drive_health import HealthCounts, Thresholds
+from seqstore.drive_health import Health, HealthCounts, Thresholds
+from seqstore.drive_life import DriveAct
 from tests.several import BLOCK, SEGMENT, Rack, fill, legs
 
 FEW = Thresholds(
@@ -86,6 +87,34 @@ class TestCopied:
         rack.store.scrub(background=True).wait()
         assert states(rack.store) == [DriveState.ONLINE, DriveState.FAILED]
         assert legs(volume) == [0]
+
+    def test_the_only_copy_that_is_whole(self, rack: Rack, volume: Volume) -> None:
+        """A snapshot's damaged block is not repaired in place: the other copy is the only one that has it."""
+        store, snapshot = rack.store, volume.snapshot("monday")
+        spoil(rack, volume, 0, 2)
+        data = snapshot.read(2 * BLOCK, BLOCK)
+        store._facts.count(1, reads=FEW.failed.read_errors)
+        store.drives[1].health()
+        assert states(store) == [DriveState.DEGRADED, DriveState.DEGRADED]
+        assert snapshot.read(2 * BLOCK, BLOCK) == data
+
+    def test_somebody_else_was_here_first(
+        self, rack: Rack, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, real = rack.store, Health.act
+        rack.add()
+        store._facts.count(0, reads=FEW.failed.read_errors)
+
+        def fail_then(self: Health, now: DriveState) -> DriveAct | None:
+            act = real(self, now)
+            monkeypatch.undo()
+            store.drives[0].fail("it clicks")
+            return act
+
+        monkeypatch.setattr(Health, "act", fail_then)
+        assert store.drives[0].health().state is DriveState.FAILED
+        assert states(store) == [DriveState.FAILED, DriveState.ONLINE, DriveState.ONLINE]
+        assert volume.read(0, BLOCK)
 
     def test_never_and_nobody(self, rack: Rack, volume: Volume) -> None:
         rack.store.thresholds = Thresholds(degraded=HealthCounts(), failed=HealthCounts())
