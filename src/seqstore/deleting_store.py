@@ -185,7 +185,11 @@ class DeletingStore:
 
     @property
     def deletion_failure(self) -> SeqstoreError | None:
-        """What the thread that keeps deadlines in seconds failed with at its last look, or None."""
+        """What went wrong with erasing that nobody waited for, or None.
+
+        That is the last look of the thread which keeps deadlines in seconds, or a purge that a crash had cut
+        off and for which the opening found no room: give up data, and call `purge` or open the store again.
+        """
         return self._eraser.failure
 
     def idle(self, seconds: float) -> None:

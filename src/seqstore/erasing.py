@@ -19,7 +19,7 @@ from seqstore.deletion import (
 )
 from seqstore.engine_deletion import EngineDeletion, Residue, add_residue
 from seqstore.erasing_log import ErasingLog
-from seqstore.errors import BoundError, SeqstoreError
+from seqstore.errors import BoundError, OutOfSpaceError, SeqstoreError
 from seqstore.stats import Remanence, add_remanence
 from seqstore.timeline import Timeline
 
@@ -107,13 +107,22 @@ class Eraser:
             self._notebook = notebook
 
     def resume(self) -> None:
-        """Do again what a crash cut off, and what came due while the store was closed."""
+        """Do again what a crash cut off, and what came due while the store was closed.
+
+        A purge that finds no room keeps nobody from opening the store; the next opening tries it again.
+        """
         if self._notebook is not None:
             for scope, number in self._notebook.table.unfinished_purges():
-                self.purge(scope, number)
+                self._try_again(scope, number)
         if self.epochs is not None:
             self.epochs.resume()
         self.look()
+
+    def _try_again(self, scope: Scope, number: int) -> None:
+        try:
+            self.purge(scope, number)
+        except OutOfSpaceError as error:
+            self.failure = error
 
     def _is_over(self, scope: Scope, number: int) -> bool:
         """Say whether a volume is gone, and all that was left of it."""

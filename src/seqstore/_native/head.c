@@ -148,11 +148,43 @@ int sq_head_clean(sq_log *log, uint32_t given)
     return sq_clean_segment(log, victim);
 }
 
-/* Does it gain a quarter of a segment to clean it, beside summaries, and without a checkpoint before? */
+static int is_old(const sq_log *log, uint32_t segment)
+{
+    return log->durable.newest[segment] < log->durable.checkpoint;
+}
+
+/* Does it gain a quarter of a segment to clean it, beside summaries? */
+static int gains_much(const sq_log *log, uint32_t segment)
+{
+    return 4 * (log->segments[segment].live_blocks + 2) <= 3 * log->segment_blocks;
+}
+
+/* And that without a checkpoint before? */
 static int gains_enough(const sq_log *log, uint32_t victim)
 {
-    return log->durable.newest[victim] < log->durable.checkpoint &&
-           4 * (log->segments[victim].live_blocks + 2) <= 3 * log->segment_blocks;
+    return is_old(log, victim) && gains_much(log, victim);
+}
+
+static int has_new_garbage(const sq_log *log)
+{
+    for (uint32_t segment = 0; segment < log->segment_count; segment++)
+        if (log->segments[segment].state == SQ_SEGMENT_SEALED && !is_old(log, segment) &&
+            gains_much(log, segment))
+            return 1;
+    return 0;
+}
+
+/* What gains most. Where that is little, and more lies in what was written since the checkpoint, such as heads
+ * that a purge filled up with zeros, there is another one, as long as there is room for it. */
+static int choose_gain(sq_log *log, uint32_t *victim_out)
+{
+    SQ_CHECK(log, sq_clean_emptiest(log, victim_out) == SQ_OK);
+    if (gains_enough(log, *victim_out) || log->free_ring.count <= log->durable.checkpoint_segments ||
+        !has_new_garbage(log))
+        return SQ_OK;
+    SQ_TRY(sq_checkpoint_write(log, 0));
+    SQ_CHECK(log, sq_clean_emptiest(log, victim_out) == SQ_OK);
+    return SQ_OK;
 }
 
 /* What is due first may gain nothing, or less. When room runs short what gains most is cleaned before; bounds
@@ -163,7 +195,7 @@ static int choose_due(sq_log *log, uint32_t *victim_out)
     SQ_TRY(sq_deadline_next(log, UINT32_MAX, victim_out));
     if (*victim_out != log->segment_count && log->free_ring.count < log->durable.kept_segments &&
         !gains_enough(log, *victim_out))
-        SQ_CHECK(log, sq_clean_emptiest(log, victim_out) == SQ_OK);
+        SQ_TRY(choose_gain(log, victim_out));
     return SQ_OK;
 }
 
