@@ -16,7 +16,7 @@ _SINCE = {
     2: ["audit", "erasures", "strategies", "purges", "moments"],
     3: ["kept", "audit_end"],
     4: ["drive_facts", "placements", "wishes", "left_residue", "erasure_drives", "drive_moments"],
-    5: ["copy_ends", "copy_lists", "key_area"],
+    5: ["copy_ends", "copy_lists", "loosened", "key_area"],
 }
 _COPIES_SINCE, _COPIES_UNTIL = 2, 4
 

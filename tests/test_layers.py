@@ -41,7 +41,7 @@ LAYERS = (
         "notebook", "timeline", "deleting_store", "shared", "kept", "evidence_book", "fleet", "placing",
         "families", "moving", "departures", "equalizing", "emptying", "erasing_log", "certificate_parts",
         "certificate_rules", "certificate_content", "certificate_check", "certify", "drive_health", "signed",
-        "owners", "unseen", "erasure_table", "issuing", "standing", "following", "copying",
+        "owners", "unseen", "erasure_table", "issuing", "standing", "following", "copying", "loosening",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),

@@ -14,7 +14,7 @@ Key = tuple[Scope, int]
 
 
 class DeletionTable:
-    """The tables ``strategies``, ``purges`` and ``moments`` of a catalog.
+    """The tables ``strategies``, ``loosened``, ``purges`` and ``moments`` of a catalog.
 
     Parameters
     ----------
@@ -48,6 +48,20 @@ class DeletionTable:
     def forget_strategy(self, key: Key) -> None:
         """Forget the strategy of what is gone."""
         self._database.run("DELETE FROM strategies WHERE scope = ? AND number = ?", int(key[0]), key[1])
+
+    def note_loosened(self, key: Key, drive: int, blocks: int, position: int) -> None:
+        """Keep a bound that held until a position of a drive's log, for what was dead by then."""
+        self._database.run(
+            "INSERT INTO loosened VALUES (NULL, ?, ?, ?, ?, ?)", int(key[0]), key[1], drive, blocks, position
+        )
+
+    def loosened(self, drive: int, position: int) -> list[tuple[Key, int]]:
+        """Return the bounds that held once and still matter, and forget those that do not any more."""
+        self._database.run("DELETE FROM loosened WHERE drive = ? AND position + blocks < ?", drive, position)
+        rows = self._database.run(
+            "SELECT scope, number, blocks FROM loosened WHERE drive = ? ORDER BY id", drive
+        )
+        return [((Scope(scope), number), blocks) for scope, number, blocks in rows]
 
     def begin_purge(self, key: Key, time_ns: int) -> None:
         """Note that a purge is under way: it is done again if nobody says that it ended."""

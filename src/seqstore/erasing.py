@@ -20,6 +20,7 @@ from seqstore.deletion import (
 from seqstore.engine_deletion import EngineDeletion, Residue, add_residue
 from seqstore.erasing_log import ErasingLog
 from seqstore.errors import BoundError, OutOfSpaceError, SeqstoreError
+from seqstore.loosening import note_loosened, promise_again
 from seqstore.stats import Remanence, add_remanence
 from seqstore.timeline import Timeline
 
@@ -99,6 +100,7 @@ class Eraser:
         with self._lock:
             for drive, log in self._logs.items():
                 log.timeline = Timeline(notebook.table.moments(drive))
+                promise_again(notebook.table, drive, log, self._clock.now_ns())
             for (scope, number), strategy in notebook.table.strategies().items():
                 if self._is_over(scope, number):
                     notebook.table.forget_strategy((scope, number))
@@ -206,9 +208,11 @@ class Eraser:
             if before is not None and (asked.nanoseconds is None or asked.nanoseconds > before):
                 # Nobody would remember what was promised in time: it is kept at once.
                 self.purge(scope, number)
-            self._strategies[scope, number] = strategy
             if self._notebook is not None:
+                earlier = self._strategies.get((scope, number))
+                note_loosened(self._notebook.table, self._logs, (scope, number), earlier, strategy)
                 self._notebook.changed((scope, number), strategy)
+            self._strategies[scope, number] = strategy
             if asked.nanoseconds is not None:
                 self._note()
             if self._step_ns() is not None:
@@ -305,7 +309,7 @@ class Eraser:
                 before += residue_blocks
         if not done:  # on none of several drives
             done = dict.fromkeys(("segments", "relocated_blocks", "overwritten_blocks", "verified_blocks"), 0)
-            done["position"] = next(iter(logs.values())).engine.counters()["position"]
+            done["position"] = next(iter(logs.values())).position
         purge = Purge(
             residue_blocks=before,
             segments=done["segments"],
@@ -387,7 +391,7 @@ class Eraser:
         with self._lock:
             now, longest = self._clock.now_ns(), max(self._in_time(), default=0)
             for drive, log in self._logs.items():
-                position = log.engine.counters()["position"]
+                position = log.position
                 if log.timeline.note(now, position) and self._notebook is not None:
                     self._notebook.table.note_moment(now, position, now - 2 * longest, drive)
 
@@ -401,7 +405,7 @@ class Eraser:
                 self._note()
                 now, longest = self._clock.now_ns(), max(self._in_time())
                 for drive, log in self._logs.items():
-                    position = log.engine.counters()["position"]
+                    position = log.position
                     self._notebook.table.note_moment(now, position, now - 2 * longest, drive)
 
     # ---- the thread -----------------------------------------------------------------------------

@@ -32,6 +32,11 @@ class ErasingLog:
     core: EngineDeletion
     timeline: Timeline = field(default_factory=Timeline)
 
+    @property
+    def position(self) -> int:
+        """The log's time."""
+        return self.engine.counters()["position"]
+
     def asked(self, strategy: Strategy) -> Bounds:
         """Return what a strategy asks for on this drive."""
         return bounds_of(

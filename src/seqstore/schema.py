@@ -216,6 +216,18 @@ CREATE TRIGGER copy_ends_are_not_removed BEFORE DELETE ON copy_ends
 BEGIN SELECT RAISE(ABORT, 'what is gone does not come back'); END;
 """
 
+# Bounds that were loosened: what died until then has to be gone in the time that held before.
+_LOOSENED = """
+CREATE TABLE loosened (
+    id INTEGER PRIMARY KEY,
+    scope INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    drive INTEGER NOT NULL,
+    blocks INTEGER NOT NULL,
+    position INTEGER NOT NULL
+);
+"""
+
 # Of an encrypted store: which key area is its own.
 _KEY_AREA = """
 CREATE TABLE key_area (
@@ -233,6 +245,7 @@ def create(database: Database) -> None:
     _run(database, _KEPT)
     _run(database, _DRIVES)
     _run(database, _COPIES)
+    _run(database, _LOOSENED)
     _run(database, _KEY_AREA)
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     database.run(f"PRAGMA user_version = {VERSION}")
@@ -303,7 +316,7 @@ def _missing(version: int) -> tuple[str, ...]:
         (_EVIDENCE_SINCE, (_EVIDENCE, _DELETION)),
         (_KEPT_SINCE, (_KEPT,)),
         (4, (_DRIVES,)),
-        (5, (_COPIES,)),
+        (5, (_COPIES, _LOOSENED, _KEY_AREA)),
     )
     return tuple(table for since, tables in parts if version < since for table in tables)
 

@@ -9,7 +9,7 @@ import pytest
 
 from seqstore import Store
 from seqstore.clock import ManualClock
-from seqstore.deletion import Deadline
+from seqstore.deletion import Deadline, Lap
 from tests.durable import create
 from tests.small import BLOCK_SIZE, write_tagged
 
@@ -52,3 +52,29 @@ def test_checkpoints_more_often_than_before(tmp_path: Path, made: str | None, op
     with Store.open(path, checkpoint_interval=opened, clock=clock) as store:
         assert store._eraser.core.smallest_bound() <= strategy.writes  # type: ignore[operator]
         store.check()
+
+
+@pytest.mark.parametrize("reopens", [0, 1, 3])
+def test_what_died_before_a_bound_was_loosened(tmp_path: Path, reopens: int) -> None:
+    path = tmp_path / "lab.store"
+    store: Store = create(path, segment_size=SEGMENT, selection="greedy", placement="single")
+    disk = store.create_tenant("contoso").create_volume("disk", 300 * BLOCK_SIZE)
+    store.create_tenant("fabrikam").create_volume("other", 300 * BLOCK_SIZE)
+    bound = store._eraser.core.smallest_bound()
+    store.set_deletion(Deadline(writes=bound), disk)
+    write_tagged(disk, range(300))
+    write_tagged(disk, range(100))
+    store.set_deletion(Lap(), disk)
+    for _ in range(reopens):
+        store.close()
+        store = Store.open(path)
+    with store:
+        disk, other = store.tenant("contoso").volume("disk"), store.tenant("fabrikam").volume("other")
+        for turn in range(200):
+            write_tagged(other, range(20), turn + 1)
+            assert (store.remanence(disk).oldest_writes or 0) <= bound
+        position = store.stats().position
+        assert position > 2 * bound
+        # What dies now is bound by nothing but the lap, and nobody remembers the bound for ever.
+        assert store._eraser._notebook is not None
+        assert store._eraser._notebook.table.loosened(0, position) == []
