@@ -137,7 +137,13 @@ def _add_make(group: Verbs) -> None:
     ):
         make.add_argument(f"--{name}", default="", metavar="TEXT", help=words)
     kinds = [kind.value for kind in DestinationKind]
-    make.add_argument("--destination", choices=kinds, default="unknown", help="where it goes")
+    make.add_argument(
+        "--destination",
+        choices=kinds,
+        default="unknown",
+        metavar="WHERE",
+        help=f"where it goes: {', '.join(kinds)}",
+    )
     make.add_argument(
         "--assure",
         metavar=("WHAT", "WHO", "WHY"),

@@ -141,7 +141,9 @@ class DriveKeeper:
     def why_not(self, drive: int) -> str:
         """Say why a drive is not in use."""
         missing = self._store._parts.missing.get(drive)
-        return f"drive {drive} is {self._store._facts.get(drive).state.value if missing is None else missing}"
+        if missing is not None:
+            return f"drive {drive} is missing: {missing}"
+        return f"drive {drive} is {self._store._facts.get(drive).state.value}"
 
     def next_number(self) -> int:
         """Return the number that the next drive gets."""

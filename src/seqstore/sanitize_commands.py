@@ -225,8 +225,11 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     _require_sense(arguments, technique)
     if arguments.outcome is not None:
+        is_new = not arguments.outcome.exists()
         try:  # not when everything is overwritten
             arguments.outcome.open("ab").close()
+            if is_new:  # what is refused leaves none behind
+                arguments.outcome.unlink()
         except OSError as error:
             raise ConfigError(f"{str(arguments.outcome)!r} cannot be written: {error.strerror}") from error
     drives = [_Drive(path, arguments) for path in arguments.paths]

@@ -120,6 +120,12 @@ def test_drives_of_a_store_are_refused(drive: Path, capsys: Capture) -> None:
     assert image.read_bytes() == before
 
 
+def test_what_is_refused_leaves_no_outcome(drive: Path) -> None:
+    Path("retired.img").write_bytes(bytes(8192))
+    assert main(["sanitize", "retired.img", YES, "other", "--outcome", "outcome.json"]) == 2
+    assert not Path("outcome.json").exists()
+
+
 def test_the_serial_of_a_drive_file_is_the_drives_identity(drive: Path, capsys: Capture) -> None:
     with Store.create("lab.store", "16MiB") as store:
         store.create_tenant("a").create_volume("v", "1MiB").write(0, b"alive")
