@@ -174,8 +174,8 @@ static int has_new_garbage(const sq_log *log)
     return 0;
 }
 
-/* What gains most. Where that is little, and more lies in what was written since the checkpoint, such as heads
- * that a purge filled up with zeros, there is another one, as long as there is room for it. */
+/* What gains most. Where that is little, and more lies in what was written since the checkpoint, such as
+ * heads that a purge filled up with zeros, there is another one, as long as there is room for it. */
 static int choose_gain(sq_log *log, uint32_t *victim_out)
 {
     SQ_CHECK(log, sq_clean_emptiest(log, victim_out) == SQ_OK);
