@@ -138,6 +138,17 @@ def test_the_serial_of_a_drive_file_is_the_drives_identity(drive: Path, capsys: 
     assert set(Path("retired.img").read_bytes()) == {0}
 
 
+@pytest.mark.parametrize("purged", [0, 1, 5])
+def test_a_drive_is_known_whose_start_was_written_over(drive: Path, purged: int) -> None:
+    with Store.create("lab.store", "32MiB") as store:
+        store.create_tenant("a").create_volume("v", "12MiB").write(0, b"alive" * 2_000_000)
+        identity = store.drives[0].identity
+    image = Path("lab.store/drives/0.img").rename("retired.img")
+    with image.open("r+b") as file:
+        file.write(bytes(purged << 20))
+    assert identify(str(image)).serial == f"{identity:016x}"
+
+
 def test_the_keys_of_an_encrypted_drive_are_destroyed(drive: Path, capsys: Capture) -> None:
     root = Path("root.key")
     root.touch(0o600)

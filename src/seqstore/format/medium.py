@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -116,7 +118,7 @@ class BlockReader:
         return summary
 
 
-def find_geometry(source: Source) -> tuple[Geometry, int]:
+def find_geometry(source: Source, places: Iterable[int] | None = None) -> tuple[Geometry, int]:
     """Learn the sizes of a drive from the first valid summary on it.
 
     Looks at the first block, and then wherever a block may begin.
@@ -125,6 +127,8 @@ def find_geometry(source: Source) -> tuple[Geometry, int]:
     ----------
     source : Source
         The bytes of the drive.
+    places : iterable of int, optional
+        Offsets in bytes, at each of which a MiB is looked at; by default the whole drive is.
 
     Returns
     -------
@@ -139,15 +143,16 @@ def find_geometry(source: Source) -> tuple[Geometry, int]:
     VersionError
         If the first one is of another version.
     """
-    offset = 0
-    while chunk := _read_or_skip(source, offset):
+    for offset in itertools.count(0, _SCAN_BYTES) if places is None else places:
+        chunk = _read_or_skip(source, offset)
+        if not chunk:
+            break
         at = chunk.find(RECORD_MAGIC)
         while at >= 0:
             summary = _summary_at(source, offset + at)
             if summary is not None:
                 return summary.geometry, summary.drive
             at = chunk.find(RECORD_MAGIC, at + 1)
-        offset += _SCAN_BYTES
     raise FormatError(
         "no valid summary was found: this is no drive of seqstore, or all of it is damaged. "
         "If the sizes of its blocks and segments are known, give them"

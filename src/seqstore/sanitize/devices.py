@@ -20,7 +20,8 @@ from seqstore.sanitize.target import FileTarget, KeysOfDrive, size_of, whole
 
 _SYSTEM = Path("/sys/class/block")
 _SWAPS = Path("/proc/swaps")
-_LOOKED_AT = 1 << 20  # bytes of a file in which the summary of a drive is looked for
+_PLACES = 64  # of a file at which the summary of a drive is looked for
+_PLACE_BYTES = 1 << 20  # that are read at each
 _VIRTUAL = ("loop", "ram", "zram", "md", "dm-")
 
 
@@ -76,7 +77,10 @@ def identify(path: str) -> DriveIdentity:
     blocks, block_size = geometry.blocks, geometry.block_size
     if not stat.S_ISBLK(Path(path).stat().st_mode):
         return DriveIdentity(
-            serial=_drive_in(path) or Path(path).name, media_type="file", blocks=blocks, block_size=block_size
+            serial=_drive_in(path, blocks * block_size) or Path(path).name,
+            media_type="file",
+            blocks=blocks,
+            block_size=block_size,
         )
     device = _SYSTEM / Path(path).resolve().name
     name = device.name
@@ -106,17 +110,16 @@ def _page(device: Path) -> str:
         return ""
 
 
-class _Beginning(FileSource):
-    """The first part of a file: the first summary of a drive lies there, or none does."""
+def _drive_in(path: str, size_bytes: int) -> str:
+    """Return the identity of the drive in a file, or nothing.
 
-    def read(self, offset: int, length: int, /) -> bytes:
-        return super().read(offset, min(length, max(_LOOKED_AT - offset, 0)))
-
-
-def _drive_in(path: str) -> str:
-    source = _Beginning(path)
+    The first summary lies at the start. Where that was written over on purpose others are left: records are
+    at most half a MiB apart, and places all over the file are looked at, but not all of a large one.
+    """
+    step = max(size_bytes // _PLACES, _PLACE_BYTES) // _PLACE_BYTES * _PLACE_BYTES
+    source = FileSource(path)
     try:
-        return f"{find_geometry(source)[1]:016x}"
+        return f"{find_geometry(source, range(0, size_bytes, step))[1]:016x}"
     except (FormatError, VersionError, OSError):
         return ""
     finally:
