@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from seqstore import Snapshot, Store, UnwrittenError, Volume
+from seqstore.keys import FileKey
 from tests.small import BLOCK_SIZE, SEGMENT_SIZE
 
 CAPACITY = 64 * SEGMENT_SIZE
@@ -17,6 +19,13 @@ Picture = dict[str, dict[tuple[str, str], tuple[int, bytes]]]
 def create(path: Path, **options: Any) -> Store:
     options = {"block_size": BLOCK_SIZE, "segment_size": SEGMENT_SIZE, **options}
     return Store.create(path, CAPACITY, **options)
+
+
+def root_key(file: Path) -> FileKey:
+    """Make a file with a root key of its own, for its owner's eyes alone."""
+    file.touch(0o600)
+    file.write_bytes(os.urandom(32))
+    return FileKey(file)
 
 
 def crash(store: Store) -> None:

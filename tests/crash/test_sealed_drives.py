@@ -8,7 +8,6 @@ key.
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import suppress
 from itertools import combinations
@@ -31,9 +30,8 @@ from seqstore import (
     Volume,
 )
 from seqstore.clock import ManualClock
-from seqstore.keys import FileKey
 from tests.attacker import Keeper, sealed_blocks
-from tests.durable import crash, create
+from tests.durable import crash, create, root_key
 from tests.epochs import EPOCH
 from tests.small import BLOCK_SIZE
 
@@ -47,7 +45,7 @@ class Session:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.path, self.random, self.serial = folder / "lab.store", Random(seed), 0
-        self.roots = [make_root(folder / f"root-{number}.key") for number in range(2)]
+        self.roots = [root_key(folder / f"root-{number}.key") for number in range(2)]
         self.clock = ManualClock(10**18)
         deletion = CryptographicErase(epoch=EPOCH)
         self.store = create(self.path, encryption=self.roots[0], clock=self.clock, deletion=deletion)
@@ -152,12 +150,6 @@ class Session:
         return {block for block in found if any(block)}
 
 
-def make_root(path: Path) -> FileKey:
-    path.touch(0o600)
-    path.write_bytes(os.urandom(32))
-    return FileKey(path)
-
-
 @pytest.mark.invariant("I3")
 @pytest.mark.parametrize("seed", range(4))
 def test_who_keeps_everything_but_the_key_area(tmp_path: Path, seed: int) -> None:
@@ -187,7 +179,7 @@ class Restored:
     """A store on two drives with a copy of all its files, made before a volume and a block were deleted."""
 
     def __init__(self, folder: Path) -> None:
-        self.root, self.clock = make_root(folder / "root.key"), ManualClock(10**18)
+        self.root, self.clock = root_key(folder / "root.key"), ManualClock(10**18)
         self.path, self.copy = folder / "lab.store", folder / "copy"
         store = create(
             self.path, encryption=self.root, clock=self.clock, deletion=CryptographicErase(epoch=EPOCH)

@@ -91,6 +91,15 @@ def live_a_while(
     assert store._eraser.residue(Scope.ALL, 0).unbounded_blocks == 0
 
 
+def durable(folder: Path, segments: int, segment_blocks: int, **options: Any) -> Store:
+    """Make a store on a drive of so many segments, without a reserve."""
+    segment = segment_blocks * BLOCK_SIZE
+    sizes: dict[str, Any] = {"block_size": BLOCK_SIZE, "segment_size": segment}
+    return Store.create(
+        folder / "lab.store", segments * segment, reserve=0.0, preallocate=False, **sizes, **options
+    )
+
+
 @pytest.mark.invariant("I5")
 @pytest.mark.parametrize("draw", [uniform, single, hot, large], ids=lambda draw: draw.__name__)
 @pytest.mark.parametrize(("selection", "placement"), POLICIES)
@@ -111,17 +120,8 @@ def test_in_memory(selection: Any, placement: Any, draw: Draw) -> None:
 @pytest.mark.parametrize("draw", [uniform, large], ids=lambda draw: draw.__name__)
 @pytest.mark.parametrize(("selection", "placement"), POLICIES)
 def test_in_a_directory(selection: Any, placement: Any, draw: Draw, tmp_path: Path) -> None:
-    with Store.create(
-        tmp_path / "lab.store",
-        SEGMENTS * SEGMENT_SIZE,
-        block_size=BLOCK_SIZE,
-        segment_size=SEGMENT_SIZE,
-        selection=selection,
-        placement=placement,
-        classes=4,
-        reserve=0.0,
-        preallocate=False,
-    ) as store:
+    blocks = SEGMENT_SIZE // BLOCK_SIZE
+    with durable(tmp_path, SEGMENTS, blocks, selection=selection, placement=placement, classes=4) as store:
         live_a_while(store, draw, has_payload=True)
 
 
@@ -130,32 +130,14 @@ def test_in_a_directory(selection: Any, placement: Any, draw: Draw, tmp_path: Pa
 @pytest.mark.parametrize(("segments", "segment_blocks"), [(128, 12), (256, 32)])
 def test_under_many_checkpoints(segments: int, segment_blocks: int, draw: Draw, tmp_path: Path) -> None:
     """What a checkpoint leaves behind always gains most; it was cleaned before what was due."""
-    with Store.create(
-        tmp_path / "lab.store",
-        segments * segment_blocks * BLOCK_SIZE,
-        block_size=BLOCK_SIZE,
-        segment_size=segment_blocks * BLOCK_SIZE,
-        selection="d_choices",
-        reserve=0.0,
-        preallocate=False,
-    ) as store:
+    with durable(tmp_path, segments, segment_blocks, selection="d_choices") as store:
         live_a_while(store, draw, has_payload=True, fill=0.5, checkpoint_each=10)
 
 
 @pytest.mark.invariant("I5")
 def test_what_is_written_over_before_a_checkpoint_takes_time(tmp_path: Path) -> None:
     """The rest of another head came due meanwhile, and nobody looked."""
-    with Store.create(
-        tmp_path / "lab.store",
-        128 * 32 * BLOCK_SIZE,
-        block_size=BLOCK_SIZE,
-        segment_size=32 * BLOCK_SIZE,
-        selection="cost_benefit",
-        placement="sepbit",
-        classes=4,
-        reserve=0.0,
-        preallocate=False,
-    ) as store:
+    with durable(tmp_path, 128, 32, selection="cost_benefit", placement="sepbit", classes=4) as store:
         live_a_while(store, uniform, has_payload=True, fill=0.5, checkpoint_each=64)
 
 

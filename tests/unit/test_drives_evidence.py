@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from seqstore.clock import ManualClock
 from seqstore.keys import FileKey
 from seqstore.statement import Statement
 from tests.attacker import Keys, readable
-from tests.durable import create
+from tests.durable import create, root_key
 from tests.epochs import EPOCH, GONE, KEPT, assert_kept, fill
 from tests.epochs import block as sealed_block
 from tests.several import BLOCK, SEGMENT, Rack, legs
@@ -281,10 +280,7 @@ class TestMissing:
 class TestEpochs:
     @pytest.fixture
     def root(self, tmp_path: Path) -> FileKey:
-        file = tmp_path / "root.key"
-        file.touch(0o600)
-        file.write_bytes(os.urandom(32))
-        return FileKey(file)
+        return root_key(tmp_path / "root.key")
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:

@@ -28,7 +28,7 @@ from seqstore.encryption import Encryption
 from seqstore.evidence import Evidence
 from seqstore.format import read_image
 from seqstore.keys import FileKey, PassphraseKey
-from tests.durable import CAPACITY, crash, create, picture, reopen
+from tests.durable import CAPACITY, crash, create, picture, reopen, root_key
 from tests.small import BLOCK_SIZE, SEGMENT_SIZE
 
 CANARY = b"the canary of contoso sings in the mine"
@@ -41,10 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> FileKey:
-    file = tmp_path / "root.key"
-    file.touch(0o600)
-    file.write_bytes(os.urandom(32))
-    return FileKey(file)
+    return root_key(tmp_path / "root.key")
 
 
 @pytest.fixture

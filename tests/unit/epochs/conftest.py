@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +10,14 @@ import pytest
 from seqstore import CryptographicErase, Store, Volume
 from seqstore.clock import ManualClock
 from seqstore.keys import FileKey
-from tests.durable import create
+from tests.durable import create, root_key
 from tests.epochs import EPOCH, fill
 from tests.small import BLOCK_SIZE
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> FileKey:
-    file = tmp_path / "root.key"
-    file.touch(0o600)
-    file.write_bytes(os.urandom(32))
-    return FileKey(file)
+    return root_key(tmp_path / "root.key")
 
 
 @pytest.fixture
