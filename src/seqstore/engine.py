@@ -309,7 +309,9 @@ class Engine:
             ("uint8_t[]", kinds), ("uint32_t[]", volumes), ("uint64_t[]", lbas), ("uint32_t[]", blocks),
             ("uint64_t[]", handles),
         )  # fmt: skip
-        calls = ffi.new("struct sq_batch_calls *", [*(lend_array(*array) for array in arrays), len(handles)])
+        # What is lent may be a copy, which the pointers in the structure do not keep.
+        lent = [lend_array(*array) for array in arrays]
+        calls = ffi.new("struct sq_batch_calls *", [*lent, len(handles)])
         done_out, fault = ffi.new("uint64_t *"), ffi.new("struct sq_fault *")
         status = lib.sq_log_batch(self.log, calls, len(kinds), done_out, fault)
         if status:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from seqstore import BlockState, ConfigError, NotFoundError, OutOfSpaceError
+from seqstore import BlockState, ConfigError, NotFoundError, OutOfSpaceError, engine
+from seqstore._native._core import lib
 from seqstore.cleaning import PLACEMENTS, SELECTIONS, Policy
 from seqstore.sim import (
     OPERATION_DTYPE,
@@ -303,6 +304,32 @@ def test_a_volume_is_made_once() -> None:
     rows: list[Row] = [(Kind.CREATE, 1, 1, 100, 0)] * 2
     with pytest.raises(ConfigError, match="volume 1 of tenant 1"):
         replay(Given(100, rows), segment_blocks=16)
+
+
+def test_the_only_request_of_a_batch_is_kept_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns of one packed record lie where C cannot read them: copies are lent, and nobody else's bytes."""
+
+    class Core:
+        """Fills the memory that was given up before the call."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lib, name)
+
+        def sq_log_batch(self, *arguments: Any) -> int:
+            others = [np.full(1, 2**64 - 1, np.uint64) for _ in range(64)]
+            others += [np.full(1, 2**32 - 1, np.uint32) for _ in range(64)]
+            status: int = lib.sq_log_batch(*arguments)
+            assert len(others) == 128
+            return status
+
+    operations = np.zeros(1, OPERATION_DTYPE)
+    operations["tenant"], operations["volume"], operations["lba"], operations["count"] = 1, 1, 99, 1
+    assert not operations["lba"].flags.aligned
+    with simulate(Policy(), FixedDrive(utilization=0.5), 100) as simulation:
+        simulation.create(1, 1, 100)
+        monkeypatch.setattr(engine, "lib", Core())
+        simulation.run(operations)
+        assert simulation.engine.counters()["user_blocks"] == 1
 
 
 def test_a_source_that_maps_more_than_it_says_runs_out_of_space() -> None:

@@ -103,6 +103,7 @@ def lend_array(ctype: str, array: NDArray[Any]) -> Any:
     """Lend a C-contiguous array, made or checked by this library, as an array of another C type.
 
     Of one that does not lie where numbers of its type have to, such as a field of a single packed record, a
-    copy is lent: it can only be one that C reads, since those that C fills are made by this library.
+    copy is lent: it can only be one that C reads, since those that C fills are made by this library. The
+    copy lives as long as what is returned, which has to be kept until C is done, and not only its address.
     """
     return _from_buffer(ctype, array if array.flags.aligned else array.copy())
