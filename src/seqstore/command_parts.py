@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from seqstore.audit import AuditLog
 from seqstore.catalog import Catalog
@@ -19,8 +19,9 @@ from seqstore.store import Store
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-OK, FAILED = 0, 1
+OK, FAILED, USAGE = 0, 1, 2
 
+_OR = " | "
 _UNUSABLE = (NotFoundError, AccessError, FormatError, MediumError)
 
 
@@ -42,10 +43,49 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
             lines.append(indent + line)
         return "\n".join(lines).rstrip("\n")
 
+    def _format_usage(self, *arguments: Any) -> str:
+        """Break what argparse keeps on one line whatever its length: options that exclude each other."""
+        lines = super()._format_usage(*arguments).splitlines()
+        return "".join(f"{part}\n" for line in lines for part in self._break_choice(line))
+
+    def _break_choice(self, line: str) -> list[str]:
+        room = self._width - self._current_indent
+        indent = " " * (len(line) - len(line.lstrip()) + 1)
+        parts: list[str] = []
+        while len(line) > room and (end := line.rfind(_OR, len(indent) + 1, room)) > 0:
+            parts.append(line[: end + 2])
+            line = indent + line[end + len(_OR) :]
+        return [*parts, line]
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses a command or a verb of it, and says in one line what is wrong with the words it was given.
+
+    Verbs that are added to one are such parsers too.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", HelpFormatter)
+        super().__init__(*arguments, **options)
+
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        """Parse what there is; words that are left over are told here, by the verb that they were given to."""
+        known, left = super().parse_known_args(*arguments, **options)
+        if left:
+            self.error(f"unknown arguments: {' '.join(left)}")
+        return known, left
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with status 2."""
+        self.exit(USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
 
 def count(text: str) -> int:
     """Read a number from 0 on, for the parser."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is given; a whole number is expected") from None
     if number < 0:
         raise argparse.ArgumentTypeError(f"{number} is given; 0 or more is expected")
     return number
@@ -71,7 +111,6 @@ def add_group(verbs: Verbs, name: str, words: str, description: str, epilog: str
         help=words,
         description=description,
         epilog=epilog,
-        formatter_class=HelpFormatter,
     )
     return group.add_subparsers(title="verbs", dest=f"{name}_verb", metavar="VERB", required=True)
 

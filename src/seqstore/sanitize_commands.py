@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import seqstore
 from seqstore import canonical
 from seqstore.clock import SystemClock
-from seqstore.command_parts import HelpFormatter, Verbs, count
+from seqstore.command_parts import Verbs, count
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.sanitize import (
     Effort,
@@ -82,7 +82,6 @@ def add_commands(verbs: Verbs) -> None:
         help="overwrite whole drives, and look whether that was done",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
     command.add_argument("paths", metavar="PATH", nargs="+", help="file or block device")
     command.add_argument(
