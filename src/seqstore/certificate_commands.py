@@ -33,6 +33,7 @@ from seqstore.command_parts import (
     OK,
     Verbs,
     add_group,
+    add_signing_key,
     complain,
     load_public_key,
     load_signing_key,
@@ -113,7 +114,7 @@ def add_commands(verbs: Verbs) -> None:
 def _add_make(group: Verbs) -> None:
     make = group.add_parser("make", help="make a certificate of what `seqstore sanitize --outcome` wrote")
     make.add_argument("outcome", metavar="OUTCOME", help="the file that it wrote")
-    make.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    add_signing_key(make)
     make.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     make.add_argument("--serial", help="which drive, if the file tells of several")
     make.add_argument("--requested", choices=_CATEGORIES, required=True, help="what was asked for")
@@ -159,7 +160,7 @@ def _add_make(group: Verbs) -> None:
 def _add_validate(group: Verbs) -> None:
     validate = group.add_parser("validate", help="add the organisation's decision to a certificate")
     validate.add_argument("file", metavar="FILE", help="the certificate, which a new one takes the place of")
-    validate.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    add_signing_key(validate)
     validate.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     validate.add_argument("--by", metavar="PERSON", required=True, help="'NAME, ROLE'")
     decision = validate.add_mutually_exclusive_group(required=True)
@@ -173,7 +174,7 @@ def _add_validate(group: Verbs) -> None:
 
 
 def _make(arguments: argparse.Namespace) -> int:
-    key, clock = load_signing_key(arguments.key), SystemClock()
+    key, clock = load_signing_key(arguments), SystemClock()
     outcome = _pick(_read_outcomes(arguments.outcome), arguments.serial)
     drive = outcome.before
     said = Particulars(
@@ -270,7 +271,7 @@ def _assurance(what: str, who: str, why: str) -> Assurance:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    key, clock = load_signing_key(arguments.key), SystemClock()
+    key, clock = load_signing_key(arguments), SystemClock()
     try:
         certificate = Certificate.from_json(read_file(arguments.file))
         certificate.verify(key.public)

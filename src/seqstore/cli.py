@@ -128,7 +128,7 @@ def _is_unusable(error: SeqstoreError) -> bool:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser: argparse.ArgumentParser = Parser(
         prog="seqstore",
         description="A log-structured block store with isolated tenants and deletion that can be shown.",
         epilog=_EPILOG,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import getpass
+import os
 import shutil
 import sys
 import textwrap
@@ -69,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **options)
 
     def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
-        """Parse what there is; words that are left over are told here, by the verb that they were given to."""
+        """Parse what there is. Words that are left over are told by the verb that got them."""
         known, left = super().parse_known_args(*arguments, **options)
         if left:
             self.error(f"unknown arguments: {' '.join(left)}")
@@ -162,10 +164,41 @@ def _find_store(store: str) -> Folder:
     return folder
 
 
-def load_signing_key(path: str) -> SigningKey:
-    """Read the key to sign with that was named on the command line."""
+def add_signing_key(verb: argparse.ArgumentParser) -> None:
+    """Describe the options for the key to sign with."""
+    verb.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    verb.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        help="its first line is that of the key, if it is encrypted (default: it is asked for)",
+    )
+
+
+def load_signing_key(arguments: argparse.Namespace) -> SigningKey:
+    """Read the key to sign with that was named on the command line.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or is encrypted and nobody says its passphrase.
+    """
+
+    def ask() -> bytes:
+        if arguments.passphrase_file is not None:
+            first, _, _ = read_file(arguments.passphrase_file).partition(b"\n")
+            return first.removesuffix(b"\r")
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                f"{arguments.key!r} holds an encrypted key, and nobody can be asked for its passphrase; give"
+                " a file whose first line it is as --passphrase-file"
+            )
+        try:
+            return os.fsencode(getpass.getpass(f"Passphrase of {arguments.key}: "))
+        except EOFError:
+            raise ConfigError(f"no passphrase was typed for {arguments.key!r}") from None
+
     try:
-        return SigningKey.load(path)
+        return SigningKey.load(arguments.key, ask)
     except _UNUSABLE as error:
         raise ConfigError(str(error)) from error
 
