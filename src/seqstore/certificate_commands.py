@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 
-from seqstore import canonical
 from seqstore.audit_records import check_text
 from seqstore.certificate import Certificate
 from seqstore.certificate_batch import make_paper as make_summary_paper
@@ -40,13 +39,13 @@ from seqstore.command_parts import (
     open_audit,
     open_catalog,
     read_file,
+    read_outcomes,
     terminal_width,
     write_file,
 )
 from seqstore.errors import ConfigError, EvidenceError, FormatError
 from seqstore.paper import to_html, to_text
 from seqstore.sanitize.result import SanitizationOutcome
-from seqstore.values import from_values
 
 _CATEGORIES = [category.value for category in Category if category is not Category.NONE]
 
@@ -175,7 +174,7 @@ def _add_validate(group: Verbs) -> None:
 
 def _make(arguments: argparse.Namespace) -> int:
     key, clock = load_signing_key(arguments), SystemClock()
-    outcome = _pick(_read_outcomes(arguments.outcome), arguments.serial)
+    outcome = _pick(read_outcomes(arguments.outcome), arguments.serial)
     drive = outcome.before
     said = Particulars(
         number=arguments.number,
@@ -214,18 +213,6 @@ def _make(arguments: argparse.Namespace) -> int:
         return complain(error)
     write_file(arguments.output, certificate.to_json())
     return OK
-
-
-def _read_outcomes(path: str) -> tuple[SanitizationOutcome, ...]:
-    try:
-        values = canonical.decode(read_file(path))
-        if not isinstance(values, list) or not values:
-            raise FormatError("a list of outcomes is expected")
-        return tuple(from_values(SanitizationOutcome, value, "the outcome") for value in values)
-    except FormatError as error:
-        raise ConfigError(
-            f"{path!r} holds no outcome of a sanitization: {error}; `seqstore sanitize --outcome` writes one"
-        ) from error
 
 
 def _pick(outcomes: tuple[SanitizationOutcome, ...], serial: str | None) -> SanitizationOutcome:

@@ -11,13 +11,16 @@ import textwrap
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+from seqstore import canonical
 from seqstore.audit import AuditLog
 from seqstore.catalog import Catalog
 from seqstore.errors import AccessError, ConfigError, FormatError, MediumError, NotFoundError
 from seqstore.folder import Folder, os_errors
 from seqstore.keys import FileKey
+from seqstore.sanitize.result import SanitizationOutcome
 from seqstore.signing import PublicKey, SigningKey
 from seqstore.store import Store
+from seqstore.values import from_values
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -225,6 +228,19 @@ def read_file(path: str) -> bytes:
     except (OSError, ValueError) as error:  # a null character in it
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path!r} cannot be read: {why}") from error
+
+
+def read_outcomes(path: str) -> tuple[SanitizationOutcome, ...]:
+    """Read what ``seqstore sanitize --outcome`` wrote to a file that was named on the command line."""
+    try:
+        values = canonical.decode(read_file(path))
+        if not isinstance(values, list) or not values:
+            raise FormatError("a list of outcomes is expected")
+        return tuple(from_values(SanitizationOutcome, value, "the outcome") for value in values)
+    except FormatError as error:
+        raise ConfigError(
+            f"{path!r} holds no outcome of a sanitization: {error}; `seqstore sanitize --outcome` writes one"
+        ) from error
 
 
 def write_file(path: str | None, content: str | bytes) -> None:
