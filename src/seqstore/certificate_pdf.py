@@ -26,6 +26,7 @@ ATTACHMENT = "certificate.json"
 """Name of the signed text in the PDF."""
 
 _INK, _SOFT, _LINE, _MARKED = (29, 29, 27), (99, 99, 94), (226, 226, 220), (253, 241, 227)
+_CAUTION = (163, 64, 43)
 _BOXES: Final = {
     "complete": ((233, 245, 239), (159, 205, 184)),
     "open": ((253, 241, 227), (227, 181, 122)),
@@ -83,6 +84,9 @@ def _set(paper: Paper, *, is_even: bool = False) -> FPDF:
     """Set a paper; is_even: with a new page where its second half begins, and not where the first is full."""
     pdf = _begin(paper.footer)
     _write(pdf, paper.title, 17, bold=True)
+    if paper.caution:
+        pdf.ln(0.8)
+        _write(pdf, paper.caution, 8.5, bold=True, colour=_CAUTION)
     if paper.subtitle:
         pdf.ln(0.8)
         _write(pdf, paper.subtitle, 8.5, colour=_SOFT)
