@@ -71,6 +71,7 @@ def to_pdf(paper: Paper, time_ns: int, *, attachment: tuple[str, bytes] | None =
     """
     pdf = _set(paper)
     if pdf.page_no() == 2 and pdf.get_y() < _NEARLY_EMPTY:
+        _close_fonts(pdf)
         pdf = _set(paper, is_even=True)
     pdf.set_title(paper.title)
     pdf.set_creation_date(datetime.fromtimestamp(min(time_ns, _LATEST_NS) // 10**9, timezone.utc))
@@ -126,6 +127,13 @@ def _begin(footer: str) -> FPDF:
     pdf.set_creator("seqstore")
     pdf.add_page()
     return pdf
+
+
+def _close_fonts(pdf: FPDF) -> None:
+    """Close the files of the letters of a document that is never put out, which would do that."""
+    for font in pdf.fonts.values():
+        if hasattr(font, "close"):  # not those that every PDF reader has
+            font.close()
 
 
 def _find_fonts() -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import re
 import zlib
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,6 @@ from seqstore.certificate_batch import make_paper, summarize
 from seqstore.certificate_page import make_paper as make_certificate_paper
 from seqstore.certificate_page import render_html, render_text, tell_size
 from seqstore.certificate_parts import Category, MediumFacts, Validation
-from seqstore.certificate_pdf import render_pdf, to_pdf
 from seqstore.certify import Certifier
 from seqstore.paper import to_html, to_text
 from seqstore.sanitize.result import Area, AreaResult, Range, Technique
@@ -137,6 +138,19 @@ class TestPage:
 
 
 class TestPdf:
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list open files")
+    def test_it_closes_the_files_of_the_letters(self) -> None:
+        pytest.importorskip("fpdf")
+        from seqstore.certificate_pdf import render_pdf  # noqa: PLC0415  an extra
+
+        gc.disable()
+        try:
+            render_pdf(issue(bad_blocks()))  # which is set twice
+            names = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        finally:
+            gc.enable()
+        assert [name for name in names if name.endswith(".ttf")] == []
+
     def test_it_holds_the_certificate(self, key: SigningKey) -> None:
         pytest.importorskip("fpdf")
         from seqstore.certificate_pdf import ATTACHMENT, render_pdf  # noqa: PLC0415  an extra
@@ -171,6 +185,8 @@ class TestPdf:
         assert as_it_comes.page_no() == even.page_no() == 2
         assert as_it_comes.get_y() < certificate_pdf._NEARLY_EMPTY
         assert even.get_y() > as_it_comes.get_y() + 15  # mm, of persons
+        for pdf in (usual, as_it_comes, even):
+            certificate_pdf._close_fonts(pdf)
 
     def test_it_says_what_was_written_and_read(self) -> None:
         text = render_text(issue())
@@ -206,6 +222,8 @@ class TestCaution:
 
     def test_of_a_pdf(self, key: SigningKey) -> None:
         pytest.importorskip("fpdf")
+        from seqstore.certificate_pdf import render_pdf, to_pdf  # noqa: PLC0415  an extra
+
         pages = [render_pdf(issue(key=key), verified=how) for how in (None, key.public.fingerprint)]
         assert pages[0] != pages[1]
         paper = make_certificate_paper(issue(key=key), verified=key.public.fingerprint)
