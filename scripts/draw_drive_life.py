@@ -43,7 +43,7 @@ WORDS: dict[tuple[DriveState, DriveAct], Point] = {
     (DriveState.DEGRADED, DriveAct.RECOVER): (465, 72),
     (DriveState.ONLINE, DriveAct.DECOMMISSION): (360, 151),
     (DriveState.DEGRADED, DriveAct.DECOMMISSION): (655, 165),
-    (DriveState.DECOMMISSIONING, DriveAct.CALL_OFF): (457, 134),
+    (DriveState.DECOMMISSIONING, DriveAct.CALL_OFF): (463, 134),
     (DriveState.DECOMMISSIONING, DriveAct.FINISH_EVACUATION): (750, 239),
     (DriveState.SANITIZING, DriveAct.RESUME_SANITIZATION): (270, 487),
     (DriveState.SANITIZING, DriveAct.FINISH_SANITIZATION): (580, 489),
