@@ -40,6 +40,7 @@ from seqstore.command_parts import (
     open_catalog,
     read_file,
     read_outcomes,
+    require_new,
     terminal_width,
     write_file,
 )
@@ -173,6 +174,7 @@ def _add_validate(group: Verbs) -> None:
 
 
 def _make(arguments: argparse.Namespace) -> int:
+    require_new(arguments.output)
     key, clock = load_signing_key(arguments), SystemClock()
     outcome = _pick(read_outcomes(arguments.outcome), arguments.serial)
     drive = outcome.before
@@ -258,6 +260,7 @@ def _assurance(what: str, who: str, why: str) -> Assurance:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
+    require_new(arguments.output)
     key, clock = load_signing_key(arguments), SystemClock()
     try:
         certificate = Certificate.from_json(read_file(arguments.file))
@@ -329,6 +332,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _render(arguments: argparse.Namespace) -> int:
     if not (arguments.html or arguments.pdf or arguments.signed_bytes or arguments.signature):
         raise ConfigError("nothing to write; give --html, --pdf, --signed-bytes or --signature")
+    require_new(arguments.html, arguments.pdf, arguments.signed_bytes, arguments.signature)
     try:
         certificate, verified = _open(arguments.file, arguments.key)
     except (EvidenceError, FormatError) as error:
@@ -349,6 +353,7 @@ def _render(arguments: argparse.Namespace) -> int:
 
 
 def _summary(arguments: argparse.Namespace) -> int:
+    require_new(arguments.html, arguments.pdf, arguments.json)
     key = None if arguments.key is None else load_public_key(arguments.key)
     certificates = []
     for path in arguments.files:

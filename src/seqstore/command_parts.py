@@ -27,6 +27,7 @@ Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 OK, FAILED, USAGE = 0, 1, 2
 
 _OR = " | "
+_TAKEN = "there is a file {!r} already; give another name"
 _UNUSABLE = (NotFoundError, AccessError, FormatError, MediumError)
 
 
@@ -243,6 +244,22 @@ def read_outcomes(path: str) -> tuple[SanitizationOutcome, ...]:
         ) from error
 
 
+def require_new(*paths: str | None) -> None:
+    """Refuse output that cannot become a new file, before anything is done for it.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is there already, or two are the same.
+    """
+    given = [path for path in paths if path is not None]
+    for number, path in enumerate(given):
+        if path in given[:number]:
+            raise ConfigError(f"{path!r} is given for two files; give another name")
+        if os.path.lexists(path):
+            raise ConfigError(_TAKEN.format(path))
+
+
 def write_file(path: str | None, content: str | bytes) -> None:
     """Write a new file, or to the standard output."""
     data = content.encode() if isinstance(content, str) else content
@@ -253,7 +270,7 @@ def write_file(path: str | None, content: str | bytes) -> None:
         with Path(path).open("xb") as file:
             file.write(data)
     except FileExistsError as error:
-        raise ConfigError(f"there is a file {path!r} already; give another name") from error
+        raise ConfigError(_TAKEN.format(path)) from error
     except OSError as error:
         raise ConfigError(f"{path!r} cannot be written: {error.strerror}") from error
 

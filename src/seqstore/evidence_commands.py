@@ -20,6 +20,7 @@ from seqstore.command_parts import (
     open_catalog,
     open_store,
     read_file,
+    require_new,
     terminal_width,
     write_file,
 )
@@ -184,6 +185,7 @@ def _audit_verify(arguments: argparse.Namespace) -> int:
 
 
 def _audit_export(arguments: argparse.Namespace) -> int:
+    require_new(arguments.output)
     key, catalog = load_signing_key(arguments), open_catalog(arguments.store)
     try:
         head = open_audit(catalog).verify()
@@ -202,6 +204,7 @@ def _audit_export(arguments: argparse.Namespace) -> int:
 
 
 def _statement_make(arguments: argparse.Namespace) -> int:
+    require_new(arguments.output)
     key = load_signing_key(arguments)
     with open_store(arguments.store, arguments.root_key, actor=arguments.actor) as store:
         try:

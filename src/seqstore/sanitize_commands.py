@@ -373,7 +373,7 @@ def _tell(
             raise outcome
         screen.tell(drive.path, drive.identity.serial, outcome)
     if len(pairs) > 1:
-        screen.summary([outcome for _, outcome in pairs])
+        screen.summary([(drive.path, outcome) for drive, outcome in pairs])
     if file is not None:
         file.write([outcome for outcome in outcomes if not isinstance(outcome, Exception)])
     if all(not isinstance(outcome, Exception) and outcome.succeeded for outcome in outcomes):

@@ -221,6 +221,39 @@ class TestReading:
         assert "not signed" in capsys.readouterr().err
 
 
+class TestFilesThatAreThere:
+    """Nothing is done, or asked, for what could not be written in the end."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            MAKE.replace("private.pem", "nowhere").format(file="good.outcome") + " -o taken",
+            "certificate validate good.json --key nowhere --by 'Carol, owner' --accept -o taken",
+            "certificate render good.json --html new --signature taken",
+            "certificate render good.json --html new --signature new",
+            "certificate summary good.json --html new --json taken",
+            "audit export lab.store --key private.pem -o taken",
+            "statement make lab.store 1 --key private.pem -o taken",
+        ],
+    )
+    def test_they_are_refused_first(self, place: Path, capsys: Capture, command: str) -> None:
+        with Store.create("lab.store", "1MiB", segment_size="64KiB") as store:
+            volume = store.create_tenant("contoso").create_volume("disk", "64KiB")
+            volume.write(0, b"gone")
+            volume.delete()
+            before = len(store.audit)
+        Path("taken").write_text("mine")
+        capsys.readouterr()
+        assert run(command) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "there is a file 'taken' already" in said.err or "'new' is given for two files" in said.err
+        assert Path("taken").read_text() == "mine"
+        assert not Path("new").exists()
+        with Store.open("lab.store", read_only=True) as store:
+            assert len(store.audit) == before
+
+
 class TestValidation:
     def test_a_decision_takes_the_place_of_the_first(self, place: Path, capsys: Capture) -> None:
         command = "certificate validate good.json --key private.pem --by 'Carol Shaw, owner'"

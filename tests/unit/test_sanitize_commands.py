@@ -215,6 +215,26 @@ def test_several_drives_at_once(drive: Path, capsys: Capture) -> None:
     assert len(json.loads(Path("o.json").read_text())) == 5
 
 
+def test_a_batch_says_which_drives_failed(drive: Path, capsys: Capture) -> None:
+    for name in ("1.img", "2.img", "3.img"):
+        shutil.copy(drive, name)
+    Path("2.img.sanitize.new").mkdir()  # where its journal would be written
+    yes = [word for name in ("1.img", "2.img", "3.img") for word in (YES, name)]
+    assert main(["sanitize", "1.img", "2.img", "3.img", *yes, "--outcome", "o.json"]) == 1
+    said = capsys.readouterr().out
+    assert "2.img (2.img): sanitize-failed" in said
+    assert [line.split() for line in said.splitlines()[-3:]] == [
+        ["drives", "3"],
+        ["sanitized", "2"],
+        ["failed", "1:", "2.img"],
+    ]
+    assert [each["before"]["serial"] for each in json.loads(Path("o.json").read_text())] == [
+        "1.img",
+        "2.img",
+        "3.img",
+    ]
+
+
 def test_a_batch_counts() -> None:
     good, bad = sanitize(plain_drive()), plain_drive()
     bad.bad_on_write(3)
@@ -255,7 +275,7 @@ def test_an_interrupt_can_be_taken_up_again(drive: Path, capsys: Capture) -> Non
     values["before"]["serial"] = values["after"]["serial"] = "other.img"
     Path("o.json").write_bytes(canonical.encode([values, *canonical.decode(Path("o.json").read_bytes())]))
     assert main(["sanitize", "old.img", YES, "old.img", "--technique", "random", "--outcome", "o.json"]) == 0
-    assert "taken up again 1 times" in capsys.readouterr().out
+    assert "taken up again once" in capsys.readouterr().out
     assert not Path("old.img.sanitize").exists()
     told = [
         from_values(SanitizationOutcome, each)
