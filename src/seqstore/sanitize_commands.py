@@ -378,7 +378,13 @@ def _tell(
         file.write([outcome for outcome in outcomes if not isinstance(outcome, Exception)])
     if all(not isinstance(outcome, Exception) and outcome.succeeded for outcome in outcomes):
         return _OK
-    is_cancelled = any(
-        not isinstance(outcome, Exception) and outcome.found(Fault.CANCELLED) for outcome in outcomes
-    )
-    return _CANCELLED if is_cancelled else _FAILED
+    left = [
+        drive.path
+        for drive, outcome in pairs
+        if not isinstance(outcome, Exception) and outcome.found(Fault.CANCELLED)
+    ]
+    if not left:
+        return _FAILED
+    named = "" if len(left) == len(pairs) else f", with {' '.join(left)} alone,"
+    sys.stderr.write(f"seqstore: interrupted; the same command{named} goes on where it was\n")
+    return _CANCELLED

@@ -258,14 +258,17 @@ def test_an_interrupt_can_be_taken_up_again(drive: Path, capsys: Capture) -> Non
         "--outcome",
         "o.json",
     ]
-    slowly = subprocess.Popen([*command, "--rate", "4MiB"], stdout=subprocess.PIPE, text=True)
+    slowly = subprocess.Popen(
+        [*command, "--rate", "4MiB"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 30
     while drive.read_bytes()[:4096] == b"x" * 4096 and time.monotonic() < deadline:
         time.sleep(0.05)
     slowly.send_signal(signal.SIGINT)
-    said, _ = slowly.communicate(timeout=30)
+    said, complaint = slowly.communicate(timeout=30)
     assert slowly.returncode == 130
     assert "sanitize-failed" in said
+    assert complaint == "seqstore: interrupted; the same command goes on where it was\n"
     assert "cancelled: it was cancelled; it can be taken up again" in said
     assert Path("old.img.sanitize").exists()
     assert main(["sanitize", "old.img", YES, "old.img"]) == 2  # of another technique
@@ -284,6 +287,38 @@ def test_an_interrupt_can_be_taken_up_again(drive: Path, capsys: Capture) -> Non
     ]
     found = [(each.before.serial, each.succeeded) for each in told if each.before is not None]
     assert found == [("old.img", False), ("other.img", False), ("old.img", True)]
+
+
+def test_of_a_batch_those_are_named_that_are_left(drive: Path, capsys: Capture) -> None:
+    """One drive is small, and done before the interrupt; with the other alone the command goes on."""
+    drive.write_bytes(bytes(4 << 20))
+    Path("small.img").write_bytes(b"x" * 4096)
+    words = ["sanitize", "old.img", "small.img", YES, "old.img", YES, "small.img", "--outcome", "o.json"]
+    both = subprocess.Popen(
+        [sys.executable, "-m", "seqstore", *words, "--rate", "512KiB"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while Path("small.img").read_bytes()[:1] == b"x" or not Path("old.img.sanitize").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    while Path("small.img.sanitize").exists():  # it is read back
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    both.send_signal(signal.SIGINT)
+    _, complaint = both.communicate(timeout=30)
+    assert both.returncode == 130
+    assert complaint == (
+        "seqstore: interrupted; the same command, with old.img alone, goes on where it was\n"
+    )
+    assert main(["sanitize", "old.img", YES, "old.img", "--outcome", "o.json"]) == 0
+    told = [from_values(SanitizationOutcome, each) for each in json.loads(Path("o.json").read_text())]
+    assert {each.before.serial: each.succeeded for each in told if each.before is not None} == {
+        "small.img": True,
+        "old.img": True,
+    }
 
 
 def test_techniques_are_read() -> None:
