@@ -2,8 +2,9 @@
 
     python scripts/draw_drive_life.py docs/images/drive-life.svg
 
-Where the boxes stand is chosen here; which there are, and which arrows, the table says. An act that many
-states share has a colour and stands in the legend; the others are written on their arrows.
+Where the boxes and the words stand is chosen here; which there are, and which arrows, the table says. An act
+that many states share has a colour and stands in the legend; the others are written beside their arrows,
+where no other arrow runs.
 """
 
 from __future__ import annotations
@@ -19,21 +20,36 @@ from seqstore.drive_life import MOVES, DriveAct, DriveState
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-WIDTH, HEIGHT = 1000, 660
+WIDTH, HEIGHT = 1030, 700
 _HEIGHT = 34
 # Middle of each box, and how wide it is: one bar below all that can be destroyed.
 PLACES: dict[DriveState, tuple[float, float, float]] = {
     DriveState.NEW: (80, 90, 110),
     DriveState.ONLINE: (330, 90, 110),
-    DriveState.DEGRADED: (560, 90, 110),
-    DriveState.DECOMMISSIONING: (560, 220, 150),
-    DriveState.EVACUATED: (825, 220, 110),
-    DriveState.FAILED: (210, 340, 110),
-    DriveState.SANITIZING: (390, 450, 120),
-    DriveState.SANITIZED: (650, 450, 110),
-    DriveState.SANITIZE_FAILED: (390, 540, 140),
-    DriveState.RELEASED: (930, 450, 110),
-    DriveState.DESTROYED: (450, 625, 860),
+    DriveState.DEGRADED: (600, 90, 110),
+    DriveState.DECOMMISSIONING: (600, 250, 150),
+    DriveState.EVACUATED: (880, 250, 110),
+    DriveState.FAILED: (170, 380, 110),
+    DriveState.SANITIZING: (440, 470, 120),
+    DriveState.SANITIZED: (720, 470, 110),
+    DriveState.SANITIZE_FAILED: (440, 590, 140),
+    DriveState.RELEASED: (960, 470, 110),
+    DriveState.DESTROYED: (480, 665, 900),
+}
+# Middle of the words of each arrow that has some.
+WORDS: dict[tuple[DriveState, DriveAct], Point] = {
+    (DriveState.NEW, DriveAct.PUT_ONLINE): (205, 79),
+    (DriveState.ONLINE, DriveAct.DEGRADE): (465, 108),
+    (DriveState.DEGRADED, DriveAct.RECOVER): (465, 72),
+    (DriveState.ONLINE, DriveAct.DECOMMISSION): (360, 151),
+    (DriveState.DEGRADED, DriveAct.DECOMMISSION): (655, 165),
+    (DriveState.DECOMMISSIONING, DriveAct.CALL_OFF): (463, 134),
+    (DriveState.DECOMMISSIONING, DriveAct.FINISH_EVACUATION): (750, 239),
+    (DriveState.SANITIZING, DriveAct.RESUME_SANITIZATION): (270, 487),
+    (DriveState.SANITIZING, DriveAct.FINISH_SANITIZATION): (580, 489),
+    (DriveState.SANITIZING, DriveAct.FAIL_SANITIZATION): (366, 540),
+    (DriveState.SANITIZED, DriveAct.REFUSE): (620, 540),
+    (DriveState.SANITIZED, DriveAct.RELEASE): (825, 459),
 }
 _SHARED = {
     DriveAct.FAIL: "#c8402e",
@@ -116,34 +132,36 @@ def _legend() -> Iterator[str]:
         yield f'<text x="770" y="{y + 5}" fill="{colour}">{escape(act.value)}</text>'
 
 
+def loop_of(state: DriveState) -> tuple[Point, Point, Point, Point]:
+    """Return the curve of an arrow that ends where it begins: points on the box, and what it bends to."""
+    left, _, _, bottom = box_of(state)
+    x = left + 24
+    return (left, bottom - 22), (x - 90, bottom - 22), (x - 60, bottom + 40), (x, bottom)
+
+
+def words_of(state: DriveState, act: DriveAct) -> Box:
+    """Return the room that the words of an arrow take."""
+    x, y = WORDS[state, act]
+    half = 3.6 * len(act.value)
+    return x - half, y - 7, x + half, y + 7
+
+
 def _arrow(state: DriveState, act: DriveAct, to: DriveState) -> Iterator[str]:
     if state is to:
-        left, _, _, bottom = box_of(state)
-        x, y = left + 24, bottom
+        (x, y), *bends = loop_of(state)
+        curve = " ".join(f"{at:g} {down:g}" for at, down in bends)
         yield (
-            f'<path d="M{left:g} {y - 22:g}C{x - 90:g} {y - 22:g} {x - 60:g} {y + 40:g} {x:g} {y:g}"'
+            f'<path d="M{x:g} {y:g}C{curve}"'
             f' fill="none" stroke="{_INK}" stroke-width="1.4" marker-end="url(#ink)"/>'
         )
-        yield _label(left - 105, y - 12, act.value)
-        return
-    start, end = line_of(state, to)
-    yield from _line(start, end, act if act in _SHARED else None)
+    else:
+        yield from _line(*line_of(state, to), act if act in _SHARED else None)
     if act not in _SHARED:
-        yield _label(*_beside(start, end, act.value, is_pair=_is_pair(state, to)), act.value)
+        yield _label(*WORDS[state, act], act.value)
 
 
 def _is_pair(state: DriveState, to: DriveState) -> bool:
     return any((move.state, move.to) == (to, state) for move in MOVES)
-
-
-def _beside(start: Point, end: Point, text: str, *, is_pair: bool) -> Point:
-    """Return where the words of an arrow stand: on it, or on the side where its counterpart is not."""
-    share = 0.42 if is_pair else 0.5
-    x, y = start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
-    across = (-(end[1] - start[1]) / math.dist(start, end), (end[0] - start[0]) / math.dist(start, end))
-    if is_pair:
-        return x + across[0] * (3.1 * len(text) + 6), y + across[1] * 10
-    return (x, y - 10) if abs(start[1] - end[1]) < 5 else (x, y)
 
 
 def _line(start: Point, end: Point, act: DriveAct | None) -> Iterator[str]:

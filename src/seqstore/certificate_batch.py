@@ -166,6 +166,12 @@ def make_paper(summary: Summary, *, title: str = "Sanitization of a batch of dri
     signatures = (
         f"verified with key {summary.verified_with}" if summary.verified_with else "not verified here"
     )
+    caution = (
+        ""
+        if summary.verified_with
+        else "NOT VERIFIED: anybody can have made these certificates. With the public key of whoever is said"
+        " to have signed them the signatures can be checked."
+    )
     facts = (
         ("Drives", f"{len(entries)}"),
         *((_TITLES[category], f"{achieved[category]}") for category in Category if achieved[category]),
@@ -206,6 +212,7 @@ def make_paper(summary: Summary, *, title: str = "Sanitization of a batch of dri
         standing="complete" if summary.done else "failed" if not done else "open",
         verdict=verdict,
         explanation=explanation,
+        caution=caution,
         sections=tuple([*sections, digests] if digests.rows else sections),
         footer="What counts are the signed certificates, not this summary of them.",
     )

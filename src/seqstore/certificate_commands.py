@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 
-from seqstore import canonical
 from seqstore.audit_records import check_text
 from seqstore.certificate import Certificate
 from seqstore.certificate_batch import make_paper as make_summary_paper
@@ -33,19 +32,21 @@ from seqstore.command_parts import (
     OK,
     Verbs,
     add_group,
+    add_signing_key,
     complain,
     load_public_key,
     load_signing_key,
     open_audit,
     open_catalog,
     read_file,
+    read_outcomes,
+    require_new,
     terminal_width,
     write_file,
 )
 from seqstore.errors import ConfigError, EvidenceError, FormatError
 from seqstore.paper import to_html, to_text
 from seqstore.sanitize.result import SanitizationOutcome
-from seqstore.values import from_values
 
 _CATEGORIES = [category.value for category in Category if category is not Category.NONE]
 
@@ -113,7 +114,7 @@ def add_commands(verbs: Verbs) -> None:
 def _add_make(group: Verbs) -> None:
     make = group.add_parser("make", help="make a certificate of what `seqstore sanitize --outcome` wrote")
     make.add_argument("outcome", metavar="OUTCOME", help="the file that it wrote")
-    make.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    add_signing_key(make)
     make.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     make.add_argument("--serial", help="which drive, if the file tells of several")
     make.add_argument("--requested", choices=_CATEGORIES, required=True, help="what was asked for")
@@ -159,7 +160,7 @@ def _add_make(group: Verbs) -> None:
 def _add_validate(group: Verbs) -> None:
     validate = group.add_parser("validate", help="add the organisation's decision to a certificate")
     validate.add_argument("file", metavar="FILE", help="the certificate, which a new one takes the place of")
-    validate.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    add_signing_key(validate)
     validate.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     validate.add_argument("--by", metavar="PERSON", required=True, help="'NAME, ROLE'")
     decision = validate.add_mutually_exclusive_group(required=True)
@@ -173,8 +174,9 @@ def _add_validate(group: Verbs) -> None:
 
 
 def _make(arguments: argparse.Namespace) -> int:
-    key, clock = load_signing_key(arguments.key), SystemClock()
-    outcome = _pick(_read_outcomes(arguments.outcome), arguments.serial)
+    require_new(arguments.output)
+    key, clock = load_signing_key(arguments), SystemClock()
+    outcome = _pick(read_outcomes(arguments.outcome), arguments.serial)
     drive = outcome.before
     said = Particulars(
         number=arguments.number,
@@ -213,18 +215,6 @@ def _make(arguments: argparse.Namespace) -> int:
         return complain(error)
     write_file(arguments.output, certificate.to_json())
     return OK
-
-
-def _read_outcomes(path: str) -> tuple[SanitizationOutcome, ...]:
-    try:
-        values = canonical.decode(read_file(path))
-        if not isinstance(values, list) or not values:
-            raise FormatError("a list of outcomes is expected")
-        return tuple(from_values(SanitizationOutcome, value, "the outcome") for value in values)
-    except FormatError as error:
-        raise ConfigError(
-            f"{path!r} holds no outcome of a sanitization: {error}; `seqstore sanitize --outcome` writes one"
-        ) from error
 
 
 def _pick(outcomes: tuple[SanitizationOutcome, ...], serial: str | None) -> SanitizationOutcome:
@@ -270,7 +260,8 @@ def _assurance(what: str, who: str, why: str) -> Assurance:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    key, clock = load_signing_key(arguments.key), SystemClock()
+    require_new(arguments.output)
+    key, clock = load_signing_key(arguments), SystemClock()
     try:
         certificate = Certificate.from_json(read_file(arguments.file))
         certificate.verify(key.public)
@@ -341,6 +332,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _render(arguments: argparse.Namespace) -> int:
     if not (arguments.html or arguments.pdf or arguments.signed_bytes or arguments.signature):
         raise ConfigError("nothing to write; give --html, --pdf, --signed-bytes or --signature")
+    require_new(arguments.html, arguments.pdf, arguments.signed_bytes, arguments.signature)
     try:
         certificate, verified = _open(arguments.file, arguments.key)
     except (EvidenceError, FormatError) as error:
@@ -361,6 +353,7 @@ def _render(arguments: argparse.Namespace) -> int:
 
 
 def _summary(arguments: argparse.Namespace) -> int:
+    require_new(arguments.html, arguments.pdf, arguments.json)
     key = None if arguments.key is None else load_public_key(arguments.key)
     certificates = []
     for path in arguments.files:

@@ -8,7 +8,7 @@ from seqstore.arguments import instance
 from seqstore.certificate import Certificate
 from seqstore.certificate_content import BILLION, Content, Figures, Reading
 from seqstore.certificate_parts import Category, Particulars, Person
-from seqstore.paper import Fact, Paper, Section, Standing, plain, tell_time, to_html, to_text
+from seqstore.paper import Fact, Paper, Section, Standing, plain, tell_caution, tell_time, to_html, to_text
 from seqstore.sanitize.result import (
     AreaResult,
     PassResult,
@@ -61,6 +61,9 @@ def make_paper(certificate: Certificate, *, verified: str | None = None) -> Pape
         verdict=verdict,
         explanation=" ".join(filter(None, (explanation, _tell_work(content)))),
         subtitle=_subtitle(content),
+        caution=tell_caution(
+            "certificate", is_signed=certificate.sealed.signature is not None, verified=verified
+        ),
         sections=tuple(_sections(certificate, verified)),
         footer=(
             f"SHA-256 of the certificate: {certificate.digest}. What counts is the signed JSON text, not this"

@@ -26,6 +26,7 @@ ATTACHMENT = "certificate.json"
 """Name of the signed text in the PDF."""
 
 _INK, _SOFT, _LINE, _MARKED = (29, 29, 27), (99, 99, 94), (226, 226, 220), (253, 241, 227)
+_CAUTION = (163, 64, 43)
 _BOXES: Final = {
     "complete": ((233, 245, 239), (159, 205, 184)),
     "open": ((253, 241, 227), (227, 181, 122)),
@@ -70,6 +71,7 @@ def to_pdf(paper: Paper, time_ns: int, *, attachment: tuple[str, bytes] | None =
     """
     pdf = _set(paper)
     if pdf.page_no() == 2 and pdf.get_y() < _NEARLY_EMPTY:
+        _close_fonts(pdf)
         pdf = _set(paper, is_even=True)
     pdf.set_title(paper.title)
     pdf.set_creation_date(datetime.fromtimestamp(min(time_ns, _LATEST_NS) // 10**9, timezone.utc))
@@ -83,6 +85,9 @@ def _set(paper: Paper, *, is_even: bool = False) -> FPDF:
     """Set a paper; is_even: with a new page where its second half begins, and not where the first is full."""
     pdf = _begin(paper.footer)
     _write(pdf, paper.title, 17, bold=True)
+    if paper.caution:
+        pdf.ln(0.8)
+        _write(pdf, paper.caution, 8.5, bold=True, colour=_CAUTION)
     if paper.subtitle:
         pdf.ln(0.8)
         _write(pdf, paper.subtitle, 8.5, colour=_SOFT)
@@ -122,6 +127,13 @@ def _begin(footer: str) -> FPDF:
     pdf.set_creator("seqstore")
     pdf.add_page()
     return pdf
+
+
+def _close_fonts(pdf: FPDF) -> None:
+    """Close the files of the letters of a document that is never put out, which would do that."""
+    for font in pdf.fonts.values():
+        if hasattr(font, "close"):  # not those that every PDF reader has
+            font.close()
 
 
 def _find_fonts() -> Path:

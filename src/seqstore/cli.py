@@ -28,7 +28,7 @@ from seqstore import (
     evidence_commands,
     sanitize_commands,
 )
-from seqstore.command_parts import HelpFormatter, hexadecimal
+from seqstore.command_parts import Parser, hexadecimal
 from seqstore.forensics.commands import add_command as add_forensics
 from seqstore.report.commands import add_commands
 
@@ -128,11 +128,10 @@ def _is_unusable(error: SeqstoreError) -> bool:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="seqstore",
         description="A log-structured block store with isolated tenants and deletion that can be shown.",
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"seqstore {seqstore.__version__}")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB")
@@ -141,7 +140,6 @@ def _make_parser() -> argparse.ArgumentParser:
         help="store real files for two tenants, delete one, show what is left until nothing is",
         description=_DEMO_DESCRIPTION,
         epilog=_DEMO_EPILOG,
-        formatter_class=HelpFormatter,
     )
     demo.add_argument(
         "path",
@@ -180,7 +178,6 @@ def _add_inspect(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="read what lies on a drive: records, volumes, owners, residue, damage",
         description=_INSPECT_DESCRIPTION,
         epilog=_INSPECT_EPILOG,
-        formatter_class=HelpFormatter,
     )
     inspect.add_argument("drive", metavar="DRIVE", help="file or block device")
     inspect.add_argument("--json", action="store_true", help="print everything as JSON")

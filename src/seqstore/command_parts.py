@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import getpass
+import os
 import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
+from seqstore import canonical
 from seqstore.audit import AuditLog
 from seqstore.catalog import Catalog
 from seqstore.errors import AccessError, ConfigError, FormatError, MediumError, NotFoundError
 from seqstore.folder import Folder, os_errors
 from seqstore.keys import FileKey
+from seqstore.sanitize.result import SanitizationOutcome
 from seqstore.signing import PublicKey, SigningKey
 from seqstore.store import Store
+from seqstore.values import from_values
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-OK, FAILED = 0, 1
+OK, FAILED, USAGE = 0, 1, 2
 
+_OR = " | "
+_TAKEN = "there is a file {!r} already; give another name"
 _UNUSABLE = (NotFoundError, AccessError, FormatError, MediumError)
 
 
@@ -42,10 +49,49 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
             lines.append(indent + line)
         return "\n".join(lines).rstrip("\n")
 
+    def _format_usage(self, *arguments: Any) -> str:
+        """Break what argparse keeps on one line whatever its length: options that exclude each other."""
+        lines = super()._format_usage(*arguments).splitlines()
+        return "".join(f"{part}\n" for line in lines for part in self._break_choice(line))
+
+    def _break_choice(self, line: str) -> list[str]:
+        room = self._width - self._current_indent
+        indent = " " * (len(line) - len(line.lstrip()) + 1)
+        parts: list[str] = []
+        while len(line) > room and (end := line.rfind(_OR, len(indent) + 1, room)) > 0:
+            parts.append(line[: end + 2])
+            line = indent + line[end + len(_OR) :]
+        return [*parts, line]
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses a command or a verb of it, and says in one line what is wrong with the words it was given.
+
+    Verbs that are added to one are such parsers too.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", HelpFormatter)
+        super().__init__(*arguments, **options)
+
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        """Parse what there is. Words that are left over are told by the verb that got them."""
+        known, left = super().parse_known_args(*arguments, **options)
+        if left:
+            self.error(f"unknown arguments: {' '.join(left)}")
+        return known, left
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with status 2."""
+        self.exit(USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
 
 def count(text: str) -> int:
     """Read a number from 0 on, for the parser."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is given; a whole number is expected") from None
     if number < 0:
         raise argparse.ArgumentTypeError(f"{number} is given; 0 or more is expected")
     return number
@@ -71,7 +117,6 @@ def add_group(verbs: Verbs, name: str, words: str, description: str, epilog: str
         help=words,
         description=description,
         epilog=epilog,
-        formatter_class=HelpFormatter,
     )
     return group.add_subparsers(title="verbs", dest=f"{name}_verb", metavar="VERB", required=True)
 
@@ -123,10 +168,41 @@ def _find_store(store: str) -> Folder:
     return folder
 
 
-def load_signing_key(path: str) -> SigningKey:
-    """Read the key to sign with that was named on the command line."""
+def add_signing_key(verb: argparse.ArgumentParser) -> None:
+    """Describe the options for the key to sign with."""
+    verb.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    verb.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        help="its first line is that of the key, if it is encrypted (default: it is asked for)",
+    )
+
+
+def load_signing_key(arguments: argparse.Namespace) -> SigningKey:
+    """Read the key to sign with that was named on the command line.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or is encrypted and nobody says its passphrase.
+    """
+
+    def ask() -> bytes:
+        if arguments.passphrase_file is not None:
+            first, _, _ = read_file(arguments.passphrase_file).partition(b"\n")
+            return first.removesuffix(b"\r")
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                f"{arguments.key!r} holds an encrypted key, and nobody can be asked for its passphrase; give"
+                " a file whose first line it is as --passphrase-file"
+            )
+        try:
+            return os.fsencode(getpass.getpass(f"Passphrase of {arguments.key}: "))
+        except EOFError:
+            raise ConfigError(f"no passphrase was typed for {arguments.key!r}") from None
+
     try:
-        return SigningKey.load(path)
+        return SigningKey.load(arguments.key, ask)
     except _UNUSABLE as error:
         raise ConfigError(str(error)) from error
 
@@ -155,6 +231,35 @@ def read_file(path: str) -> bytes:
         raise ConfigError(f"{path!r} cannot be read: {why}") from error
 
 
+def read_outcomes(path: str) -> tuple[SanitizationOutcome, ...]:
+    """Read what ``seqstore sanitize --outcome`` wrote to a file that was named on the command line."""
+    try:
+        values = canonical.decode(read_file(path))
+        if not isinstance(values, list) or not values:
+            raise FormatError("a list of outcomes is expected")
+        return tuple(from_values(SanitizationOutcome, value, "the outcome") for value in values)
+    except FormatError as error:
+        raise ConfigError(
+            f"{path!r} holds no outcome of a sanitization: {error}; `seqstore sanitize --outcome` writes one"
+        ) from error
+
+
+def require_new(*paths: str | None) -> None:
+    """Refuse output that cannot become a new file, before anything is done for it.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is there already, or two are the same.
+    """
+    given = [path for path in paths if path is not None]
+    for number, path in enumerate(given):
+        if path in given[:number]:
+            raise ConfigError(f"{path!r} is given for two files; give another name")
+        if os.path.lexists(path):
+            raise ConfigError(_TAKEN.format(path))
+
+
 def write_file(path: str | None, content: str | bytes) -> None:
     """Write a new file, or to the standard output."""
     data = content.encode() if isinstance(content, str) else content
@@ -165,7 +270,7 @@ def write_file(path: str | None, content: str | bytes) -> None:
         with Path(path).open("xb") as file:
             file.write(data)
     except FileExistsError as error:
-        raise ConfigError(f"there is a file {path!r} already; give another name") from error
+        raise ConfigError(_TAKEN.format(path)) from error
     except OSError as error:
         raise ConfigError(f"{path!r} cannot be written: {error.strerror}") from error
 

@@ -12,6 +12,7 @@ from seqstore.command_parts import (
     Verbs,
     add_group,
     add_root_key,
+    add_signing_key,
     complain,
     load_public_key,
     load_signing_key,
@@ -19,6 +20,7 @@ from seqstore.command_parts import (
     open_catalog,
     open_store,
     read_file,
+    require_new,
     terminal_width,
     write_file,
 )
@@ -80,7 +82,7 @@ def add_commands(verbs: Verbs) -> None:
     verify.set_defaults(run=_audit_verify)
     export = audit.add_parser("export", help="write the head of the log, signed")
     export.add_argument("store", metavar="STORE", help="directory of the store, which may be open elsewhere")
-    export.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    add_signing_key(export)
     export.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     export.set_defaults(run=_audit_export)
 
@@ -92,7 +94,7 @@ def add_commands(verbs: Verbs) -> None:
         "store", metavar="STORE", help="directory of the store, which must not be open elsewhere"
     )
     make.add_argument("erasure", metavar="ERASURE", type=int, help="its number: `seqstore statement list`")
-    make.add_argument("--key", metavar="PRIVATE", required=True, help="key to sign with, a PEM file")
+    add_signing_key(make)
     make.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
     make.add_argument("--actor", help="who makes it (default: the user of the operating system)")
     add_root_key(make)
@@ -183,7 +185,8 @@ def _audit_verify(arguments: argparse.Namespace) -> int:
 
 
 def _audit_export(arguments: argparse.Namespace) -> int:
-    key, catalog = load_signing_key(arguments.key), open_catalog(arguments.store)
+    require_new(arguments.output)
+    key, catalog = load_signing_key(arguments), open_catalog(arguments.store)
     try:
         head = open_audit(catalog).verify()
         if head is None:
@@ -201,7 +204,8 @@ def _audit_export(arguments: argparse.Namespace) -> int:
 
 
 def _statement_make(arguments: argparse.Namespace) -> int:
-    key = load_signing_key(arguments.key)
+    require_new(arguments.output)
+    key = load_signing_key(arguments)
     with open_store(arguments.store, arguments.root_key, actor=arguments.actor) as store:
         try:
             statement = store.statement(arguments.erasure, key=key)

@@ -28,6 +28,7 @@ h1 { font-size: 27px; overflow-wrap: anywhere; }
 h2 { font-size: 17px; margin: 0 0 6px; }
 p { margin: 0 0 10px; max-width: 85ch; overflow-wrap: anywhere; }
 .state { border-radius: 8px; padding: 14px 18px; margin: 18px 0; border: 1px solid; font-size: 16px; }
+.caution { font-weight: 600; color: #a3402b; margin: 8px 0 0; }
 .state b { display: block; font-size: 20px; }
 .complete { background: #e9f5ef; border-color: #9fcdb8; }
 .open { background: #fdf1e3; border-color: #e3b57a; }
@@ -99,6 +100,8 @@ class Paper:
         Below a page; not in the text.
     subtitle : str
         Below the title; may be empty.
+    caution : str
+        What a reader has to know before anything else; may be empty.
     """
 
     title: str
@@ -108,6 +111,7 @@ class Paper:
     sections: tuple[Section, ...]
     footer: str
     subtitle: str = ""
+    caution: str = ""
 
 
 def is_short(fact: Fact) -> bool:
@@ -126,6 +130,8 @@ def to_text(paper: Paper, *, width: int | None = None) -> str:
         Characters of a line, but for tables; by default lines are as long as they are.
     """
     lines = [paper.title, "=" * len(paper.title)]
+    if paper.caution:
+        lines += [*_wrap(paper.caution, width), ""]
     if paper.subtitle:
         lines += _wrap(paper.subtitle, width)
     lines += ["", paper.verdict, *_wrap(paper.explanation, width)]
@@ -144,13 +150,35 @@ def to_html(paper: Paper) -> str:
     """Return a paper as an HTML page."""
     sections = "\n".join(map(_html_section, paper.sections))
     subtitle = f'<p class="soft">{escape(paper.subtitle)}</p>\n' if paper.subtitle else ""
+    caution = f'<p class="caution">{escape(paper.caution)}</p>\n' if paper.caution else ""
     verdict = f"<b>{escape(paper.verdict)}</b>{escape(paper.explanation)}"
     content = (
         f"<h1>{escape(paper.title)}</h1>\n"
-        f'{subtitle}<div class="state {paper.standing}">{verdict}</div>\n'
+        f'{caution}{subtitle}<div class="state {paper.standing}">{verdict}</div>\n'
         f"{sections}\n<footer>{escape(paper.footer)}</footer>"
     )
     return make_page(paper.title, content, css=_CSS)
+
+
+def tell_caution(name: str, *, is_signed: bool, verified: str | None) -> str:
+    """Say that nobody has looked who made a document; nothing where it was verified.
+
+    Parameters
+    ----------
+    name : str
+        What the document is called.
+    is_signed : bool
+    verified : str or None
+        Fingerprint of the key that it was verified with.
+    """
+    if verified is not None:
+        return ""
+    if not is_signed:
+        return f"NOT SIGNED: anybody can have made this {name}."
+    return (
+        f"NOT VERIFIED: anybody can have made this {name}. With the public key of whoever is said to have"
+        " signed it the signature can be checked."
+    )
 
 
 def tell_time(time_ns: int) -> str:

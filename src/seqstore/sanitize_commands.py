@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import seqstore
 from seqstore import canonical
 from seqstore.clock import SystemClock
-from seqstore.command_parts import HelpFormatter, Verbs, count
+from seqstore.command_parts import Verbs, count, read_outcomes
 from seqstore.errors import ConfigError, MediumError, SeqstoreError
 from seqstore.sanitize import (
     Effort,
@@ -82,7 +82,6 @@ def add_commands(verbs: Verbs) -> None:
         help="overwrite whole drives, and look whether that was done",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
     command.add_argument("paths", metavar="PATH", nargs="+", help="file or block device")
     command.add_argument(
@@ -125,7 +124,9 @@ def add_commands(verbs: Verbs) -> None:
     command.add_argument(
         "--at-once", type=count, default=0, metavar="N", help="drives at a time (default: all)"
     )
-    command.add_argument("--outcome", metavar="FILE", type=Path, help="write what was found, as JSON")
+    command.add_argument(
+        "--outcome", metavar="FILE", type=Path, help="write what was found, as JSON, to a new file"
+    )
     command.add_argument("--quiet", action="store_true", help="no progress")
     command.set_defaults(run=_run)
 
@@ -208,6 +209,51 @@ class _Drive:
         return sys.stdin.readline().strip() == serial
 
 
+class _OutcomeFile:
+    """Where what was found is written to.
+
+    A file that is there already is kept, unless a pass that was interrupted goes on: what it told of that is
+    replaced, and what it tells of other drives, which may be the only account of them, stays in it.
+    """
+
+    def __init__(self, path: Path, drives: Sequence[_Drive]) -> None:
+        self._is_replaced = path.is_file() or not path.exists()  # a pipe is only written to
+        self._path = path.resolve() if self._is_replaced else path
+        self._kept: list[SanitizationOutcome] = []
+        if self._path in {drive.journal.path.resolve() for drive in drives}:
+            raise ConfigError(f"--outcome is {str(path)!r}, where the journal is kept; give another name")
+        if path.is_file():
+            if all(drive.position is None for drive in drives):
+                raise ConfigError(
+                    f"there is a file {str(path)!r} already, and no pass that was interrupted goes on; give"
+                    " another name as --outcome, or move that file away"
+                )
+            again = {drive.identity.serial for drive in drives}
+            self._kept = [
+                outcome
+                for outcome in read_outcomes(str(path))
+                if outcome.before is None or outcome.before.serial not in again
+            ]
+        try:  # not when everything is overwritten
+            self._beside.open("ab").close()
+            if self._is_replaced:  # what is refused leaves none behind
+                self._beside.unlink()
+        except OSError as error:
+            raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+
+    @property
+    def _beside(self) -> Path:
+        return self._path.with_name(self._path.name + ".new") if self._is_replaced else self._path
+
+    def write(self, outcomes: Sequence[SanitizationOutcome]) -> None:
+        values = [to_values(outcome) for outcome in (*self._kept, *outcomes)]
+        if not values:
+            return
+        self._beside.write_bytes(canonical.encode(values) + b"\n")
+        if self._is_replaced:
+            self._beside.replace(self._path)
+
+
 # ---- the command -----------------------------------------------------------------------------------
 
 
@@ -224,15 +270,8 @@ def _run(arguments: argparse.Namespace) -> int:
         second_verifier=arguments.second_verifier,
     )
     _require_sense(arguments, technique)
-    if arguments.outcome is not None:
-        is_new = not arguments.outcome.exists()
-        try:  # not when everything is overwritten
-            arguments.outcome.open("ab").close()
-            if is_new:  # what is refused leaves none behind
-                arguments.outcome.unlink()
-        except OSError as error:
-            raise ConfigError(f"{str(arguments.outcome)!r} cannot be written: {error.strerror}") from error
     drives = [_Drive(path, arguments) for path in arguments.paths]
+    file = None if arguments.outcome is None else _OutcomeFile(arguments.outcome, drives)
     for drive in drives:
         if not drive.is_confirmed(arguments.serials):
             raise ConfigError(
@@ -245,7 +284,7 @@ def _run(arguments: argparse.Namespace) -> int:
             [_sanitization(drive, technique, options, screen, stop) for drive in drives],
             at_once=arguments.at_once,
         )
-    return _tell(drives, batch.outcomes, arguments.outcome, screen)
+    return _tell(drives, batch.outcomes, file, screen)
 
 
 def _effort(arguments: argparse.Namespace) -> Effort:
@@ -325,7 +364,7 @@ def _interrupts(stop: threading.Event) -> Iterator[None]:
 def _tell(
     drives: Sequence[_Drive],
     outcomes: Sequence[SanitizationOutcome | Exception],
-    file: Path | None,
+    file: _OutcomeFile | None,
     screen: Screen,
 ) -> int:
     pairs = list(zip(drives, outcomes, strict=True))
@@ -334,13 +373,18 @@ def _tell(
             raise outcome
         screen.tell(drive.path, drive.identity.serial, outcome)
     if len(pairs) > 1:
-        screen.summary([outcome for _, outcome in pairs])
+        screen.summary([(drive.path, outcome) for drive, outcome in pairs])
     if file is not None:
-        known = [to_values(outcome) for outcome in outcomes if not isinstance(outcome, Exception)]
-        file.write_bytes(canonical.encode(known) + b"\n")
+        file.write([outcome for outcome in outcomes if not isinstance(outcome, Exception)])
     if all(not isinstance(outcome, Exception) and outcome.succeeded for outcome in outcomes):
         return _OK
-    is_cancelled = any(
-        not isinstance(outcome, Exception) and outcome.found(Fault.CANCELLED) for outcome in outcomes
-    )
-    return _CANCELLED if is_cancelled else _FAILED
+    left = [
+        drive.path
+        for drive, outcome in pairs
+        if not isinstance(outcome, Exception) and outcome.found(Fault.CANCELLED)
+    ]
+    if not left:
+        return _FAILED
+    named = "" if len(left) == len(pairs) else f", with {' '.join(left)} alone,"
+    sys.stderr.write(f"seqstore: interrupted; the same command{named} goes on where it was\n")
+    return _CANCELLED

@@ -87,7 +87,8 @@ class Screen:
         self._out.print(Text(f"{path} ({serial}): {outcome.state}", style=style))
         for part in outcome.passes:
             share = f"{part.overwritten} of {part.blocks} blocks" if part.blocks else part.detail
-            again = f", taken up again {part.resumptions} times" if part.resumptions else ""
+            times = "once" if part.resumptions == 1 else f"{part.resumptions} times"
+            again = f", taken up again {times}" if part.resumptions else ""
             state = "" if part.complete else ", not complete"
             method = part.step.method.value
             self._out.print(f"  pass {part.number}, {method}: {share}, {_size(part.rate)}/s{again}{state}")
@@ -115,13 +116,14 @@ class Screen:
             chances = ", ".join(f"{k}: {seen.detection_probability(k):.4f}" for k in _STRAY)
             self._out.print(f"    probability of finding so many stray blocks: {chances}")
 
-    def summary(self, outcomes: Sequence[SanitizationOutcome | Exception]) -> None:
-        """Write one line on many drives."""
-        good = sum(1 for each in outcomes if not isinstance(each, Exception) and each.succeeded)
+    def summary(self, outcomes: Sequence[tuple[str, SanitizationOutcome | Exception]]) -> None:
+        """Write how many drives are sanitized, and which are not, by their paths."""
+        bad = [path for path, each in outcomes if isinstance(each, Exception) or not each.succeeded]
+        names = f": {', '.join(bad)}" if bad else ""
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_row("drives", str(len(outcomes)))
-        table.add_row("sanitized", Text(str(good), style="green"))
-        table.add_row("failed", Text(str(len(outcomes) - good), style="red" if good < len(outcomes) else ""))
+        table.add_row("sanitized", Text(str(len(outcomes) - len(bad)), style="green"))
+        table.add_row("failed", Text(f"{len(bad)}{names}", style="red" if bad else ""))
         self._out.print(table)
 
 

@@ -16,9 +16,10 @@ import binascii
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from seqstore import canonical
 from seqstore.arguments import buffer, file_name, instance, methods
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ALGORITHM = "Ed25519"
+
+Password: TypeAlias = "str | bytes"
+"""What a key in a file is encrypted with; text stands for its UTF-8 bytes, as openssl takes it."""
 
 _SIGNATURE_BYTES = 64
 _OWNER_ALONE = 0o600
@@ -147,8 +151,17 @@ class SigningKey:
         return cls(ed25519.Ed25519PrivateKey.generate())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], password: bytes | None = None) -> SigningKey:
+    def load(
+        cls, path: str | os.PathLike[str], password: Password | Callable[[], Password] | None = None
+    ) -> SigningKey:
         """Read a key from a PEM file, ``BEGIN PRIVATE KEY`` or ``BEGIN ENCRYPTED PRIVATE KEY``.
+
+        Parameters
+        ----------
+        path : path-like
+        password : str, bytes or callable, optional
+            Of an encrypted key; text stands for its UTF-8 bytes. A callable returns it, and is only called
+            for a key that is encrypted.
 
         Raises
         ------
@@ -165,8 +178,9 @@ class SigningKey:
         is_encrypted = b"ENCRYPTED PRIVATE KEY" in pem
         if is_encrypted and password is None:
             raise ConfigError(f"{where} holds an encrypted key; give its password")
+        secret = _to_bytes(password) if is_encrypted else None
         try:
-            key = serialization.load_pem_private_key(pem, password if is_encrypted else None)
+            key = serialization.load_pem_private_key(pem, secret)
         except (ValueError, _unsupported()) as error:
             if is_encrypted:
                 raise ConfigError(f"{where} cannot be decrypted; is it the right password?") from error
@@ -181,13 +195,13 @@ class SigningKey:
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a signing key is not pickled; save it to a file, and load it there")
 
-    def save(self, path: str | os.PathLike[str], password: bytes | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], password: Password | None = None) -> None:
         """Write the key to a new file that its owner alone can read, encrypted if a password is given.
 
         Raises
         ------
         ConfigError
-            If there is such a file.
+            If there is such a file, or the password is empty.
         AccessError, MediumError
             If it cannot be written.
         """
@@ -195,7 +209,7 @@ class SigningKey:
         encryption = (
             serialization.NoEncryption()
             if password is None
-            else serialization.BestAvailableEncryption(password)
+            else serialization.BestAvailableEncryption(_to_bytes(password))
         )
         pem = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
@@ -322,6 +336,16 @@ def require_key(key: object) -> None:
     """
     if key is not None:
         methods(key, ("sign",), "SigningKey", "key", "SigningKey.load(path)")
+
+
+def _to_bytes(password: object) -> bytes:
+    given = password() if callable(password) else password
+    if isinstance(given, str):
+        given = given.encode(errors="surrogatepass")
+    secret = buffer(given, "the password")
+    if not secret:
+        raise ConfigError("the password of the key is empty; one of at least a byte is expected")
+    return secret
 
 
 def _cryptography() -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from seqstore.paper import Paper, Section, plain, tell_time, to_html, to_text
+from seqstore.paper import Paper, Section, plain, tell_caution, tell_time, to_html, to_text
 from seqstore.statement import Statement
 
 _MOST_ROWS = 400  # of copies on a page; all of them stand in the JSON text
@@ -52,6 +52,9 @@ def _paper(statement: Statement, verified: str | None) -> Paper:
     totals = statement.document["totals"]
     return Paper(
         title=_title(statement),
+        caution=tell_caution(
+            "statement", is_signed=statement.sealed.signature is not None, verified=verified
+        ),
         standing="complete" if statement.complete and not totals["late"] else "open",
         verdict=verdict,
         explanation=explanation,

@@ -6,14 +6,15 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from seqstore import canonical
+from seqstore import Store, canonical
 from seqstore.certificate import Certificate
 from seqstore.cli import main
-from seqstore.signing import SigningKey
+from seqstore.signing import Sealed, SigningKey
 from seqstore.values import to_values
 from tests.certificates import SERIAL, bad_blocks, good_outcome, issue
 
@@ -94,6 +95,75 @@ class TestMaking:
         assert "NIST SP 800-88 Rev. 1" in shown
 
 
+class TestEncryptedKeys:
+    COMMANDS = (
+        MAKE.replace("private.pem", "locked.pem").format(file="good.outcome"),
+        "certificate validate good.json --key locked.pem --by 'Carol Shaw, owner' --accept",
+        "audit export lab.store --key locked.pem",
+        "statement make lab.store 1 --key locked.pem",
+    )
+
+    @pytest.fixture
+    def locked(self, place: Path, key: SigningKey) -> Path:
+        key.save("locked.pem", b"open sesame")
+        Path("words").write_bytes(b"open sesame\r\nwhat follows is not read")
+        with Store.create("lab.store", "1MiB", segment_size="64KiB") as store:
+            volume = store.create_tenant("contoso").create_volume("disk", "64KiB")
+            volume.write(0, b"gone")
+            volume.delete()
+        return place
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_the_passphrase_is_in_a_file(self, locked: Path, key: SigningKey, command: str) -> None:
+        assert run(f"{command} --passphrase-file words -o signed.json") == 0
+        Sealed.parse(Path("signed.json").read_bytes()).verify(key.public)
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_nobody_is_asked_who_is_not_there(self, locked: Path, capsys: Capture, command: str) -> None:
+        assert run(f"{command} -o signed.json") == 2
+        assert "as --passphrase-file" in capsys.readouterr().err
+        assert not Path("signed.json").exists()
+
+    @pytest.mark.parametrize(
+        ("typed", "words"),
+        [
+            ("open sesame", ""),
+            ("open barley", "is it the right password?"),
+            ("", "is empty"),
+            (None, "no passphrase was typed"),
+        ],
+    )
+    def test_somebody_types_it(
+        self,
+        locked: Path,
+        key: SigningKey,
+        capsys: Capture,
+        monkeypatch: pytest.MonkeyPatch,
+        typed: str | None,
+        words: str,
+    ) -> None:
+        asked = []
+
+        def ask(prompt: str) -> str:
+            asked.append(prompt)
+            if typed is None:
+                raise EOFError
+            return typed
+
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+        monkeypatch.setattr("getpass.getpass", ask)
+        assert run(f"{self.COMMANDS[0]} -o signed.json") == (2 if words else 0)
+        assert words in capsys.readouterr().err
+        assert asked == ["Passphrase of locked.pem: "]
+        assert Path("signed.json").exists() == (not words)
+
+    def test_files_that_hold_none(self, locked: Path, capsys: Capture) -> None:
+        Path("wrong").write_text("open barley\n")
+        for file, words in (("wrong", "right password"), ("nowhere", "there is no file 'nowhere'")):
+            assert run(f"{self.COMMANDS[0]} --passphrase-file {file}") == 2
+            assert words in capsys.readouterr().err
+
+
 class TestReading:
     def test_one_that_holds(self, place: Path, key: SigningKey, capsys: Capture) -> None:
         assert run(f"certificate verify good.json --key public.pem --serial {SERIAL} --require clear") == 0
@@ -149,6 +219,39 @@ class TestReading:
         Path("bare.json").write_text(issue().to_json())
         assert run("certificate render bare.json --signature s") == 2
         assert "not signed" in capsys.readouterr().err
+
+
+class TestFilesThatAreThere:
+    """Nothing is done, or asked, for what could not be written in the end."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            MAKE.replace("private.pem", "nowhere").format(file="good.outcome") + " -o taken",
+            "certificate validate good.json --key nowhere --by 'Carol, owner' --accept -o taken",
+            "certificate render good.json --html new --signature taken",
+            "certificate render good.json --html new --signature new",
+            "certificate summary good.json --html new --json taken",
+            "audit export lab.store --key private.pem -o taken",
+            "statement make lab.store 1 --key private.pem -o taken",
+        ],
+    )
+    def test_they_are_refused_first(self, place: Path, capsys: Capture, command: str) -> None:
+        with Store.create("lab.store", "1MiB", segment_size="64KiB") as store:
+            volume = store.create_tenant("contoso").create_volume("disk", "64KiB")
+            volume.write(0, b"gone")
+            volume.delete()
+            before = len(store.audit)
+        Path("taken").write_text("mine")
+        capsys.readouterr()
+        assert run(command) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "there is a file 'taken' already" in said.err or "'new' is given for two files" in said.err
+        assert Path("taken").read_text() == "mine"
+        assert not Path("new").exists()
+        with Store.open("lab.store", read_only=True) as store:
+            assert len(store.audit) == before
 
 
 class TestValidation:

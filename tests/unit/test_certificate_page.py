@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import re
 import zlib
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from seqstore.certificate_page import make_paper as make_certificate_paper
 from seqstore.certificate_page import render_html, render_text, tell_size
 from seqstore.certificate_parts import Category, MediumFacts, Validation
 from seqstore.certify import Certifier
-from seqstore.paper import to_html
+from seqstore.paper import to_html, to_text
 from seqstore.sanitize.result import Area, AreaResult, Range, Technique
 from seqstore.signing import SigningKey
 from tests.certificates import (
@@ -136,6 +138,19 @@ class TestPage:
 
 
 class TestPdf:
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list open files")
+    def test_it_closes_the_files_of_the_letters(self) -> None:
+        pytest.importorskip("fpdf")
+        from seqstore.certificate_pdf import render_pdf  # noqa: PLC0415  an extra
+
+        gc.disable()
+        try:
+            render_pdf(issue(bad_blocks()))  # which is set twice
+            names = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        finally:
+            gc.enable()
+        assert [name for name in names if name.endswith(".ttf")] == []
+
     def test_it_holds_the_certificate(self, key: SigningKey) -> None:
         pytest.importorskip("fpdf")
         from seqstore.certificate_pdf import ATTACHMENT, render_pdf  # noqa: PLC0415  an extra
@@ -170,11 +185,13 @@ class TestPdf:
         assert as_it_comes.page_no() == even.page_no() == 2
         assert as_it_comes.get_y() < certificate_pdf._NEARLY_EMPTY
         assert even.get_y() > as_it_comes.get_y() + 15  # mm, of persons
+        for pdf in (usual, as_it_comes, even):
+            certificate_pdf._close_fonts(pdf)
 
     def test_it_says_what_was_written_and_read(self) -> None:
         text = render_text(issue())
         assert "All 20,000 blocks were overwritten and all of them read back." in text
-        assert text.splitlines()[2] == "Number 2026-0117, issued 2026-05-28 20:28:20 UTC by alice"
+        assert text.splitlines()[4] == "Number 2026-0117, issued 2026-05-28 20:28:20 UTC by alice"
         sampled = render_text(issue(good_outcome(verifications=(sampling(ZERO),))))
         assert "2,002 read back, chosen by chance." in sampled
         assert "were overwritten" not in render_text(issue(bad_blocks())).partition("Drive\n")[0]
@@ -185,6 +202,33 @@ def unpack(stream: bytes) -> bytes:
         return zlib.decompress(stream)
     except zlib.error:
         return stream
+
+
+class TestCaution:
+    """What nobody has verified says so before anything else."""
+
+    def test_of_a_certificate(self, key: SigningKey) -> None:
+        for certificate, words in ((issue(key=key), "NOT VERIFIED: anybody"), (issue(), "NOT SIGNED: any")):
+            text, page = render_text(certificate), render_html(certificate)
+            assert text.splitlines()[2].startswith(words)
+            assert 0 < page.index(words) < page.index('class="state')
+        verified = render_text(issue(key=key), verified=key.public.fingerprint)
+        assert "NOT " not in verified.partition("Drive\n")[0]
+
+    def test_of_a_summary(self, key: SigningKey) -> None:
+        certificates = [of("A", key=key), of("B", key=key)]
+        assert to_text(make_paper(summarize(certificates))).splitlines()[2].startswith("NOT VERIFIED: any")
+        assert "NOT" not in to_text(make_paper(summarize(certificates, key=key.public)))
+
+    def test_of_a_pdf(self, key: SigningKey) -> None:
+        pytest.importorskip("fpdf")
+        from seqstore.certificate_pdf import render_pdf, to_pdf  # noqa: PLC0415  an extra
+
+        pages = [render_pdf(issue(key=key), verified=how) for how in (None, key.public.fingerprint)]
+        assert pages[0] != pages[1]
+        paper = make_certificate_paper(issue(key=key), verified=key.public.fingerprint)
+        assert paper.caution == ""
+        assert to_pdf(paper, 0) != to_pdf(dataclasses.replace(paper, caution="NOT VERIFIED"), 0)
 
 
 class TestBatch:

@@ -194,6 +194,7 @@ class TestBadInput:
             (["missing"], "missing does not exist"),
             (["file"], "file is not a directory"),
             (["empty"], "holds nothing to store"),
+            (["tiny"], "at least one file of 32 bytes or more"),
             (["input", "--capacity", "12XB"], "unit"),
             (["input", "--capacity", "5MB"], "multiple"),
             (["input", "--capacity", "64KiB"], "too small"),
@@ -211,6 +212,8 @@ class TestBadInput:
     ) -> None:
         monkeypatch.chdir(tree.parent)
         Path("empty").mkdir()
+        Path("tiny").mkdir()
+        Path("tiny", "file").write_bytes(b"too small to be found again")
         Path("file").write_bytes(b"content")
         assert main(["demo", *arguments]) == 2
         captured = capsys.readouterr()
@@ -224,4 +227,12 @@ class TestBadInput:
         with pytest.raises(SystemExit) as caught:
             main(["demo", *arguments])
         assert caught.value.code == 2
-        assert "usage: seqstore" in capsys.readouterr().err
+        assert "see `seqstore demo --help`" in capsys.readouterr().err
+
+    def test_of_files_that_are_all_alike(self, tmp_path: Path, capsys: Capture) -> None:
+        for name in "ab":
+            (tmp_path / name).write_bytes(bytes(100))
+        assert main(["demo", str(tmp_path), "--no-picture", "--quiet"]) == 2
+        captured = capsys.readouterr()
+        assert "FAILS" not in captured.out
+        assert "at least one file of 32 bytes or more, not all of them equal" in captured.err

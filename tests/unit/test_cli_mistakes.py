@@ -7,12 +7,13 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from seqstore import Store, canonical
-from seqstore.cli import main
+from seqstore.cli import _make_parser, main
 from seqstore.command_parts import HelpFormatter
 from seqstore.keys import FileKey
 from seqstore.paper import Paper, Section, to_text
@@ -84,6 +85,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sanitize old.img --technique cryptographic --keys nowhere", 2, "--keys is 'nowhere'"),
         ("sanitize old.img --journals nowhere", 2, "--journals is 'nowhere'"),
         ("sanitize old.img --retries -1", 2, "-1 is given; 0 or more is expected"),
+        ("sanitize old.img --retries few", 2, "'few' is given; a whole number is expected"),
+        ("statement show x.json --nonsense", 2, "seqstore statement show: unknown arguments: --nonsense"),
         ("sanitize old.img --rate 0 --yes-destroy-all-data old.img", 2, "rate is 0"),
         (MAKE, 2, "the outcome bears out clear, and a certificate of that names who verified it"),
         (f"{MAKE} --key nowhere", 2, "there is no key 'nowhere'"),
@@ -122,12 +125,20 @@ def test_an_encrypted_store_is_opened_with_its_root_key(
     )
 
 
-VERBS = (
-    "", "demo", "inspect", "forensics", "replay", "sweep", "report", "trace", "trace info", "audit",
-    "audit show", "audit verify", "audit export", "statement", "statement make", "statement list",
-    "statement verify", "statement show", "certificate", "certificate verify", "certificate show",
-    "certificate render", "certificate summary", "certificate validate", "sanitize",
-)  # fmt: skip
+def verbs_of(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
+    """Yield a command and everything that can be said after it."""
+    yield name
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb, inner in action.choices.items():
+                yield from verbs_of(inner, f"{name} {verb}".strip())
+
+
+VERBS = tuple(verbs_of(_make_parser()))
+
+
+def test_all_verbs_are_found() -> None:
+    assert {"", "demo", "trace info", "certificate make", "sanitize"} < set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -135,11 +146,21 @@ def test_help_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Capture, 
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     with pytest.raises(SystemExit):
         main([*verb.split(), "--help"])
-    usage, _, rest = capsys.readouterr().out.partition("\n\n")
-    lines = rest.splitlines()  # how arguments that exclude each other stand in the usage, the parser decides
-    assert usage.startswith("usage: seqstore")
-    assert len(lines) > 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("usage: seqstore")
+    assert len(lines) > 5
     assert [line for line in lines if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_cannot_be_parsed_is_told_in_one_line(capsys: Capture, verb: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*verb.split(), "--nonsense"])
+    said = capsys.readouterr()
+    assert (end.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+    command = f"seqstore {verb}".strip()
+    assert said.err.startswith(f"{command}: ")
+    assert said.err.endswith(f"; see `{command} --help`\n")
 
 
 def test_help_keeps_examples_as_they_are() -> None:

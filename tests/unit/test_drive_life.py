@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from scripts.draw_drive_life import PLACES, box_of, draw, line_of
+from scripts.draw_drive_life import PLACES, WORDS, Box, Point, box_of, draw, line_of, loop_of, words_of
 from seqstore import ConfigError, DriveAct, DriveState, DriveStateError, DriveStory, FormatError
-from seqstore.drive_life import MOVES, legal_acts, move, to_mermaid
+from seqstore.drive_life import MOVES, Move, legal_acts, move, to_mermaid
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "drive-life.svg"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "drive-life.md"
@@ -130,14 +130,38 @@ def test_the_picture_is_made_from_the_table() -> None:
     assert words == {state.value for state in DriveState} | {act.value for act in DriveAct}
 
 
+def arrow(entry: Move) -> list[Point]:
+    """Return points all along an arrow of the picture."""
+    shares = [number / 200 for number in range(201)]
+    if entry.state is not entry.to:
+        (x, y), (to_x, to_y) = line_of(entry.state, entry.to)
+        return [(x + share * (to_x - x), y + share * (to_y - y)) for share in shares]
+    points: list[Point] = []
+    for share in shares:  # a cubic curve by its four points
+        left = 1 - share
+        weights = (left**3, 3 * left**2 * share, 3 * left * share**2, share**3)
+        pairs = [*zip(weights, loop_of(entry.state), strict=True)]
+        points.append((sum(w * at[0] for w, at in pairs), sum(w * at[1] for w, at in pairs)))
+    return points
+
+
+def runs_through(points: list[Point], box: Box) -> bool:
+    left, top, right, bottom = box
+    return any(left < x < right and top < y < bottom for x, y in points)
+
+
 def test_no_arrow_of_the_picture_runs_through_a_box() -> None:
     assert PLACES.keys() == set(DriveState)
     for entry in MOVES:
-        if entry.state is entry.to:
-            continue
-        (x, y), (to_x, to_y) = line_of(entry.state, entry.to)
         for other in set(DriveState) - {entry.state, entry.to}:
-            left, top, right, bottom = box_of(other)
-            steps = [number / 200 for number in range(201)]
-            points = [(x + step * (to_x - x), y + step * (to_y - y)) for step in steps]
-            assert not [1 for px, py in points if left < px < right and top < py < bottom], (entry, other)
+            assert not runs_through(arrow(entry), box_of(other)), (entry, other)
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_words_of_the_picture_stand_on_nothing_else(words: tuple[DriveState, DriveAct]) -> None:
+    room = words_of(*words)
+    assert [entry for entry in MOVES if runs_through(arrow(entry), room)] == []
+    others = [words_of(*other) for other in WORDS if other != words]
+    left, top, right, bottom = room
+    for box in (*others, *map(box_of, DriveState)):
+        assert right <= box[0] or box[2] <= left or bottom <= box[1] or box[3] <= top

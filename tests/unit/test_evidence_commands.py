@@ -77,6 +77,20 @@ class TestCommands:
         assert (place / "s.html").read_text().startswith("<!DOCTYPE html>")
         assert main(["statement", "make", "lab.store", "9", "--key", "private.pem"]) == 2
 
+    def test_what_nobody_verified_says_so_first(self, place: Path, capsys: Capture) -> None:
+        main(["statement", "make", "lab.store", "1", "--key", "private.pem", "-o", "s.json"])
+        main(["statement", "show", "s.json"])
+        assert capsys.readouterr().out.splitlines()[2].startswith("NOT VERIFIED: anybody can have made this")
+        main(["statement", "show", "s.json", "--html", "s.html"])
+        page = Path("s.html").read_text("utf-8")
+        assert 0 < page.index("NOT VERIFIED") < page.index('class="state')
+        main(["statement", "show", "s.json", "--key", "public.pem"])
+        assert "NOT" not in capsys.readouterr().out
+        document = Statement.from_json(Path("s.json").read_text()).document
+        Path("bare.json").write_text(Statement.make(document, None).to_json())
+        main(["statement", "show", "bare.json"])
+        assert capsys.readouterr().out.splitlines()[2].startswith("NOT SIGNED: anybody can have made this")
+
     def test_a_statement_that_was_changed(self, place: Path, capsys: Capture) -> None:
         main(["statement", "make", "lab.store", "1", "--key", "private.pem", "-o", "s.json"])
         (place / "s.json").write_text((place / "s.json").read_text().replace("ticket 4711", "ticket 4712"))

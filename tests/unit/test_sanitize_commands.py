@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from seqstore import MediumError, Store
+from seqstore import MediumError, Store, canonical
 from seqstore.cli import main
 from seqstore.keys import FileKey
 from seqstore.sanitize import SanitizationOutcome
@@ -126,6 +126,30 @@ def test_what_is_refused_leaves_no_outcome(drive: Path) -> None:
     assert not Path("outcome.json").exists()
 
 
+def test_no_outcome_is_written_over(drive: Path, capsys: Capture) -> None:
+    before = drive.read_bytes()
+    words = ["sanitize", "old.img", YES, "old.img", "--outcome"]
+    Path("o.json").write_text("of another drive")
+    assert main([*words, "o.json"]) == 2
+    assert "there is a file 'o.json' already" in capsys.readouterr().err
+    assert main([*words, "old.img"]) == 2
+    assert main([*words, "old.img.sanitize"]) == 2
+    assert "where the journal is kept" in capsys.readouterr().err
+    assert drive.read_bytes() == before
+    assert sorted(path.name for path in drive.parent.iterdir()) == ["o.json", "old.img"]
+    assert Path("o.json").read_text() == "of another drive"
+
+
+def test_an_outcome_goes_into_a_pipe(drive: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        assert main(["sanitize", "old.img", YES, "old.img", "--outcome", f"/dev/fd/{writer}"]) == 0
+        assert json.loads(os.read(reader, 1 << 16))[0]["before"]["serial"] == "old.img"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_the_serial_of_a_drive_file_is_the_drives_identity(drive: Path, capsys: Capture) -> None:
     with Store.create("lab.store", "16MiB") as store:
         store.create_tenant("a").create_volume("v", "1MiB").write(0, b"alive")
@@ -191,6 +215,26 @@ def test_several_drives_at_once(drive: Path, capsys: Capture) -> None:
     assert len(json.loads(Path("o.json").read_text())) == 5
 
 
+def test_a_batch_says_which_drives_failed(drive: Path, capsys: Capture) -> None:
+    for name in ("1.img", "2.img", "3.img"):
+        shutil.copy(drive, name)
+    Path("2.img.sanitize.new").mkdir()  # where its journal would be written
+    yes = [word for name in ("1.img", "2.img", "3.img") for word in (YES, name)]
+    assert main(["sanitize", "1.img", "2.img", "3.img", *yes, "--outcome", "o.json"]) == 1
+    said = capsys.readouterr().out
+    assert "2.img (2.img): sanitize-failed" in said
+    assert [line.split() for line in said.splitlines()[-3:]] == [
+        ["drives", "3"],
+        ["sanitized", "2"],
+        ["failed", "1:", "2.img"],
+    ]
+    assert [each["before"]["serial"] for each in json.loads(Path("o.json").read_text())] == [
+        "1.img",
+        "2.img",
+        "3.img",
+    ]
+
+
 def test_a_batch_counts() -> None:
     good, bad = sanitize(plain_drive()), plain_drive()
     bad.bad_on_write(3)
@@ -211,22 +255,66 @@ def test_an_interrupt_can_be_taken_up_again(drive: Path, capsys: Capture) -> Non
         "old.img",
         "--technique",
         "random",
+        "--outcome",
+        "o.json",
     ]
-    slowly = subprocess.Popen([*command, "--rate", "4MiB"], stdout=subprocess.PIPE, text=True)
+    slowly = subprocess.Popen(
+        [*command, "--rate", "4MiB"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 30
     while drive.read_bytes()[:4096] == b"x" * 4096 and time.monotonic() < deadline:
         time.sleep(0.05)
     slowly.send_signal(signal.SIGINT)
-    said, _ = slowly.communicate(timeout=30)
+    said, complaint = slowly.communicate(timeout=30)
     assert slowly.returncode == 130
     assert "sanitize-failed" in said
+    assert complaint == "seqstore: interrupted; the same command goes on where it was\n"
     assert "cancelled: it was cancelled; it can be taken up again" in said
     assert Path("old.img.sanitize").exists()
     assert main(["sanitize", "old.img", YES, "old.img"]) == 2  # of another technique
     assert "was begun with 'random'" in capsys.readouterr().err
-    assert main(["sanitize", "old.img", YES, "old.img", "--technique", "random"]) == 0
-    assert "taken up again 1 times" in capsys.readouterr().out
+    shutil.copy("o.json", "first.json")
+    (values,) = json.loads(Path("o.json").read_text())
+    values["before"]["serial"] = values["after"]["serial"] = "other.img"
+    Path("o.json").write_bytes(canonical.encode([values, *canonical.decode(Path("o.json").read_bytes())]))
+    assert main(["sanitize", "old.img", YES, "old.img", "--technique", "random", "--outcome", "o.json"]) == 0
+    assert "taken up again once" in capsys.readouterr().out
     assert not Path("old.img.sanitize").exists()
+    told = [
+        from_values(SanitizationOutcome, each)
+        for file in ("first.json", "o.json")
+        for each in json.loads(Path(file).read_text())
+    ]
+    found = [(each.before.serial, each.succeeded) for each in told if each.before is not None]
+    assert found == [("old.img", False), ("other.img", False), ("old.img", True)]
+
+
+def test_of_a_batch_those_are_named_that_are_left(drive: Path, capsys: Capture) -> None:
+    """One drive is done before the interrupt; with the other alone the command goes on."""
+    drive.write_bytes(b"x" * (8 << 20))
+    Path("small.img").write_bytes(b"x" * 4096)
+    words = ["sanitize", "small.img", "old.img", YES, "old.img", YES, "small.img", "--outcome", "o.json"]
+    both = subprocess.Popen(
+        [sys.executable, "-m", "seqstore", *words, "--at-once", "1", "--rate", "4MiB"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while not Path("old.img.sanitize").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    both.send_signal(signal.SIGINT)
+    _, complaint = both.communicate(timeout=30)
+    assert both.returncode == 130
+    assert complaint == (
+        "seqstore: interrupted; the same command, with old.img alone, goes on where it was\n"
+    )
+    assert main(["sanitize", "old.img", YES, "old.img", "--outcome", "o.json"]) == 0
+    told = [from_values(SanitizationOutcome, each) for each in json.loads(Path("o.json").read_text())]
+    assert {each.before.serial: each.succeeded for each in told if each.before is not None} == {
+        "small.img": True,
+        "old.img": True,
+    }
 
 
 def test_techniques_are_read() -> None:

@@ -47,6 +47,26 @@ class TestSigning:
         with pytest.raises(ConfigError, match="already"):
             key.save(tmp_path / "text.pem")
 
+    def test_a_password_is_text_or_bytes_or_asked_for(self, tmp_path: Path, key: SigningKey) -> None:
+        key.save(tmp_path / "plain.pem")
+        key.save(tmp_path / "locked.pem", "gehe\u00edm")
+        asked = []
+
+        def ask() -> bytes:
+            asked.append(1)
+            return "gehe\u00edm".encode()
+
+        for password in ("gehe\u00edm", "gehe\u00edm".encode(), ask):
+            assert SigningKey.load(tmp_path / "locked.pem", password).public == key.public
+        assert SigningKey.load(tmp_path / "plain.pem", ask).public == key.public
+        assert len(asked) == 1
+        for wrong in ("", b"", lambda: "", 7, lambda: None):
+            with pytest.raises(ConfigError, match="the password"):
+                SigningKey.load(tmp_path / "locked.pem", wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="password of the key is empty"):
+            key.save(tmp_path / "new.pem", "")
+        assert not (tmp_path / "new.pem").exists()
+
     def test_nothing_gives_a_key_away(self, key: SigningKey) -> None:
         assert key.public.fingerprint in repr(key)
         with pytest.raises(TypeError, match="not pickled"):

@@ -65,6 +65,12 @@ class FileSet:
         return sum(file.size for file in self.files)
 
 
+NEEDED = (
+    "nothing of these files could be told from other bytes on the drive; give the path of a directory with at"
+    " least one file of 32 bytes or more, not all of them equal, that is not a copy of one of this Python's"
+)
+
+
 def read_tree(path: Path | None, limit: int) -> FileSet:
     """List the regular files below a directory, in order of their names.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqstore import ConfigError
-from seqstore.demo.archive import archive_size
-from seqstore.demo.files import FileSet, pick_neighbours, read_tree
+from seqstore.demo.archive import archive_size, choose_canary_files
+from seqstore.demo.files import NEEDED, FileSet, pick_neighbours, read_tree
 from seqstore.report import format_bytes
 from seqstore.units import parse_size
 
@@ -60,12 +60,14 @@ class Plan:
         Raises
         ------
         ConfigError
-            There are no files, too many, or capacity or seed cannot be used.
+            There are no files, too many, too small ones, or capacity or seed cannot be used.
         """
         if seed < 0:
             raise ConfigError(f"the seed is {seed}; it must not be negative")
         largest = _memory_for_drive()
         leaver = read_tree(path, int(largest * _LEAVER_SHARE))
+        if not choose_canary_files(leaver, 1, _BLOCK_SIZE):
+            raise ConfigError(NEEDED)
         size = archive_size(leaver)
         if capacity is None:
             wanted = max(int(size / _LEAVER_SHARE), _MIN_CAPACITY)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seqstore import ConfigError
 from seqstore.demo.claims import judge
+from seqstore.demo.files import NEEDED
 from seqstore.demo.picture import PICTURE_NAME, draw_picture
 from seqstore.demo.plan import LEAVER, STAYER, Plan
 from seqstore.demo.screen import Screen
@@ -51,7 +52,7 @@ def run_demo(options: DemoOptions) -> bool:
     Raises
     ------
     ConfigError
-        The options cannot be used; nothing was stored.
+        The options cannot be used, or the files.
     SeqstoreError
         The store failed on the way.
     """
@@ -76,6 +77,8 @@ def _tell(story: Story, screen: Screen) -> None:
         story.store_files(advance)
     with screen.progress("reading back, comparing SHA-256", both) as advance:
         story.verify_files(advance)
+    if not story.canary_mbas:
+        raise ConfigError(NEEDED)
     screen.stored(story)
     screen.open_act(f"2  {LEAVER}'s volume and then the tenant are deleted")
     story.delete_leaver()

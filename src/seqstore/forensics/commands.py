@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from seqstore import ConfigError
-from seqstore.command_parts import HelpFormatter, add_root_key, open_store
+from seqstore.command_parts import add_root_key, open_store
 from seqstore.forensics.located import locate
 from seqstore.forensics.report import Report
 from seqstore.forensics.search import search
@@ -53,7 +53,6 @@ def add_command(verbs: Verbs) -> None:
         help="look for fragments of files on a raw drive, whatever its ledger says",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "drive", metavar="DRIVE", nargs="?", help="file or block device (default: that of the store)"

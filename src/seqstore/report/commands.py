@@ -10,7 +10,6 @@ import importlib.util
 from pathlib import Path
 from typing import TypeAlias
 
-from seqstore.command_parts import HelpFormatter
 from seqstore.errors import AccessError, ConfigError, NotFoundError, TraceError
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -150,7 +149,6 @@ def _add(verbs: Verbs, name: str, text: str, description: str, epilog: str) -> a
         help=text,
         description=description,
         epilog=epilog,
-        formatter_class=HelpFormatter,
     )
 
 
