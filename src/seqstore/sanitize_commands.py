@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from seqstore.sanitize import (
     SanitizationOutcome,
     Technique,
 )
-from seqstore.sanitize.batch import sanitize_many
+from seqstore.sanitize.batch import draw_lots, sanitize_many
 from seqstore.sanitize.devices import DeviceTarget
 from seqstore.sanitize.key_file import KeyFile
 from seqstore.sanitize.technique import SEED_BYTES
@@ -101,7 +102,19 @@ def add_commands(verbs: Verbs) -> None:
     )
     command.add_argument("--count-all", action="store_true", help="do not stop at the first mismatch")
     command.add_argument(
-        "--second-verifier", action="store_true", help="read all of it a second time, by other code"
+        "--second-verifier",
+        action="append_const",
+        const=1.0,
+        dest="shares",
+        help="read all of it a second time, by other code",
+    )
+    command.add_argument(
+        "--second-verifier-share",
+        metavar="SHARE",
+        action="append",
+        type=_share,
+        dest="shares",
+        help="the same for some of the drives, such as 20%%, at least one; lots are drawn",
     )
     command.add_argument(
         "--keys", metavar="FILE", help="the file 'keys' of the store whose drive it was: for 'cryptographic'"
@@ -132,6 +145,18 @@ def add_commands(verbs: Verbs) -> None:
 
 
 # ---- arguments -------------------------------------------------------------------------------------
+
+
+def _share(text: str) -> float:
+    """Read a share such as ``20%`` or ``0.2``."""
+    number = text.removesuffix("%")
+    try:
+        share = float(number) / (1 if number == text else 100)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: 20% or 0.2, for instance, is expected")
+    return share
 
 
 def parse_technique(text: str) -> Technique:
@@ -267,7 +292,6 @@ def _run(arguments: argparse.Namespace) -> int:
         effort=_effort(arguments),
         verification=arguments.verification,
         stop_at_first=not arguments.count_all,
-        second_verifier=arguments.second_verifier,
     )
     _require_sense(arguments, technique)
     drives = [_Drive(path, arguments) for path in arguments.paths]
@@ -279,9 +303,14 @@ def _run(arguments: argparse.Namespace) -> int:
                 " nothing was written to any drive"
             )
     stop = threading.Event()
+    share = max(arguments.shares or [0])
+    twice = draw_lots(len(drives), share, os.urandom(SEED_BYTES)) if share else frozenset()
     with _interrupts(stop), Screen(quiet=arguments.quiet) as screen:
         batch = sanitize_many(
-            [_sanitization(drive, technique, options, screen, stop) for drive in drives],
+            [
+                _sanitization(drive, technique, replace(options, second_verifier=n in twice), screen, stop)
+                for n, drive in enumerate(drives)
+            ],
             at_once=arguments.at_once,
         )
     return _tell(drives, batch.outcomes, file, screen)

@@ -11,15 +11,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from seqstore import MediumError, Store, canonical
+from seqstore import ConfigError, MediumError, Store, canonical
 from seqstore.cli import main
 from seqstore.keys import FileKey
 from seqstore.sanitize import SanitizationOutcome
-from seqstore.sanitize.batch import Batch
+from seqstore.sanitize.batch import Batch, draw_lots
 from seqstore.sanitize.devices import identify
 from seqstore.sanitize.key_file import KeyFile
 from seqstore.sanitize_commands import parse_technique
@@ -235,6 +236,49 @@ def test_a_batch_says_which_drives_failed(drive: Path, capsys: Capture) -> None:
     ]
 
 
+def test_a_second_verifier_for_a_share_of_the_drives(drive: Path, capsys: Capture) -> None:
+    drives = [f"{n}.img" for n in range(5)]
+    for name in drives:
+        Path(name).write_bytes(drive.read_bytes())
+    sure = [word for name in drives for word in (YES, name)]
+    assert main(["sanitize", *drives, *sure, "--second-verifier-share", "25%", "--outcome", "o.json"]) == 0
+    assert capsys.readouterr().out.count("by the independent verifier") == 2
+    outcomes = [from_values(SanitizationOutcome, values) for values in json.loads(Path("o.json").read_text())]
+    assert sorted(len(outcome.verifications) for outcome in outcomes) == [1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("share", ["0", "101%", "-5%", "all", "nan"])
+def test_shares_that_are_none(share: str, drive: Path, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["sanitize", "old.img", YES, "old.img", f"--second-verifier-share={share}"])
+    assert "is no share" in capsys.readouterr().err
+    assert any(drive.read_bytes())
+
+
+def test_lots_fall_on_every_drive_as_often() -> None:
+    seeds = [bytes([n % 256, n // 256]) * 8 for n in range(1000)]
+    drawn = Counter(number for seed in seeds for number in draw_lots(10, 0.2, seed))
+    assert sum(drawn.values()) == 2000
+    assert sorted(drawn) == list(range(10))
+    assert max(abs(times - 200) for times in drawn.values()) < 60  # more than four standard deviations
+    assert draw_lots(10, 0.01, seeds[0]) == draw_lots(10, 0.1, seeds[0])
+    assert draw_lots(3, 1, seeds[0]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("drives", "share", "seed", "message"),
+    [
+        (0, 0.5, bytes(16), "drives is 0"),
+        (5, 0, bytes(16), "share is 0"),
+        (5, 1.5, bytes(16), "share is 1.5"),
+        (5, 0.5, bytes(15), "has 15 bytes"),
+    ],
+)
+def test_lots_that_cannot_be_drawn(drives: int, share: float, seed: bytes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        draw_lots(drives, share, seed)
+
+
 def test_a_batch_counts() -> None:
     good, bad = sanitize(plain_drive()), plain_drive()
     bad.bad_on_write(3)
@@ -295,7 +339,7 @@ def test_of_a_batch_those_are_named_that_are_left(drive: Path, capsys: Capture) 
     Path("small.img").write_bytes(b"x" * 4096)
     words = ["sanitize", "small.img", "old.img", YES, "old.img", YES, "small.img", "--outcome", "o.json"]
     both = subprocess.Popen(
-        [sys.executable, "-m", "seqstore", *words, "--at-once", "1", "--rate", "4MiB"],
+        [sys.executable, "-m", "seqstore", *words, "--at-once", "1", "--rate", "1MiB"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
