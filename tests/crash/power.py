@@ -19,9 +19,10 @@ import pytest
 
 from seqstore import MediumError
 from seqstore.database import Database
-from seqstore.keys import area, nodes
+from seqstore.keys import area, keychain, nodes
 from seqstore.keys.area import FileStorage
 from seqstore.keys.nodes import NodesFile
+from seqstore.keys.root import new_table
 from seqstore.media.faults import FaultyDrive
 from seqstore.media.faults.plan import SECTOR_BYTES
 from seqstore.sanitize import key_file
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from seqstore.keys.nodes import Section
 
 NEVER = 1 << 62
+SLOTS = 48  # of key areas: reading one takes as long as it has slots
 _CHANGES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "WITH")
 
 
@@ -166,6 +168,7 @@ def powered(power: Power) -> Iterator[None]:
         storage = type("Storage", (PoweredStorage,), {"power": power})
         patch.setattr(area, "FileStorage", storage)
         patch.setattr(key_file, "FileStorage", storage)
+        patch.setattr(keychain, "new_table", lambda provider, entropy, _: new_table(provider, entropy, SLOTS))
         _patch_nodes(patch, power)
         _patch_catalog(patch, power)
         yield

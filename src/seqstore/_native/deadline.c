@@ -212,6 +212,14 @@ static void make_room_for(sq_log *log, uint64_t bound)
         log->durable.checkpoint_interval *= 2;
 }
 
+/* So does what is due: less time may be left for it than checkpoints would take that come more often than when
+ * it died. */
+static void make_room_for_dues(sq_log *log)
+{
+    while (log->durable.on && of_checkpoints(log) > 0 && sq_deadline_presses(log, 0))
+        log->durable.checkpoint_interval *= 2;
+}
+
 static int set_bound(sq_log *log, int scope, uint64_t id, uint64_t blocks)
 {
     struct sq_work *work;
@@ -258,6 +266,8 @@ int sq_log_bound(sq_log *log, int scope, uint64_t scope_id, uint64_t blocks, int
             bind(log, log->layers[slot]);
     if (status == SQ_OK)
         status = sq_due_settle(log, is_kept ? 0 : sq_deadline_least(log));
+    if (status == SQ_OK && is_kept)
+        make_room_for_dues(log);
     sq_unlock_alone(log);
     return status;
 }
