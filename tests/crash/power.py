@@ -1,9 +1,9 @@
-"""The power of all that an encrypted store writes to: its drives, its key area, its file of nodes, its catalog.
+"""The power of all that an encrypted store writes to: drives, key area, file of nodes and catalog.
 
 Each write, sync, renaming and transaction is a step, and the power may go in any of them. What no completed
 sync covers is then kept, lost or torn: blocks of the drives as `FaultyDrive` does it, the key area sector by
-sector, the file of nodes as a whole or at any byte. SQLite is believed: what it committed is there, and nothing
-of what it did not. What the process does to its files after that is undone before they are opened again.
+sector, the file of nodes as a whole or at any byte. SQLite is believed: what it committed is there, and
+nothing else is. What the process does to its files after that is undone before they are opened again.
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ def _patch_nodes(patch: pytest.MonkeyPatch, power: Power) -> None:
         placed = fill(self, part, *rest)
         if goes:
             data = part.read_bytes()
-            raise power.cut({part.name: power.random.choice([None, data[: power.random.randrange(len(data))]])})
+            raise power.cut(
+                {part.name: power.random.choice([None, data[: power.random.randrange(len(data))]])}
+            )
         return placed
 
     def replace_it(self: Path, target: Path) -> Path:

@@ -1,7 +1,7 @@
-"""An encrypted store on faulty drives, what it may show after a power cut, and who tries to read what is dead.
+"""An encrypted store on faulty drives, what it may show after a cut, and who tries to read what is dead.
 
-A `Base` is a store that was made, filled and closed; a `SealedRack` is a copy of it that goes its own way. Each
-block that is ever written is another one, so that whatever somebody opens says whose it was.
+A `Base` is a store that was made, filled and closed; a `SealedRack` is a copy of it that goes its own way.
+Each block that is ever written is another one, so that whatever somebody opens says whose it was.
 
 Worlds are what all volumes and snapshots show, by name. After a cut each of them shows what it showed in some
 world since the last flush; those on one drive alone do so together. What was made or deleted when a call
@@ -82,7 +82,13 @@ class SealedRack:
     """
 
     def __init__(
-        self, folder: Path, seed: int | str, base: Base | None = None, *, roots: tuple[FileKey, FileKey], drives: int = 0
+        self,
+        folder: Path,
+        seed: int | str,
+        base: Base | None = None,
+        *,
+        roots: tuple[FileKey, FileKey],
+        drives: int = 0,
     ) -> None:
         self.folder, self.roots, self.random = folder, roots, Random(seed)
         self.root = roots[0]
@@ -197,7 +203,9 @@ class SealedRack:
         return self.store.tenant(name)
 
     def volume(self, name: str) -> Volume:
-        return next(volume for tenant in self.store.tenants for volume in tenant.volumes if volume.name == name)
+        return next(
+            volume for tenant in self.store.tenants for volume in tenant.volumes if volume.name == name
+        )
 
     def views(self) -> dict[str, Volume | Snapshot]:
         found: dict[str, Volume | Snapshot] = {}
@@ -290,9 +298,9 @@ class SealedRack:
             if len(legs(view)) == 1:
                 by_drive.setdefault(legs(view)[0], []).append(name)
         for drive, names in by_drive.items():
-            assert any(all(world.get(name) == shown[name] for name in names if name in world) for world in possible), (
-                f"{names} of drive {drive} are of different moments"
-            )
+            assert any(
+                all(world.get(name) == shown[name] for name in names if name in world) for world in possible
+            ), f"{names} of drive {drive} are of different moments"
         self.doom(last.keys() - shown.keys())
         self.settle(shown)
         return shown
@@ -309,7 +317,8 @@ class SealedRack:
             path = self.power.folder / name
             data = path.read_bytes() if path.exists() else b""
             with suppress(FormatError):  # of what a cut left torn nothing opens
-                if data and data not in self.kept.nodes and NodesFile(path, data[16:32]):
+                if data and data not in self.kept.nodes:
+                    NodesFile(path, data[16:32])
                     self.kept.nodes.append(data)
 
     def opened(self, half: int | None = None) -> set[bytes]:
@@ -325,7 +334,9 @@ class SealedRack:
             old[-1].write_bytes(data)
         keys = all_keys(place, self.roots, old)
         found: set[bytes] = set()
-        for seal, layer, lba, block in self.kept.blocks if keys is not None else ():
+        if keys is None:
+            return found
+        for seal, layer, lba, block in self.kept.blocks:
             found |= set(opened(seal, keys, block, self.tenants, layer, lba))
         return found
 
@@ -341,7 +352,9 @@ class SealedRack:
         self.flush()
         self.store.idle(2 * EPOCH)
         self.look()
-        blocks = {data[at : at + BLOCK] for data in self.shown().values() for at in range(0, len(data), BLOCK)}
+        blocks = {
+            data[at : at + BLOCK] for data in self.shown().values() for at in range(0, len(data), BLOCK)
+        }
         area = self.keys.read_bytes()
         assert area[: len(area) // 2] == area[len(area) // 2 :]
         found = self.opened()

@@ -15,14 +15,23 @@ from typing import Literal
 
 import pytest
 
-from seqstore import AccessError, DriveState, NotFoundError, OutOfSpaceError, SeqstoreError
+from seqstore import (
+    AccessError,
+    DriveState,
+    FormatError,
+    MediumError,
+    NotFoundError,
+    OutOfSpaceError,
+    SeqstoreError,
+)
 from seqstore.moving import Mover
+from seqstore.sanitize.key_file import KeyFile
 from tests.crash.power import powered
 from tests.crash.sealed_rack import BLOCKS, EPOCH, Base, SealedRack
 from tests.durable import root_key
 from tests.several import legs
 
-CUTS = 3
+CUTS = 2
 Work = Callable[[SealedRack], object]
 
 
@@ -119,11 +128,7 @@ def rebuild(rack: SealedRack) -> None:
 
 def move(rack: SealedRack) -> None:
     """Move families to an empty drive."""
-    number = len(rack.store.drives)
-    if number == len(rack.power.drives):
-        rack.do(lambda: rack.add(number))
-    elif number < len(rack.power.drives):  # the adding was cut off: a medium is new once
-        rack.do(lambda: rack.add(number))
+    rack.do(lambda: rack.add(len(rack.store.drives)))
     rack.do(rack.store.rebalance)
 
 
@@ -143,18 +148,18 @@ def rekey(rack: SealedRack) -> None:
     rack.root = new
 
 
-ANY = [Shape(2, 1), Shape(2, 2), Shape(3, 1), Shape(3, 2)]
+SHAPES = [Shape(2, 1), Shape(2, 2), Shape(3, 1), Shape(3, 2)]
 WORKS: dict[Work, list[Shape]] = {
-    write: ANY,
-    snapshot: ANY,
-    delete_volume: ANY,
-    delete_tenant: ANY,
-    end_epoch: ANY,
+    write: SHAPES,
+    snapshot: SHAPES,
+    delete_volume: SHAPES,
+    delete_tenant: SHAPES,
+    end_epoch: SHAPES,
     evacuate: [Shape(3, 2), Shape(3, 1), Shape(2, 1)],
     rebuild: [Shape(3, 2)],
-    move: ANY,
+    move: SHAPES,
     repair: [Shape(3, 2), Shape(2, 2)],
-    rekey: ANY,
+    rekey: SHAPES,
 }
 PAIRS = [(work, shape) for work, shapes in WORKS.items() for shape in shapes]
 SOME = [(work, shapes[number % len(shapes)]) for number, (work, shapes) in enumerate(WORKS.items())]
@@ -296,6 +301,69 @@ def test_the_power_goes(bases: Bases, work: Work, shape: Shape, tmp_path: Path) 
     for step in random.sample(range(1, steps + 1), min(CUTS, steps)):
         again = random.choice([0, random.randrange(1, 30)])
         try_it(bases, shape, work, (step, again), tmp_path / str(step), 0)
+
+
+@pytest.mark.invariant("I3")
+def test_the_key_area_of_another_store_is_not_believed(bases: Bases, tmp_path: Path) -> None:
+    """Neither with its own file of nodes nor with the right one, when the power has gone in a deletion."""
+    shape, other = SHAPES[0], SHAPES[1]
+    files, strange = bases.of(shape).files, bases.of(other).files
+    assert files["keys"][16:64] != strange["keys"][16:64]
+    for step in (3, 8, 14):
+        rack = SealedRack(tmp_path / str(step), step, bases.of(shape), roots=bases.roots)
+        with powered(rack.power):
+            rack.open()
+            rack.power.cut_in(step)
+            with pytest.raises((SeqstoreError, OSError)):
+                delete_volume(rack)
+            rack.end()
+            rack.power.come_back()
+            right = {name: (rack.power.folder / name).read_bytes() for name in ("keys", "keys.nodes")}
+            for names in (("keys",), ("keys", "keys.nodes")):
+                for name in names:
+                    (rack.power.folder / name).write_bytes(strange[name])
+                with pytest.raises(FormatError):
+                    rack.open()
+                rack.end()
+                assert (rack.power.folder / "keys").read_bytes() == strange["keys"]
+            for name, data in right.items():
+                (rack.power.folder / name).write_bytes(data)
+            rack.open()
+            rack.expect_a_world()
+            expect_all(rack, delete_volume)
+            rack.end()
+
+
+@pytest.mark.invariant("I3", "I6")
+def test_keys_that_are_destroyed(bases: Bases, tmp_path: Path) -> None:
+    """The power goes in a cryptographic sanitization: the store opens or not, and in the end it does not."""
+    base, step, opens = bases.of(SHAPES[1]), 0, set[bool]()
+    while True:
+        step += 1
+        rack = SealedRack(tmp_path / str(step), step, base, roots=bases.roots)
+        with powered(rack.power):
+            rack.power.cut_in(step)
+            keys = KeyFile(rack.keys)
+            try:
+                assert keys.destroy() > 0
+            except MediumError:
+                rack.power.come_back()
+            else:
+                break
+            with suppress(FormatError):
+                rack.open()
+                rack.expect_a_world()
+                rack.close()
+            opens.add(bool(rack.opened()))
+            keys.destroy()
+            assert keys.are_gone()
+            assert not rack.opened()
+            with pytest.raises(FormatError):
+                rack.open()
+            rack.end()
+    assert keys.are_gone()
+    assert not rack.opened()
+    assert (step, opens) == (5, {False, True})
 
 
 @pytest.mark.soak

@@ -164,11 +164,17 @@ static int choose_short(sq_log *log, uint32_t *victim_out)
 int sq_deadline_next(sq_log *log, uint32_t ready, uint32_t *victim_out)
 {
     *victim_out = log->segment_count;
+    /* Where the rests of heads are not counted, they are looked at in any case: a policy may clean a whole lap
+     * for a few segments, and a head stands still meanwhile. */
+    if (log->durable.on)
+        SQ_TRY(sq_deadline_heads(log, 1));
     if (!sq_deadline_presses(log, 1))
         return SQ_OK;
-    if (!log->durable.on && log->free_ring.count < log->cleaner.spare_segments)
-        return choose_short(log, victim_out);
-    SQ_TRY(sq_deadline_heads(log, 1));
+    if (!log->durable.on) {
+        if (log->free_ring.count < log->cleaner.spare_segments)
+            return choose_short(log, victim_out);
+        SQ_TRY(sq_deadline_heads(log, 1));
+    }
     SQ_TRY(finish_first(log));
     uint32_t first = sq_due_first(log, 0);
     if (first != log->segment_count && count_ready(log, log->dues.due[first]) < ready)
