@@ -164,8 +164,8 @@ static int choose_short(sq_log *log, uint32_t *victim_out)
 int sq_deadline_next(sq_log *log, uint32_t ready, uint32_t *victim_out)
 {
     *victim_out = log->segment_count;
-    /* Where the rests of heads are not counted, they are looked at in any case: a policy may clean a whole lap
-     * for a few segments, and a head stands still meanwhile. */
+    /* Where the rests of heads are not counted, they are looked at in any case: a policy may clean a lap for
+     * a few segments, and a head stands still meanwhile. */
     if (log->durable.on)
         SQ_TRY(sq_deadline_heads(log, 1));
     if (!sq_deadline_presses(log, 1))
@@ -218,8 +218,8 @@ static void make_room_for(sq_log *log, uint64_t bound)
         log->durable.checkpoint_interval *= 2;
 }
 
-/* So does what is due: less time may be left for it than checkpoints would take that come more often than when
- * it died. */
+/* So does what is due: less time may be left for it than checkpoints take that come more often than when it
+ * died. */
 static void make_room_for_dues(sq_log *log)
 {
     while (log->durable.on && of_checkpoints(log) > 0 && sq_deadline_presses(log, 0))
