@@ -203,8 +203,7 @@ def count_steps(bases: Bases, shape: Shape, work: Work, folder: Path) -> int:
         rack.power.cut_in(0)
         work(rack)
         steps = len(rack.power.steps)
-        expect_all(rack, work)
-        rack.end()
+        rack.close()
     return steps
 
 
