@@ -318,10 +318,11 @@ class DeletionMachine(RuleBasedStateMachine):
                 continue
             blocks, seconds = self.promised(canary)
             self.sightings[mba] = Sighting(canary, position, now, position + blocks, now + seconds)
+        # First, so that one is not taken for another that has gone.
+        self.ledger_agrees(ledger, position, residue)
         for mba, sighting in self.sightings.items():
             assert position <= sighting.due, f"mba {mba}: {sighting} at {position}"
             assert now <= sighting.due_seconds, f"mba {mba}: {sighting} at {now} s"
-        self.ledger_agrees(ledger, position, residue)
         self.nothing_is_left(residue)
 
     def ledger_agrees(self, ledger: Any, position: int, residue: dict[int, Canary]) -> None:

@@ -78,3 +78,35 @@ def test_what_died_before_a_bound_was_loosened(tmp_path: Path, reopens: int) -> 
         # What dies now is bound by nothing but the lap, and nobody remembers the bound for ever.
         assert store._eraser._notebook is not None
         assert store._eraser._notebook.table.loosened(0, position) == []
+
+
+def test_checkpoints_more_often_when_much_is_due(tmp_path: Path) -> None:
+    """The bound allows for them, but what is due by it was cleaned as late as it could be without them."""
+    sizes: dict[str, Any] = {"block_size": BLOCK_SIZE, "segment_size": SEGMENT, "selection": "greedy"}
+    path, segments, often = tmp_path / "lab.store", 128, "128KiB"
+    with Store.create(tmp_path / "other", segments * SEGMENT, checkpoint_interval=often, **sizes) as other:
+        bound = other._eraser.core.smallest_bound()
+    store = Store.create(path, segments * SEGMENT, checkpoint_interval="16MiB", **sizes)
+    store.set_deletion(Deadline(writes=bound))
+    blocks, step = store.drives[0].usable_blocks // 2, SEGMENT // BLOCK_SIZE - 1
+    tenant = store.create_tenant("contoso")
+    disk = tenant.create_volume("disk", blocks * BLOCK_SIZE)
+    hot = tenant.create_volume("hot", SEGMENT)
+    for lba in range(0, blocks, step):
+        write_tagged(disk, range(lba, min(lba + step, blocks)))
+    store.flush()
+    for lba in range(5, blocks, step):  # one of each segment
+        disk.trim(lba * BLOCK_SIZE, BLOCK_SIZE)
+    store.flush()
+    due = store.stats().position + bound
+    # Nothing else needs these segments: they are cleaned when there is just time for all of them.
+    latest = due - (blocks // step + 20) * SEGMENT // BLOCK_SIZE
+    while store.stats().position <= latest:
+        write_tagged(hot, range(16))
+    store.close()
+    with Store.open(path, checkpoint_interval=often) as store:
+        hot = store.tenant("contoso").volume("hot")
+        while store.stats().position < due + 100:
+            write_tagged(hot, range(16))
+            assert (store.remanence().oldest_writes or 0) <= bound
+        store.check()

@@ -164,11 +164,17 @@ static int choose_short(sq_log *log, uint32_t *victim_out)
 int sq_deadline_next(sq_log *log, uint32_t ready, uint32_t *victim_out)
 {
     *victim_out = log->segment_count;
+    /* Where the rests of heads are not counted, they are looked at in any case: a policy may clean a lap for
+     * a few segments, and a head stands still meanwhile. */
+    if (log->durable.on)
+        SQ_TRY(sq_deadline_heads(log, 1));
     if (!sq_deadline_presses(log, 1))
         return SQ_OK;
-    if (!log->durable.on && log->free_ring.count < log->cleaner.spare_segments)
-        return choose_short(log, victim_out);
-    SQ_TRY(sq_deadline_heads(log, 1));
+    if (!log->durable.on) {
+        if (log->free_ring.count < log->cleaner.spare_segments)
+            return choose_short(log, victim_out);
+        SQ_TRY(sq_deadline_heads(log, 1));
+    }
     SQ_TRY(finish_first(log));
     uint32_t first = sq_due_first(log, 0);
     if (first != log->segment_count && count_ready(log, log->dues.due[first]) < ready)
@@ -209,6 +215,14 @@ static void bind_gone(const sq_log *log, uint64_t volume, uint64_t blocks)
 static void make_room_for(sq_log *log, uint64_t bound)
 {
     while (log->durable.on && sq_deadline_least(log) > bound && of_checkpoints(log) > 0)
+        log->durable.checkpoint_interval *= 2;
+}
+
+/* So does what is due: less time may be left for it than checkpoints take that come more often than when it
+ * died. */
+static void make_room_for_dues(sq_log *log)
+{
+    while (log->durable.on && of_checkpoints(log) > 0 && sq_deadline_presses(log, 0))
         log->durable.checkpoint_interval *= 2;
 }
 
@@ -258,6 +272,8 @@ int sq_log_bound(sq_log *log, int scope, uint64_t scope_id, uint64_t blocks, int
             bind(log, log->layers[slot]);
     if (status == SQ_OK)
         status = sq_due_settle(log, is_kept ? 0 : sq_deadline_least(log));
+    if (status == SQ_OK && is_kept)
+        make_room_for_dues(log);
     sq_unlock_alone(log);
     return status;
 }
