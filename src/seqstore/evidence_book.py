@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import Erasures
-from seqstore.errors import AuditError, NotFoundError
+from seqstore.errors import AuditError, FormatError, NotFoundError
 from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
@@ -202,13 +202,33 @@ class EvidenceBook:
         return Erasures(self._catalog, self._audit, self._now_ns, drive)
 
     def all(self) -> list[Erasure]:
-        """Return the erasures on all drives, those out of use included, in the order of their numbers."""
+        """Return the erasures on all drives, those out of use included, in the order of their numbers.
+
+        Raises
+        ------
+        FormatError
+            If one is of a drive that the store never had.
+        """
+        self._require_drives()
         found = [
             erasure
             for row in self._catalog.drives
             for erasure in Erasures(self._catalog, self._audit, self._now_ns, row.number).all()
         ]
         return sorted(found, key=lambda erasure: erasure.id)
+
+    def _require_drives(self) -> None:
+        """See that no erasure is hidden by being of a drive that nobody looks for."""
+        database = self._catalog.database
+        strange = database.run(
+            "SELECT erasure, drive FROM erasure_drives WHERE drive NOT IN (SELECT number FROM drives) LIMIT 1"
+        )
+        for erasure, drive in strange:
+            raise FormatError(
+                f"{database.name} is damaged: table erasure_drives says that erasure {erasure} is of drive"
+                f" {drive!r}, which the store never had; put a copy of the catalog in its place that was made"
+                " before that"
+            )
 
     def listed(self) -> list[tuple[Member, Evidence, Erasure]]:
         """Return those on drives in use whose copies are listed."""
@@ -226,7 +246,10 @@ class EvidenceBook:
         ------
         NotFoundError
             If there is none of that id.
+        FormatError
+            As `all`.
         """
+        self._require_drives()
         for row in self._catalog.drives:
             evidence = self._evidence_of(row.number)
             erasures = self._erasures(row.number) if evidence is None else evidence.erasures
