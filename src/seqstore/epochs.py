@@ -10,8 +10,8 @@ written over at the end of the epoch, as under a deadline.
 
 An epoch ends on all drives at once, since they share the keys. What lives on a drive that is missing cannot
 be asked for: the epoch of a volume that left blocks there goes on as long as the catalog says that they live.
-A drive that has failed or went out of service never comes back, and what lived there alone is lost: epochs end
-as if nothing did.
+A drive that has failed or went out of service never comes back, and what lived there alone is lost: epochs
+end as if nothing did.
 """
 
 from __future__ import annotations

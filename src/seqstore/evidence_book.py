@@ -5,17 +5,20 @@ Positions are those of a drive's log, so what is followed on different drives is
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import Erasures
-from seqstore.errors import AuditError, FormatError, NotFoundError
+from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
 from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
+from seqstore.resuming import AWAY, GIVEN_UP
 from seqstore.shared import NOTHING
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ class EvidenceBook:
     ----------
     owners : Owners
         Knows the volumes of tenants.
+    failure : MediumError or None
+        Why copies of something deleted could not be listed; it is tried again with whatever comes next.
     """
 
     def __init__(
@@ -68,6 +73,9 @@ class EvidenceBook:
         self.owners = Owners(catalog, audit)
         self._issuer = Issuer(catalog, audit, now_ns, self._evidence_of)
         self._facts = FactTable(catalog.database, catalog.settings.created_ns)
+        self._listing = threading.Lock()
+        self._unlisted: dict[int, tuple[int, Erasure]] = {}  # what was deleted in this session
+        self.failure: MediumError | None = None
 
     def _members(self) -> Iterable[tuple[Member, Evidence]]:
         return [(member, member.evidence) for member in self._fleet if member.evidence is not None]
@@ -87,17 +95,26 @@ class EvidenceBook:
         members = {member.number: evidence for member, evidence in self._members()}
         volumes = self.owners.volumes_of(subject)
         drives, left = self._where(subject, volumes, shared), self._left_by(subject, volumes)
-        drives -= {row.number for row in self._catalog.drives if self._holds_nothing(row.number)}
         asked: Asked = []
         for drive in sorted(drives) or sorted(members)[:1]:
+            behind = left.get(drive, set())
             if drive in members:
                 mine = shared.get(drive, NOTHING)
-                asked.append((drive, members[drive].request(subject, None, mine, left.get(drive, set()))))
-            else:
-                details = {"volumes": sorted(volumes), "unreachable_drive": drive}
-                promise = self._promise(subject, drive)
-                asked.append((drive, self._erasures(drive).request(subject, promise, 0, details)))
+                asked.append((drive, members[drive].request(subject, None, mine, behind)))
+            elif subject.kind != "range":  # of that it is known later whether it was given up: `given_up`
+                asked.append((drive, self._request_away(drive, subject, volumes, behind)))
         return asked
+
+    def _request_away(
+        self, drive: int, subject: Subject, volumes: AbstractSet[int], left: AbstractSet[int]
+    ) -> Erasure:
+        """Note that something is to be deleted from a drive that is not in use, or that a range was."""
+        details: dict[str, object] = {"volumes": sorted(volumes), AWAY: drive}
+        if left:
+            details["left"] = sorted(left)
+        if subject.kind == "range":
+            details[GIVEN_UP] = True
+        return self._erasures(drive).request(subject, self._promise(subject, drive), 0, details)
 
     def _where(self, subject: Subject, volumes: Iterable[int], shared: Mapping[int, Shared]) -> set[int]:
         """Return the drives on which blocks of something lie or lay."""
@@ -107,7 +124,8 @@ class EvidenceBook:
         own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
         drives = {place.drive for volume in own for place in placements.of(volume)}
         drives |= {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
-        return drives | {row.number for row in self._catalog.drives if self._was_brought(row, subject, own)}
+        drives |= {row.number for row in self._catalog.drives if self._was_brought(row, subject, own)}
+        return drives - {row.number for row in self._catalog.drives if self._holds_nothing(row.number)}
 
     def _was_brought(self, row: DriveRow, subject: Subject, volumes: set[int]) -> bool:
         """Tell whether others took something along to a drive that is to be deleted, or a part of it."""
@@ -151,15 +169,72 @@ class EvidenceBook:
             evidence.note_epoch(volumes)
 
     def deleted(self, asked: Asked) -> None:
-        """List the copies, when the deletion has been done durably."""
+        """List the copies, when the deletion has been done durably.
+
+        Where the drive does not let them be listed that is tried again with whatever comes next: a purge, a
+        scrub, a statement or another deletion.
+        """
+        with self._listing:
+            self._unlisted.update({erasure.id: (drive, erasure) for drive, erasure in asked})
+        self.list_late()
+
+    def given_up(self, subject: Subject, asked: Asked, shared: Mapping[int, Shared]) -> None:
+        """List the copies of a range that was given up durably, and note which drives missed that.
+
+        Copies on drives that failed meanwhile, or are away, show it still: there it is listed when these
+        copies have been given up, and it has ended when the drive has.
+        """
         members = {member.number: evidence for member, evidence in self._members()}
-        for drive, erasure in asked:
-            if drive in members:
-                members[drive].deleted(erasure)
+        stale = {p.drive for p in self._catalog.placements.of(subject.number) if p.state == "stale"}
+        reached = [
+            (drive, members[drive].missed(erasure) if drive in stale else erasure) for drive, erasure in asked
+        ]
+        if len(members) < len(self._catalog.drives):
+            volumes = self.owners.volumes_of(subject)
+            for drive in sorted(self._where(subject, volumes, shared) - members.keys()):
+                behind = self._left_by(subject, volumes).get(drive, set())
+                self._request_away(drive, subject, volumes, behind)
+        self.deleted(reached)
+
+    def list_late(self) -> None:
+        """List copies that could not be listed when they were left behind."""
+        with self._listing:
+            members = {member.number: evidence for member, evidence in self._members()}
+            self.failure = None
+            for number, (drive, erasure) in sorted(self._unlisted.items()):
+                del self._unlisted[number]
+                evidence = members.get(drive)
+                if evidence is None:  # its drive is not in use any more: with that it ends
+                    continue
+                try:
+                    if evidence.is_shown(erasure):
+                        self._unlisted[number] = drive, erasure
+                    elif evidence.erasures.get(number).state == "requested":
+                        evidence.deleted(erasure)
+                except MediumError as error:
+                    self._unlisted[number], self.failure = (drive, erasure), error
 
     def update(self) -> int:
         """Strike off what was written over since the last call; return how many blocks of copies."""
+        self.list_late()
         return sum(evidence.update() for _, evidence in self._members())
+
+    def find_late(self) -> None:
+        """Look what others show of things deleted while drives were away; see `Evidence.find_late`."""
+        with suppress(AuditError):  # a log that does not hold keeps no store from opening
+            for _, evidence in self._members():
+                evidence.find_late()
+
+    def ranges_given_up(self) -> set[int]:
+        """Return the volumes of which copies in use may show ranges that were given up on other drives."""
+        with suppress(AuditError):
+            return {
+                erasure.subject.number
+                for _, evidence in self._members()
+                for erasure in evidence.erasures.all()
+                if erasure.state == "requested" and GIVEN_UP in erasure.request.details
+            }
+        return set()
 
     def resume(self, is_living: Callable[[Subject], bool]) -> None:
         """Go on with all erasures after an opening of the store; see `Evidence.resume`."""
@@ -180,10 +255,10 @@ class EvidenceBook:
         """
 
         def happened(erasure: Erasure) -> bool:
-            # Of a range nobody can say it afterwards, unless the drive was known to be out of reach: then
-            # the deletion was for the others to do.
+            # Of a range nobody can say it afterwards, unless it was given up on other drives, or the drive
+            # was known to be out of reach: then the deletion was for the others to do.
             if erasure.subject.kind == "range":
-                return not {"unreachable_drive", "follows"}.isdisjoint(erasure.request.details)
+                return not {GIVEN_UP, AWAY, "follows"}.isdisjoint(erasure.request.details)
             return not is_living(erasure.subject)
 
         return self._erasures(drive).end_drive(happened)
@@ -250,6 +325,7 @@ class EvidenceBook:
             As `all`.
         """
         self._require_drives()
+        self.list_late()
         for row in self._catalog.drives:
             evidence = self._evidence_of(row.number)
             erasures = self._erasures(row.number) if evidence is None else evidence.erasures
