@@ -122,7 +122,9 @@ class Evidence(Resuming):
         promise: Promise | None = None,
         shared: Shared | None = None,
         left: AbstractSet[int] = frozenset(),
+        shown: NDArray[np.void] | None = None,
         *,
+        through: AbstractSet[int] = frozenset(),
         is_given_up: bool = False,
     ) -> Erasure:
         """Note that something is to be deleted, durably, before any of it is done.
@@ -136,6 +138,10 @@ class Evidence(Resuming):
             What it shares with others; by default that is looked up.
         left : set of int
             Volumes through which blocks of it were written that were left on this drive when they moved.
+        shown : SHOWN_DTYPE[n], optional
+            What it shows on all drives that others may show, too; by default, what it does here.
+        through : set of int
+            Volumes of which anything may be a part of it, since nobody knows any more what it showed.
         is_given_up : bool
             Whether it is a range that was given up on other drives already, and this one missed that.
         """
@@ -143,7 +149,7 @@ class Evidence(Resuming):
         self._deletion.watch(*_scope_of(subject))
         volumes = sorted(self._owners.volumes_of(subject))
         own = _own_volumes(subject, volumes)
-        brought = self._find_brought(subject)
+        brought = self._find_brought(subject, shared.shown if shown is None else shown, through)
         shared = Shared(unite([shared.kept, without(brought.kept, shared.dying)]), shared.dying)
         others = sorted({volume for _, volume in shared.owners()} - own)
         behind = sorted((left | brought.written) - own)
@@ -158,12 +164,17 @@ class Evidence(Resuming):
         self._shared[erasure.id] = shared
         return erasure
 
-    def _find_brought(self, subject: Subject) -> Brought:
-        """Return what others brought here of something, and parts of it that were deleted before."""
+    def _find_brought(
+        self, subject: Subject, shown: NDArray[np.void], through: AbstractSet[int] = frozenset()
+    ) -> Brought:
+        """Return what others brought here of something, and parts of it that were deleted before.
+
+        `through` are volumes beside its own ones of which anything may be a part of it.
+        """
         if not len(self._catalog.placements):
             return Brought(NOTHING.kept, set())
-        volumes = self._owners.volumes_of(subject)
-        return find_brought(self.erasures, subject, volumes, self._log.layers().block_size)
+        volumes = self._owners.volumes_of(subject) | through
+        return find_brought(self.erasures, subject, volumes, self._log.layers().block_size, shown)
 
     def _promises(self, volumes: AbstractSet[int], subject: Subject) -> list[Promise]:
         """Say how something is deleted that is written through volumes, living or deleted."""

@@ -11,6 +11,9 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from seqstore._native.records import SHOWN_DTYPE
 from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import Erasures
@@ -19,9 +22,12 @@ from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
 from seqstore.resuming import AWAY, GIVEN_UP
+from seqstore.runs import distinct
 from seqstore.shared import NOTHING
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from seqstore.audit import AuditLog
     from seqstore.audit_records import Subject
     from seqstore.catalog import Catalog, DriveRow
@@ -93,53 +99,61 @@ class EvidenceBook:
             What it shares with others, by drive.
         """
         members = {member.number: evidence for member, evidence in self._members()}
-        volumes = self.owners.volumes_of(subject)
-        drives, left = self._where(subject, volumes, shared), self._left_by(subject, volumes)
+        shown = _shown(shared)
+        drives, left = self._where(subject, shared), self._left_by(subject, shown)
         asked: Asked = []
         for drive in sorted(drives) or sorted(members)[:1]:
             behind = left.get(drive, set())
             if drive in members:
                 mine = shared.get(drive, NOTHING)
-                asked.append((drive, members[drive].request(subject, None, mine, behind)))
+                asked.append((drive, members[drive].request(subject, None, mine, behind, shown)))
             elif subject.kind != "range":  # of that it is known later whether it was given up: `given_up`
-                asked.append((drive, self._request_away(drive, subject, volumes, behind)))
+                asked.append((drive, self._request_away(drive, subject, shown, behind)))
         return asked
 
     def _request_away(
-        self, drive: int, subject: Subject, volumes: AbstractSet[int], left: AbstractSet[int]
+        self, drive: int, subject: Subject, shown: NDArray[np.void], left: AbstractSet[int]
     ) -> Erasure:
         """Note that something is to be deleted from a drive that is not in use, or that a range was."""
+        volumes = self.owners.volumes_of(subject)
         details: dict[str, object] = {"volumes": sorted(volumes), AWAY: drive}
-        if left:
-            details["left"] = sorted(left)
+        others = self._through(subject, shown) - volumes - {subject.number}
+        parts = {"through": others, "left": left}
+        details.update({name: sorted(part) for name, part in parts.items() if part})
         if subject.kind == "range":
             details[GIVEN_UP] = True
         return self._erasures(drive).request(subject, self._promise(subject, drive), 0, details)
 
-    def _where(self, subject: Subject, volumes: Iterable[int], shared: Mapping[int, Shared]) -> set[int]:
+    def _through(self, subject: Subject, shown: NDArray[np.void]) -> set[int]:
+        """Return the volumes that blocks of something were written through, and its own number."""
+        return {*self.owners.volumes_of(subject), *_own(subject), *distinct(shown["volume"]).tolist()}
+
+    def _where(self, subject: Subject, shared: Mapping[int, Shared]) -> set[int]:
         """Return the drives on which blocks of something lie or lay."""
         placements = self._catalog.placements
         if not len(placements):
             return {member.number for member, _ in self._members()}
-        own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
-        drives = {place.drive for volume in own for place in placements.of(volume)}
+        shown = _shown(shared)
+        through = self._through(subject, shown)
+        drives = {place.drive for volume in through for place in placements.of(volume)}
         drives |= {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
-        drives |= {row.number for row in self._catalog.drives if self._was_brought(row, subject, own)}
+        drives |= {row.number for row in self._catalog.drives if self._was_brought(row, subject, shown)}
         return drives - {row.number for row in self._catalog.drives if self._holds_nothing(row.number)}
 
-    def _was_brought(self, row: DriveRow, subject: Subject, volumes: set[int]) -> bool:
+    def _was_brought(self, row: DriveRow, subject: Subject, shown: NDArray[np.void]) -> bool:
         """Tell whether others took something along to a drive that is to be deleted, or a part of it."""
         evidence = self._evidence_of(row.number)
         erasures = self._erasures(row.number) if evidence is None else evidence.erasures
-        return bool(find_brought(erasures, subject, volumes, row.block_size))
+        volumes = self.owners.volumes_of(subject)
+        return bool(find_brought(erasures, subject, volumes, row.block_size, shown))
 
-    def _left_by(self, subject: Subject, volumes: set[int]) -> dict[int, set[int]]:
+    def _left_by(self, subject: Subject, shown: NDArray[np.void]) -> dict[int, set[int]]:
         """Say which volumes' blocks something that is to be deleted left on drives, by drive, when it moved.
 
         The log of such a drive knows no more of whom it was that showed them.
         """
         placements = self._catalog.placements
-        own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
+        own = self._through(subject, shown)
         places = [place for volume in own if len(placements) for place in placements.of(volume)]
         there = {(place.volume, place.drive) for place in places if place.is_there}
         if all((place.volume, place.drive) in there for place in places):
@@ -190,10 +204,10 @@ class EvidenceBook:
             (drive, members[drive].missed(erasure) if drive in stale else erasure) for drive, erasure in asked
         ]
         if len(members) < len(self._catalog.drives):
-            volumes = self.owners.volumes_of(subject)
-            for drive in sorted(self._where(subject, volumes, shared) - members.keys()):
-                behind = self._left_by(subject, volumes).get(drive, set())
-                self._request_away(drive, subject, volumes, behind)
+            shown = _shown(shared)
+            left = self._left_by(subject, shown)
+            for drive in sorted(self._where(subject, shared) - members.keys()):
+                self._request_away(drive, subject, shown, left.get(drive, set()))
         self.deleted(reached)
 
     def list_late(self) -> None:
@@ -336,3 +350,15 @@ class EvidenceBook:
     def _evidence_of(self, drive: int) -> Evidence | None:
         """Return who follows what was deleted from a drive; None if it is not in use."""
         return self._fleet.member(drive).evidence if drive in self._fleet else None
+
+
+def _shown(shared: Mapping[int, Shared]) -> NDArray[np.void]:
+    """Return what something shows on any drive that others may show, too, as SHOWN_DTYPE[n]."""
+    return np.concatenate([np.empty(0, SHOWN_DTYPE), *(part.shown for part in shared.values())])
+
+
+def _own(subject: Subject) -> set[int]:
+    """Return the numbers under which a snapshot and what it is of were placed on drives."""
+    if subject.kind != "snapshot":
+        return set()
+    return {subject.number} if subject.origin is None else {subject.number, subject.origin}

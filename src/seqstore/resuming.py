@@ -16,6 +16,9 @@ from seqstore.errors import AuditError
 from seqstore.shared import Shared, find_shared
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from seqstore.audit_records import Subject
     from seqstore.catalog import Catalog
     from seqstore.erasures import Erasures
@@ -40,7 +43,9 @@ class Resuming:
         promise: Promise | None = None,
         shared: Shared | None = None,
         left: AbstractSet[int] = frozenset(),
+        shown: NDArray[np.void] | None = None,
         *,
+        through: AbstractSet[int] = frozenset(),
         is_given_up: bool = False,
     ) -> Erasure:
         """Note that something is to be deleted, durably, before any of it is done."""
@@ -50,7 +55,9 @@ class Resuming:
         """List the copies, when the deletion has been done durably."""
         raise NotImplementedError
 
-    def _find_brought(self, subject: Subject) -> Brought:
+    def _find_brought(
+        self, subject: Subject, shown: NDArray[np.void], through: AbstractSet[int] = frozenset()
+    ) -> Brought:
         raise NotImplementedError
 
     def _look_at_all(self, *, watch: bool = False) -> int:
@@ -111,7 +118,8 @@ class Resuming:
         if AWAY not in erasure.request.details:
             return erasure
         shared = find_shared(self._log.layers(), erasure.subject)
-        if not len(shared.kept) and not self._find_brought(erasure.subject):
+        brought = self._find_brought(erasure.subject, shared.shown, _through(erasure))
+        if not len(shared.kept) and not brought:
             return erasure
         return self._request_anew(erasure, Shared(shared.kept, shared.dying[:0]))
 
@@ -122,16 +130,17 @@ class Resuming:
             erasure.promise,
             shared,
             set(erasure.request.details.get("left", ())),
+            through=_through(erasure),
             is_given_up=GIVEN_UP in erasure.request.details,
         )
         self.erasures.abandon(erasure.id)
         return again
 
-    @staticmethod
-    def _is_unknowable(erasure: Erasure) -> bool:
+    def _is_unknowable(self, erasure: Erasure) -> bool:
         """Tell whether it is a snapshot's, and nobody can say any more what of that others show."""
-        details = erasure.request.details
-        return erasure.subject.kind == "snapshot" and AWAY in details and not details.get("left")
+        details, placements = erasure.request.details, self._catalog.placements
+        lay_here = any(place.drive == self._log.number for place in placements.of(erasure.subject.number))
+        return erasure.subject.kind == "snapshot" and AWAY in details and lay_here and not details.get("left")
 
     def is_shown(self, erasure: Erasure) -> bool:
         """Tell whether a copy that nobody believes may show a range here that was given up elsewhere."""
@@ -143,3 +152,8 @@ class Resuming:
             place is not None and place.volume == erasure.subject.number and place.state != "in_sync"
             for place in places
         )
+
+
+def _through(erasure: Erasure) -> set[int]:
+    """Return the volumes beside its own that something was written through which a drive has missed."""
+    return set(erasure.request.details.get("through", ()))
