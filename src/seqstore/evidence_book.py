@@ -5,7 +5,6 @@ Positions are those of a drive's log, so what is followed on different drives is
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -79,7 +78,7 @@ class EvidenceBook:
         self.owners = Owners(catalog, audit)
         self._issuer = Issuer(catalog, audit, now_ns, self._evidence_of)
         self._facts = FactTable(catalog.database, catalog.settings.created_ns)
-        self._listing = threading.Lock()
+        self._listing = catalog.database.lock
         self._unlisted: dict[int, tuple[int, Erasure]] = {}  # what was deleted in this session
         self.failure: MediumError | None = None
 
