@@ -39,7 +39,9 @@ def run_all(*work: Callable[[], Any]) -> None:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
+    if any(thread.is_alive() for thread in threads):
+        # Without a traceback: to show the store would take the locks.
+        pytest.fail("the threads wait for each other", pytrace=False)
 
 
 def mark_placement(store: Store) -> None:
@@ -50,15 +52,7 @@ def list_copies(store: Store) -> None:
     store._evidence.erasures.copies(1)
 
 
-def read_on(store: Store) -> None:
-    store._book.owners.volumes_of(Subject(kind="tenant", number=1))
-
-
-def list_late(store: Store) -> None:
-    store._book.deleted([])
-
-
-@pytest.mark.parametrize("work", [mark_placement, list_copies, read_on, list_late])
+@pytest.mark.parametrize("work", [mark_placement, list_copies])
 def test_in_a_transaction_and_beside_it(store: Store, work: Callable[[Store], None]) -> None:
     """One that has begun beside the transaction of another is not waited for by that one."""
     catalog: Catalog = store._parts.catalog
