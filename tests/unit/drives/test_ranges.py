@@ -76,6 +76,8 @@ class TestADriveThatFails:
         """Its copy has missed the trim: it shows what was given up, and is given up itself."""
         give_up_while_failing(rack, volume, victim)
         assert (states(rack.store, victim), states(rack.store, 1 - victim)) == (["requested"], ["listed"])
+        # The other drive has done what was asked for, whichever was asked first.
+        assert rack.drives[1 - victim].image().count(b"secret 0") == BLOCKS - GIVEN_UP
         store = come_back(rack, victim)
         store.purge()
         assert count(store, "secret")[victim] == 0
