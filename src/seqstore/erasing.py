@@ -306,7 +306,7 @@ class Eraser:
             if residue_blocks or len(logs) == 1:
                 try:
                     part = log.core.purge(scope, number, died_before)
-                except MediumError as error:  # noqa: PERF203 (a few drives)
+                except MediumError as error:
                     failed.append(error)
                     continue
                 done = {name: value + done.get(name, 0) for name, value in part.items()}
