@@ -133,6 +133,15 @@ class Database:
         assert number is not None
         return number
 
+    @property
+    def lock(self) -> threading.RLock:
+        """Held during a block of `atomic`.
+
+        Whoever keeps in memory what stands in the tables uses it for that, too: with a lock of their own one
+        thread could hold that and wait for this, while another in such a block waits for theirs.
+        """
+        return self._lock
+
     @contextmanager
     def atomic(self) -> Iterator[None]:
         """Make the statements of a block one: all of them are done, or none."""

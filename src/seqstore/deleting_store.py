@@ -189,8 +189,10 @@ class DeletingStore:
 
         That is the last look of the thread which keeps deadlines in seconds, or a purge that a crash had cut
         off and for which the opening found no room: give up data, and call `purge` or open the store again.
+        Or a drive did not tell which copies a deletion has left there: that is asked again by the next
+        deletion, purge, scrub, statement or `idle`, and until then nothing is stated of them.
         """
-        return self._eraser.failure
+        return self._eraser.failure or self._book.failure
 
     def idle(self, seconds: float) -> None:
         """Let time pass on the store's clock, and keep deadlines in seconds meanwhile.
@@ -204,6 +206,7 @@ class DeletingStore:
         if not 0 <= seconds < float("inf"):
             raise ConfigError(f"seconds is {seconds!r}; a number from 0 is expected")
         self._eraser.idle(round(seconds * 1e9))
+        self._book.list_late()
 
     # ---- evidence -----------------------------------------------------------------------------
 

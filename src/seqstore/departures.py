@@ -138,7 +138,9 @@ class Departures:
                 # What was asked for stays noted, and the next opening finds that it did not happen.
                 del self._asked[subject]
                 raise
-            self._list(subject, asked)
+            del self._asked[subject]
+            if asked is not None and self.evidence is not None:
+                self.evidence.given_up(subject, asked, shared)
             self._erase(due)
 
     def _find_shared(self, subject: Subject) -> dict[int, Shared]:

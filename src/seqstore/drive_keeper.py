@@ -179,7 +179,8 @@ class DriveKeeper:
             If its state does not allow it.
         """
         story = self.foresee(drive, act, reason, actor=actor, witness=witness)
-        with self._store._parts.catalog.atomic():
+        # That of the registry first, as everywhere: what a drive's end means depends on what lives.
+        with self._registry.lock, self._store._parts.catalog.atomic():
             self._store._facts.put(drive.number, replace(self._store._facts.get(drive.number), story=story))
             (note or self._certifier.note)(subject_of_drive(drive), story.chapters[-1])
 

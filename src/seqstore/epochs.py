@@ -8,8 +8,10 @@ in between does harm. An end that a crash cut off is gone on with at the next op
 Blocks that were sealed before a volume had epochs share a key. As long as some of them live the others are
 written over at the end of the epoch, as under a deadline.
 
-An epoch ends on all drives at once, since they share the keys. What lives on a drive that is not there cannot
+An epoch ends on all drives at once, since they share the keys. What lives on a drive that is missing cannot
 be asked for: the epoch of a volume that left blocks there goes on as long as the catalog says that they live.
+A drive that has failed or went out of service never comes back, and what lived there alone is lost: epochs
+end as if nothing did.
 """
 
 from __future__ import annotations
@@ -156,13 +158,13 @@ class Epochs:
             self._end(self._without_missing(volumes))
 
     def _without_missing(self, volumes: list[int]) -> list[int]:
-        """Leave out those of which something may live on drives that are not there, and nowhere else."""
+        """Leave out those of which something may live on drives that may come back, and nowhere else."""
         fleet, placements = self._fleet, self._registry.catalog.placements
-        away = set[int]()
+        facts, away = self._registry.placer.facts, set[int]()
         for row in self._registry.catalog.volumes() if volumes and len(placements) else ():
             drives = {place.drive for place in placements.legs(row.number)}
             if not any(drive in fleet for drive in drives):
-                away |= drives
+                away |= {drive for drive in drives if facts.get(drive).is_in_use}
         return [
             volume
             for volume in volumes

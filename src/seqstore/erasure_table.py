@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,7 @@ class ErasureTable:
         self._drive = drive
         self._table = CopyTable(self._database, now_ns, drive)
         self.kept = KeptTable(self._database, audit, drive)
-        self._lock = threading.RLock()
+        self._lock = self._database.lock
 
     def __len__(self) -> int:
         return int(self._database.run("SELECT COUNT(*) FROM erasures")[0][0])

@@ -19,9 +19,10 @@ from seqstore._native.records import BlockState, Scope
 from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
-from seqstore.errors import AuditError, ConfigError
+from seqstore.errors import ConfigError
 from seqstore.following import Brought, find_brought
 from seqstore.promise import Erasure, Promise, volumes_of, weakest
+from seqstore.resuming import GIVEN_UP, Resuming
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared, unite, without
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Deletion(Protocol):
         """List runs of them that were written over since the last call, and say if these are all."""
 
 
-class Evidence:
+class Evidence(Resuming):
     """What a store can show of its deletions.
 
     Parameters
@@ -121,6 +122,10 @@ class Evidence:
         promise: Promise | None = None,
         shared: Shared | None = None,
         left: AbstractSet[int] = frozenset(),
+        shown: NDArray[np.void] | None = None,
+        *,
+        through: AbstractSet[int] = frozenset(),
+        is_given_up: bool = False,
     ) -> Erasure:
         """Note that something is to be deleted, durably, before any of it is done.
 
@@ -133,18 +138,25 @@ class Evidence:
             What it shares with others; by default that is looked up.
         left : set of int
             Volumes through which blocks of it were written that were left on this drive when they moved.
+        shown : SHOWN_DTYPE[n], optional
+            What it shows on all drives that others may show, too; by default, what it does here.
+        through : set of int
+            Volumes of which anything may be a part of it, since nobody knows any more what it showed.
+        is_given_up : bool
+            Whether it is a range that was given up on other drives already, and this one missed that.
         """
         shared = find_shared(self._log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
         volumes = sorted(self._owners.volumes_of(subject))
         own = _own_volumes(subject, volumes)
-        brought = self._find_brought(subject)
+        brought = self._find_brought(subject, shared.shown if shown is None else shown, through)
         shared = Shared(unite([shared.kept, without(brought.kept, shared.dying)]), shared.dying)
         others = sorted({volume for _, volume in shared.owners()} - own)
         behind = sorted((left | brought.written) - own)
         for volume in {*others, *behind}:
             self._deletion.watch(Scope.VOLUME, volume)
-        details = {"volumes": volumes, "others": others, **({"left": behind} if behind else {})}
+        details: dict[str, object] = {"volumes": volumes, "others": others}
+        details.update({"left": behind} if behind else {}, **({GIVEN_UP: True} if is_given_up else {}))
         promise = promise or self._promise(subject)
         if brought:
             promise = weakest([promise, *self._promises(brought.written - own, subject)])
@@ -152,12 +164,17 @@ class Evidence:
         self._shared[erasure.id] = shared
         return erasure
 
-    def _find_brought(self, subject: Subject) -> Brought:
-        """Return what others brought here of something, and parts of it that were deleted before."""
+    def _find_brought(
+        self, subject: Subject, shown: NDArray[np.void], through: AbstractSet[int] = frozenset()
+    ) -> Brought:
+        """Return what others brought here of something, and parts of it that were deleted before.
+
+        `through` are volumes beside its own ones of which anything may be a part of it.
+        """
         if not len(self._catalog.placements):
             return Brought(NOTHING.kept, set())
-        volumes = self._owners.volumes_of(subject)
-        return find_brought(self.erasures, subject, volumes, self._log.layers().block_size)
+        volumes = self._owners.volumes_of(subject) | through
+        return find_brought(self.erasures, subject, volumes, self._log.layers().block_size, shown)
 
     def _promises(self, volumes: AbstractSet[int], subject: Subject) -> list[Promise]:
         """Say how something is deleted that is written through volumes, living or deleted."""
@@ -201,6 +218,22 @@ class Evidence:
             return erasure
         self.erasures.abandon(erasure.id)
         return self.request(erasure.subject, erasure.promise, both, {*_named(erasure, "left")})
+
+    def missed(self, erasure: Erasure) -> Erasure:
+        """Note that a range was given up elsewhere, while this drive failed: a copy here may show it still.
+
+        It is followed when that copy is given up, or the drive comes to its end.
+        """
+        shared = self._shared.pop(erasure.id, NOTHING)
+        known = erasure.request.details
+        details = {name: known[name] for name in ("volumes", "others", "left") if name in known}
+        details[GIVEN_UP] = True
+        again = self.erasures.request(
+            erasure.subject, erasure.promise, erasure.requested_position, details, shared.kept
+        )
+        self._shared[again.id] = shared
+        self.erasures.abandon(erasure.id)
+        return again
 
     def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
         """List the copies, when the deletion has been done durably."""
@@ -261,48 +294,6 @@ class Evidence:
     def _known_until(self, erasure: Erasure) -> int:
         """Return the position until which what died may have been part of something."""
         return max(erasure.listed_position or 0, self.erasures.kept.let_go(erasure.id) or 0)
-
-    def resume(self, is_living: Callable[[Subject], bool]) -> None:
-        """Go on with all erasures after an opening of the store, when catalog and log say the same.
-
-        Where the audit log does not hold nothing is followed, and asking for a statement says why.
-
-        Parameters
-        ----------
-        is_living : callable
-            Tells whether something that was to be deleted is still there, and in no deletion.
-        """
-        try:
-            known = self.erasures.all()
-        except AuditError:
-            return
-        for erasure in known:
-            if erasure.state != "requested":
-                continue
-            if "follows" in erasure.request.details:
-                # What came here by then is dead, or it is known who keeps it.
-                self.deleted(erasure, interrupted=True)
-                continue
-            # Nobody knows whether a range was given up before the crash, so nothing is claimed of it.
-            if erasure.subject.kind == "range" or is_living(erasure.subject):
-                self.erasures.abandon(erasure.id)
-                continue
-            if "unreachable_drive" in erasure.request.details:
-                # What of a snapshot others showed on a drive that was away nobody can say afterwards.
-                if erasure.subject.kind == "snapshot":
-                    continue
-                self.deleted(self._request_late(erasure), interrupted=True)
-                continue
-            self.deleted(erasure, interrupted=True)
-        self._look_at_all(watch=True)
-
-    def _request_late(self, erasure: Erasure) -> Erasure:
-        """Note what others keep on a drive that was away when something was deleted, now that it is back."""
-        shared = find_shared(self._log.layers(), erasure.subject)
-        if not len(shared.kept) and not self._find_brought(erasure.subject):
-            return erasure
-        self.erasures.abandon(erasure.id)
-        return self.request(erasure.subject, erasure.promise, Shared(shared.kept, shared.dying[:0]))
 
     def _look_at_all(self, *, watch: bool = False) -> int:
         """Compare all copies with the ledger that are pending or may turn up."""

@@ -6,19 +6,27 @@ Positions are those of a drive's log, so what is followed on different drives is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from seqstore._native.records import SHOWN_DTYPE
 from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import Erasures
-from seqstore.errors import AuditError, NotFoundError
+from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
 from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
+from seqstore.resuming import AWAY, GIVEN_UP
+from seqstore.runs import distinct
 from seqstore.shared import NOTHING
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from seqstore.audit import AuditLog
     from seqstore.audit_records import Subject
     from seqstore.catalog import Catalog, DriveRow
@@ -50,6 +58,8 @@ class EvidenceBook:
     ----------
     owners : Owners
         Knows the volumes of tenants.
+    failure : MediumError or None
+        Why copies of something deleted could not be listed; it is tried again with whatever comes next.
     """
 
     def __init__(
@@ -68,6 +78,9 @@ class EvidenceBook:
         self.owners = Owners(catalog, audit)
         self._issuer = Issuer(catalog, audit, now_ns, self._evidence_of)
         self._facts = FactTable(catalog.database, catalog.settings.created_ns)
+        self._listing = catalog.database.lock
+        self._unlisted: dict[int, tuple[int, Erasure]] = {}  # what was deleted in this session
+        self.failure: MediumError | None = None
 
     def _members(self) -> Iterable[tuple[Member, Evidence]]:
         return [(member, member.evidence) for member in self._fleet if member.evidence is not None]
@@ -85,43 +98,61 @@ class EvidenceBook:
             What it shares with others, by drive.
         """
         members = {member.number: evidence for member, evidence in self._members()}
-        volumes = self.owners.volumes_of(subject)
-        drives, left = self._where(subject, volumes, shared), self._left_by(subject, volumes)
-        drives -= {row.number for row in self._catalog.drives if self._holds_nothing(row.number)}
+        shown = _shown(shared)
+        drives, left = self._where(subject, shared), self._left_by(subject, shown)
         asked: Asked = []
         for drive in sorted(drives) or sorted(members)[:1]:
+            behind = left.get(drive, set())
             if drive in members:
                 mine = shared.get(drive, NOTHING)
-                asked.append((drive, members[drive].request(subject, None, mine, left.get(drive, set()))))
-            else:
-                details = {"volumes": sorted(volumes), "unreachable_drive": drive}
-                promise = self._promise(subject, drive)
-                asked.append((drive, self._erasures(drive).request(subject, promise, 0, details)))
+                asked.append((drive, members[drive].request(subject, None, mine, behind, shown)))
+            elif subject.kind != "range":  # of that it is known later whether it was given up: `given_up`
+                asked.append((drive, self._request_away(drive, subject, shown, behind)))
         return asked
 
-    def _where(self, subject: Subject, volumes: Iterable[int], shared: Mapping[int, Shared]) -> set[int]:
+    def _request_away(
+        self, drive: int, subject: Subject, shown: NDArray[np.void], left: AbstractSet[int]
+    ) -> Erasure:
+        """Note that something is to be deleted from a drive that is not in use, or that a range was."""
+        volumes = self.owners.volumes_of(subject)
+        details: dict[str, object] = {"volumes": sorted(volumes), AWAY: drive}
+        others = self._through(subject, shown) - volumes - {subject.number}
+        parts = {"through": others, "left": left}
+        details.update({name: sorted(part) for name, part in parts.items() if part})
+        if subject.kind == "range":
+            details[GIVEN_UP] = True
+        return self._erasures(drive).request(subject, self._promise(subject, drive), 0, details)
+
+    def _through(self, subject: Subject, shown: NDArray[np.void]) -> set[int]:
+        """Return the volumes that blocks of something were written through, and its own number."""
+        return {*self.owners.volumes_of(subject), *_own(subject), *distinct(shown["volume"]).tolist()}
+
+    def _where(self, subject: Subject, shared: Mapping[int, Shared]) -> set[int]:
         """Return the drives on which blocks of something lie or lay."""
         placements = self._catalog.placements
         if not len(placements):
             return {member.number for member, _ in self._members()}
-        own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
-        drives = {place.drive for volume in own for place in placements.of(volume)}
+        shown = _shown(shared)
+        through = self._through(subject, shown)
+        drives = {place.drive for volume in through for place in placements.of(volume)}
         drives |= {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
-        return drives | {row.number for row in self._catalog.drives if self._was_brought(row, subject, own)}
+        drives |= {row.number for row in self._catalog.drives if self._was_brought(row, subject, shown)}
+        return drives - {row.number for row in self._catalog.drives if self._holds_nothing(row.number)}
 
-    def _was_brought(self, row: DriveRow, subject: Subject, volumes: set[int]) -> bool:
+    def _was_brought(self, row: DriveRow, subject: Subject, shown: NDArray[np.void]) -> bool:
         """Tell whether others took something along to a drive that is to be deleted, or a part of it."""
         evidence = self._evidence_of(row.number)
         erasures = self._erasures(row.number) if evidence is None else evidence.erasures
-        return bool(find_brought(erasures, subject, volumes, row.block_size))
+        volumes = self.owners.volumes_of(subject)
+        return bool(find_brought(erasures, subject, volumes, row.block_size, shown))
 
-    def _left_by(self, subject: Subject, volumes: set[int]) -> dict[int, set[int]]:
+    def _left_by(self, subject: Subject, shown: NDArray[np.void]) -> dict[int, set[int]]:
         """Say which volumes' blocks something that is to be deleted left on drives, by drive, when it moved.
 
         The log of such a drive knows no more of whom it was that showed them.
         """
         placements = self._catalog.placements
-        own = {*volumes, *({subject.number} if subject.kind == "snapshot" else ())}
+        own = self._through(subject, shown)
         places = [place for volume in own if len(placements) for place in placements.of(volume)]
         there = {(place.volume, place.drive) for place in places if place.is_there}
         if all((place.volume, place.drive) in there for place in places):
@@ -151,15 +182,72 @@ class EvidenceBook:
             evidence.note_epoch(volumes)
 
     def deleted(self, asked: Asked) -> None:
-        """List the copies, when the deletion has been done durably."""
+        """List the copies, when the deletion has been done durably.
+
+        Where the drive does not let them be listed that is tried again with whatever comes next: a purge, a
+        scrub, a statement or another deletion.
+        """
+        with self._listing:
+            self._unlisted.update({erasure.id: (drive, erasure) for drive, erasure in asked})
+        self.list_late()
+
+    def given_up(self, subject: Subject, asked: Asked, shared: Mapping[int, Shared]) -> None:
+        """List the copies of a range that was given up durably, and note which drives missed that.
+
+        Copies on drives that failed meanwhile, or are away, show it still: there it is listed when these
+        copies have been given up, and it has ended when the drive has.
+        """
         members = {member.number: evidence for member, evidence in self._members()}
-        for drive, erasure in asked:
-            if drive in members:
-                members[drive].deleted(erasure)
+        stale = {p.drive for p in self._catalog.placements.of(subject.number) if p.state == "stale"}
+        reached = [
+            (drive, members[drive].missed(erasure) if drive in stale else erasure) for drive, erasure in asked
+        ]
+        if len(members) < len(self._catalog.drives):
+            shown = _shown(shared)
+            left = self._left_by(subject, shown)
+            for drive in sorted(self._where(subject, shared) - members.keys()):
+                self._request_away(drive, subject, shown, left.get(drive, set()))
+        self.deleted(reached)
+
+    def list_late(self) -> None:
+        """List copies that could not be listed when they were left behind."""
+        with self._listing:
+            members = {member.number: evidence for member, evidence in self._members()}
+            self.failure = None
+            for number, (drive, erasure) in sorted(self._unlisted.items()):
+                del self._unlisted[number]
+                evidence = members.get(drive)
+                if evidence is None:  # its drive is not in use any more: with that it ends
+                    continue
+                try:
+                    if evidence.is_shown(erasure):
+                        self._unlisted[number] = drive, erasure
+                    elif evidence.erasures.get(number).state == "requested":
+                        evidence.deleted(erasure)
+                except MediumError as error:
+                    self._unlisted[number], self.failure = (drive, erasure), error
 
     def update(self) -> int:
         """Strike off what was written over since the last call; return how many blocks of copies."""
+        self.list_late()
         return sum(evidence.update() for _, evidence in self._members())
+
+    def find_late(self) -> None:
+        """Look what others show of things deleted while drives were away; see `Evidence.find_late`."""
+        with suppress(AuditError):  # a log that does not hold keeps no store from opening
+            for _, evidence in self._members():
+                evidence.find_late()
+
+    def ranges_given_up(self) -> set[int]:
+        """Return the volumes of which copies in use may show ranges that were given up on other drives."""
+        with suppress(AuditError):
+            return {
+                erasure.subject.number
+                for _, evidence in self._members()
+                for erasure in evidence.erasures.all()
+                if erasure.state == "requested" and GIVEN_UP in erasure.request.details
+            }
+        return set()
 
     def resume(self, is_living: Callable[[Subject], bool]) -> None:
         """Go on with all erasures after an opening of the store; see `Evidence.resume`."""
@@ -180,10 +268,10 @@ class EvidenceBook:
         """
 
         def happened(erasure: Erasure) -> bool:
-            # Of a range nobody can say it afterwards, unless the drive was known to be out of reach: then
-            # the deletion was for the others to do.
+            # Of a range nobody can say it afterwards, unless it was given up on other drives, or the drive
+            # was known to be out of reach: then the deletion was for the others to do.
             if erasure.subject.kind == "range":
-                return not {"unreachable_drive", "follows"}.isdisjoint(erasure.request.details)
+                return not {GIVEN_UP, AWAY, "follows"}.isdisjoint(erasure.request.details)
             return not is_living(erasure.subject)
 
         return self._erasures(drive).end_drive(happened)
@@ -202,13 +290,33 @@ class EvidenceBook:
         return Erasures(self._catalog, self._audit, self._now_ns, drive)
 
     def all(self) -> list[Erasure]:
-        """Return the erasures on all drives, those out of use included, in the order of their numbers."""
+        """Return the erasures on all drives, those out of use included, in the order of their numbers.
+
+        Raises
+        ------
+        FormatError
+            If one is of a drive that the store never had.
+        """
+        self._require_drives()
         found = [
             erasure
             for row in self._catalog.drives
             for erasure in Erasures(self._catalog, self._audit, self._now_ns, row.number).all()
         ]
         return sorted(found, key=lambda erasure: erasure.id)
+
+    def _require_drives(self) -> None:
+        """See that no erasure is hidden by being of a drive that nobody looks for."""
+        database = self._catalog.database
+        strange = database.run(
+            "SELECT erasure, drive FROM erasure_drives WHERE drive NOT IN (SELECT number FROM drives) LIMIT 1"
+        )
+        for erasure, drive in strange:
+            raise FormatError(
+                f"{database.name} is damaged: table erasure_drives says that erasure {erasure} is of drive"
+                f" {drive!r}, which the store never had; put a copy of the catalog in its place that was made"
+                " before that"
+            )
 
     def listed(self) -> list[tuple[Member, Evidence, Erasure]]:
         """Return those on drives in use whose copies are listed."""
@@ -226,7 +334,11 @@ class EvidenceBook:
         ------
         NotFoundError
             If there is none of that id.
+        FormatError
+            As `all`.
         """
+        self._require_drives()
+        self.list_late()
         for row in self._catalog.drives:
             evidence = self._evidence_of(row.number)
             erasures = self._erasures(row.number) if evidence is None else evidence.erasures
@@ -237,3 +349,15 @@ class EvidenceBook:
     def _evidence_of(self, drive: int) -> Evidence | None:
         """Return who follows what was deleted from a drive; None if it is not in use."""
         return self._fleet.member(drive).evidence if drive in self._fleet else None
+
+
+def _shown(shared: Mapping[int, Shared]) -> NDArray[np.void]:
+    """Return what something shows on any drive that others may show, too, as SHOWN_DTYPE[n]."""
+    return np.concatenate([np.empty(0, SHOWN_DTYPE), *(part.shown for part in shared.values())])
+
+
+def _own(subject: Subject) -> set[int]:
+    """Return the numbers under which a snapshot and what it is of were placed on drives."""
+    if subject.kind != "snapshot":
+        return set()
+    return {subject.number} if subject.origin is None else {subject.number, subject.origin}

@@ -18,6 +18,7 @@ import numpy as np
 
 from seqstore._native.records import SHOWN_DTYPE
 from seqstore.errors import AuditError
+from seqstore.runs import among
 from seqstore.shared import MOST_BLOCKS, DriveLayers, blocks_of, common, unite
 
 if TYPE_CHECKING:
@@ -136,41 +137,62 @@ class Brought:
         return len(self.kept) > 0 or bool(self.written)
 
 
-def find_brought(erasures: Erasures, subject: Subject, volumes: AbstractSet[int], block_size: int) -> Brought:
-    """Return what others brought to the drive of erasures of a tenant, volume or range.
+def find_brought(
+    erasures: Erasures,
+    subject: Subject,
+    volumes: AbstractSet[int],
+    block_size: int,
+    shown: NDArray[np.void],
+) -> Brought:
+    """Return what others brought to the drive of erasures of a tenant, volume, snapshot or range.
 
     Parameters
     ----------
     erasures : Erasures
     subject : Subject
     volumes : set of int
-        Those that blocks of it were written through.
+        Those that all is a part of it that was ever written through them.
     block_size : int
+    shown : SHOWN_DTYPE[n]
+        What it shows, on any drive, that was written through others: those may have taken it along, too.
     """
     parts, written = [np.empty(0, SHOWN_DTYPE)], set[int]()
-    # What snapshots showed has erasures of its own. A log that was broken keeps nobody from deleting.
+    # A log that was broken keeps nobody from deleting.
     with suppress(AuditError):
-        for erasure in erasures.following() if subject.kind in {"tenant", "volume", "range"} else ():
-            if any(_concerns(record, subject, volumes) for record in erasures.trace(erasure)):
-                kept = erasures.kept.open
-                parts.append(kept[kept["erasure"] == erasure.id][list(SHOWN_DTYPE.names or ())])
-                written |= set(erasure.request.details.get("others", ()))
-    runs = np.concatenate(parts)
+        for erasure in erasures.following():
+            trace, kept = erasures.trace(erasure), erasures.kept.open
+            kept = kept[kept["erasure"] == erasure.id][list(SHOWN_DTYPE.names or ())]
+            if not any(_concerns(record, subject, volumes) for record in trace):
+                through = sorted(set[int]().union(*map(_through, trace)))
+                mine = shown[among(shown["volume"], np.array(through, np.uint64))]
+                common_kept = at_addresses(kept, mine)
+                # Of what is dead there already nobody knows the addresses.
+                is_known = len(kept) > 0 and not len(erasures.pending(erasure.id))
+                if not len(mine) or (is_known and not len(common_kept)):
+                    continue
+                kept = common_kept
+            parts.append(kept)
+            written |= set(erasure.request.details.get("others", ()))
     first, count = blocks_of(block_size, subject)
-    return Brought(
-        unite([runs[(runs["lba"] < first + count) & (runs["lba"] + runs["count"] > first)]]), written
-    )
+    own = np.array([(0, 0, 0, first, count)], SHOWN_DTYPE)
+    return Brought(at_addresses(unite(parts), own), written)
 
 
 def _concerns(record: AuditRecord, subject: Subject, volumes: AbstractSet[int]) -> bool:
     """Tell whether what a request was about is, or may be, a part of something."""
-    about, kept = record.subject, record.details.get("kept")
+    about = record.subject
     if subject.kind == "tenant" and subject.number in (
         about["number"] if about["kind"] == "tenant" else about.get("tenant"),
     ):
         return True
-    own = {about["number"]} if about["kind"] in {"volume", "range"} else {about.get("origin")}
-    return not volumes.isdisjoint(own) or bool(kept and not volumes.isdisjoint(kept["volumes"]))
+    return not volumes.isdisjoint(_through(record))
+
+
+def _through(record: AuditRecord) -> set[int]:
+    """Return the volumes that blocks which a request was about were written through, as far as it says so."""
+    about, kept = record.subject, record.details.get("kept")
+    volumes = {about["number"]} if about["kind"] in {"volume", "range"} else {about.get("origin") or 0}
+    return volumes | set(kept["volumes"] if kept else ()) | set(record.details.get("volumes", ()))
 
 
 def at_addresses(runs: NDArray[np.void], others: NDArray[np.void]) -> NDArray[np.void]:

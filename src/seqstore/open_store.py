@@ -381,6 +381,8 @@ class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
             keeper.require_own_area(read_only=self.read_only)
         if keeper is not None and not self.read_only:
             keeper.delete_revived()
+        if not self.read_only and self._registry.evidence is not None:
+            self._registry.evidence.find_late()
         settled = settle(catalog, self._fleet, self._audit, read_only=self.read_only)
         self._lost = settled.lost
         living = [row for row in catalog.tenants() if not row.deleting]
@@ -395,6 +397,7 @@ class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
             evidence = self._registry.evidence
             if evidence is not None:
                 note_opening(self._audit, self._parts, is_new=is_new)
+                self._registry.placer.drop_stale_of(evidence.ranges_given_up())
                 evidence.resume(self._registry.is_living)
             if keeper is not None:
                 keeper.bury()

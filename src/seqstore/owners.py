@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ class Owners:
     def __init__(self, catalog: Catalog, audit: AuditLog) -> None:
         self._catalog = catalog
         self._audit = audit
-        self._reading = threading.Lock()
+        self._reading = catalog.database.lock
         self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
         self._made: dict[int | None, set[int]] = {}  # volumes that those tell of, by tenant
 

@@ -7,7 +7,6 @@ that a number says which copy on which drive is meant, and no log meets one twic
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
@@ -71,7 +70,7 @@ class Placements:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.RLock()
+        self._lock = database.lock
         self._by_number: dict[int, Placement] = {}
         self._by_volume: dict[int, list[int]] = {}
         self.reload()

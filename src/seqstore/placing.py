@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from seqstore.drive_life import DriveState
 from seqstore.engine_mirror import Leg, Mirror
 from seqstore.engine_volume import EngineView, EngineVolume
-from seqstore.errors import ConfigError
+from seqstore.errors import ConfigError, MediumError
 from seqstore.placements import Placement
 from seqstore.route import Route
 
@@ -233,6 +233,13 @@ class Placer:
                     if entry["number"] == place.number:
                         engine.delete(int(entry["handle"]), "giving up a copy that is not believed")
                 engine.commit()
+
+    def drop_stale_of(self, volumes: Iterable[int]) -> None:
+        """Let drives forget copies as `drop_stale` does, of volumes of which there are others."""
+        for volume in volumes:
+            if any(place.drive in self.fleet for place in self.placements.legs(volume)):
+                with suppress(MediumError):  # then what they show goes on to be there, and to be asked for
+                    self.drop_stale(volume)
 
     def commit(self, drives: Iterable[int]) -> None:
         """Make changes of something durable that lies on these drives; one at least has to do it.

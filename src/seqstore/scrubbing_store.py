@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from seqstore.clock import Clock
     from seqstore.drive import Drive
     from seqstore.drive_keeper import DriveKeeper
+    from seqstore.evidence_book import EvidenceBook
     from seqstore.fleet import Fleet
 
 
@@ -19,6 +20,7 @@ class ScrubbingStore:
 
     _fleet: Fleet
     _clock: Clock
+    _book: EvidenceBook
     _totals: ScrubTotals
     _scrubs: set[Scrub]
     _drive_keeper: DriveKeeper
@@ -74,11 +76,17 @@ class ScrubbingStore:
             try:
                 return scrub.run()
             finally:
-                self._drive_keeper.look()
+                self._look_after()
         self._scrubs.add(scrub)
         scrub.start(self._end_scrub)
         return scrub
 
     def _end_scrub(self, scrub: Scrub) -> None:
         self._scrubs.discard(scrub)
+        self._look_after()
+
+    def _look_after(self) -> None:
+        """See to what waits for a drive that can be read: its health, and copies that it could not list."""
         self._drive_keeper.look()
+        if not self._fleet.closed and not self._fleet.disowned:
+            self._book.list_late()

@@ -48,6 +48,11 @@ class Shared:
         """Return tenant and volume of each layer of which something dies."""
         return set(zip(self.dying["tenant"].tolist(), self.dying["volume"].tolist(), strict=True))
 
+    @property
+    def shown(self) -> NDArray[np.void]:
+        """All of them."""
+        return np.concatenate([self.kept, self.dying])
+
     def __or__(self, other: Shared) -> Shared:
         """Return what either has."""
         return Shared(unite([self.kept, other.kept]), unite([self.dying, other.dying]))

@@ -61,3 +61,16 @@ def test_a_time_that_is_none(path: Path) -> None:
     change(path, "INSERT INTO copy_ends SELECT NULL, record, seen, 'noon', 'key', 0, NULL FROM copy_lists")
     with pytest.raises(FormatError, match="noon"):
         Store.open(path).close()
+
+
+@pytest.mark.parametrize("drive", ["9", "-1", "'the first'"])
+def test_a_drive_that_never_was(path: Path, drive: str) -> None:
+    """What it says of the erasure there is not passed over, as if it had never been asked for."""
+    with Store.open(path) as store:
+        (of_second,) = [each.id for each in store.erasures if "follows" in each.request.details][:1]
+    change(path, f"UPDATE erasure_drives SET drive = {drive} WHERE erasure = {of_second}")
+    with Store.open(path) as store:
+        with pytest.raises(FormatError, match=rf"damaged: .* erasure {of_second} is of drive {drive},"):
+            store.statement(of_second)
+        with pytest.raises(FormatError, match="erasure_drives"):
+            _ = store.erasures

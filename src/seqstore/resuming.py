@@ -1,0 +1,159 @@
+"""Erasures that are gone on with when a store is opened, and what a drive missed while it was away.
+
+While a drive is away things are deleted elsewhere, and it is asked for their erasure there, too. When it is
+back its log knows them still: what others show of them is looked up before it forgets them, since afterwards
+nobody can say of a snapshot what it showed. A range of a volume is shown by a copy that nobody believes; it
+is followed there once that copy has been given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
+
+from seqstore.errors import AuditError
+from seqstore.shared import Shared, find_shared
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from seqstore.audit_records import Subject
+    from seqstore.catalog import Catalog
+    from seqstore.erasures import Erasures
+    from seqstore.evidence import DriveLog
+    from seqstore.following import Brought
+    from seqstore.promise import Erasure, Promise
+
+# What requests say of a drive that was not there then; and of a range, that it was given up on others.
+AWAY, GIVEN_UP = "unreachable_drive", "given_up"
+
+
+class Resuming:
+    """The part of an `Evidence` that goes on with what was asked for earlier."""
+
+    erasures: Erasures
+    _log: DriveLog
+    _catalog: Catalog
+
+    def request(
+        self,
+        subject: Subject,
+        promise: Promise | None = None,
+        shared: Shared | None = None,
+        left: AbstractSet[int] = frozenset(),
+        shown: NDArray[np.void] | None = None,
+        *,
+        through: AbstractSet[int] = frozenset(),
+        is_given_up: bool = False,
+    ) -> Erasure:
+        """Note that something is to be deleted, durably, before any of it is done."""
+        raise NotImplementedError
+
+    def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
+        """List the copies, when the deletion has been done durably."""
+        raise NotImplementedError
+
+    def _find_brought(
+        self, subject: Subject, shown: NDArray[np.void], through: AbstractSet[int] = frozenset()
+    ) -> Brought:
+        raise NotImplementedError
+
+    def _look_at_all(self, *, watch: bool = False) -> int:
+        raise NotImplementedError
+
+    def resume(self, is_living: Callable[[Subject], bool]) -> None:
+        """Go on with all erasures after an opening of the store, when catalog and log say the same.
+
+        Where the audit log does not hold nothing is followed, and asking for a statement says why.
+
+        Parameters
+        ----------
+        is_living : callable
+            Tells whether something that was to be deleted is still there, and in no deletion.
+        """
+        try:
+            known = self.erasures.all()
+        except AuditError:
+            return
+        for erasure in known:
+            if erasure.state != "requested":
+                continue
+            if "follows" in erasure.request.details:
+                # What came here by then is dead, or it is known who keeps it.
+                self.deleted(erasure, interrupted=True)
+                continue
+            # Nobody knows whether a range was given up before the crash, so nothing is claimed of it.
+            is_unknown = erasure.subject.kind == "range" and GIVEN_UP not in erasure.request.details
+            if is_unknown or (erasure.subject.kind != "range" and is_living(erasure.subject)):
+                self.erasures.abandon(erasure.id)
+            elif not self.is_shown(erasure) and not self._is_unknowable(erasure):
+                self.deleted(self._request_late(erasure), interrupted=True)
+        self._look_at_all(watch=True)
+
+    def find_late(self) -> None:
+        """Look what others show here of things that were deleted while the drive was away.
+
+        To be called when the store is opened, before the log forgets these things: afterwards nobody can say
+        of a snapshot what it showed.
+        """
+        entries = self._log.layers().volumes()
+        rows = {row.number for row in self._catalog.volumes()}
+        living = {row.number for row in self._catalog.tenants() if not row.deleting}
+        for erasure in self.erasures.all():
+            subject = erasure.subject
+            if erasure.state != "requested" or AWAY not in erasure.request.details:
+                continue
+            if subject.kind == "tenant":
+                is_here = subject.number in entries.values() and subject.number not in living
+            else:
+                is_living = subject.kind != "range" and subject.number in rows
+                is_here = subject.number in entries and not is_living
+            if is_here:
+                self._request_anew(erasure, find_shared(self._log.layers(), subject))
+
+    def _request_late(self, erasure: Erasure) -> Erasure:
+        """Note what others keep of something deleted while the drive was away, which it has forgotten."""
+        if AWAY not in erasure.request.details:
+            return erasure
+        shared = find_shared(self._log.layers(), erasure.subject)
+        brought = self._find_brought(erasure.subject, shared.shown, _through(erasure))
+        if not len(shared.kept) and not brought:
+            return erasure
+        return self._request_anew(erasure, Shared(shared.kept, shared.dying[:0]))
+
+    def _request_anew(self, erasure: Erasure, shared: Shared) -> Erasure:
+        """Ask again for what was asked for while the drive was away; a crash in between leaves both."""
+        again = self.request(
+            erasure.subject,
+            erasure.promise,
+            shared,
+            set(erasure.request.details.get("left", ())),
+            through=_through(erasure),
+            is_given_up=GIVEN_UP in erasure.request.details,
+        )
+        self.erasures.abandon(erasure.id)
+        return again
+
+    def _is_unknowable(self, erasure: Erasure) -> bool:
+        """Tell whether it is a snapshot's, and nobody can say any more what of that others show."""
+        details, placements = erasure.request.details, self._catalog.placements
+        lay_here = any(place.drive == self._log.number for place in placements.of(erasure.subject.number))
+        return erasure.subject.kind == "snapshot" and AWAY in details and lay_here and not details.get("left")
+
+    def is_shown(self, erasure: Erasure) -> bool:
+        """Tell whether a copy that nobody believes may show a range here that was given up elsewhere."""
+        if erasure.subject.kind != "range":
+            return False
+        placements = self._catalog.placements
+        places = [placements.find(int(entry["number"])) for entry in self._log.engine.volumes()]
+        return any(
+            place is not None and place.volume == erasure.subject.number and place.state != "in_sync"
+            for place in places
+        )
+
+
+def _through(erasure: Erasure) -> set[int]:
+    """Return the volumes beside its own that something was written through which a drive has missed."""
+    return set(erasure.request.details.get("through", ()))
