@@ -22,6 +22,7 @@ from seqstore.erasures import Erasures
 from seqstore.errors import AuditError, ConfigError
 from seqstore.following import Brought, find_brought
 from seqstore.promise import Erasure, Promise, volumes_of, weakest
+from seqstore.renewing import find_renewed
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared, unite, without
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from seqstore.copies import How
     from seqstore.engine import Engine
     from seqstore.owners import Owners
+    from seqstore.renewing import Renewals
     from seqstore.shared import DriveLayers
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
@@ -81,6 +83,8 @@ class Evidence:
         Says how something is deleted that is to be deleted now.
     owners : Owners
         Knows the volumes of tenants.
+    renewals : Renewals
+        Knows what was written anew.
 
     Attributes
     ----------
@@ -97,6 +101,7 @@ class Evidence:
         now_ns: Callable[[], int],
         promise: Callable[[Subject], Promise],
         owners: Owners,
+        renewals: Renewals,
     ) -> None:
         self._log = log
         self._deletion = deletion
@@ -105,6 +110,7 @@ class Evidence:
         self._now_ns = now_ns
         self._promise = promise
         self._owners = owners
+        self._renewals = renewals
         self.erasures = Erasures(catalog, audit, now_ns, log.number)
         self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
 
@@ -136,9 +142,16 @@ class Evidence:
         """
         shared = find_shared(self._log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
+        # No block is written anew meanwhile, or it would be looked for where it does not lie any more.
+        with self.erasures.changing():
+            return self._request(subject, promise, shared, left)
+
+    def _request(
+        self, subject: Subject, promise: Promise | None, shared: Shared, left: AbstractSet[int]
+    ) -> Erasure:
         volumes = sorted(self._owners.volumes_of(subject))
         own = _own_volumes(subject, volumes)
-        brought = self._find_brought(subject)
+        brought = self._find_brought(subject, shared)
         shared = Shared(unite([shared.kept, without(brought.kept, shared.dying)]), shared.dying)
         others = sorted({volume for _, volume in shared.owners()} - own)
         behind = sorted((left | brought.written) - own)
@@ -152,12 +165,18 @@ class Evidence:
         self._shared[erasure.id] = shared
         return erasure
 
-    def _find_brought(self, subject: Subject) -> Brought:
-        """Return what others brought here of something, and parts of it that were deleted before."""
+    def _find_brought(self, subject: Subject, shared: Shared) -> Brought:
+        """Return what others brought here of something, or were given anew, parts deleted before included."""
         if not len(self._catalog.placements):
             return Brought(NOTHING.kept, set())
-        volumes = self._owners.volumes_of(subject)
-        return find_brought(self.erasures, subject, volumes, self._log.layers().block_size)
+        layers = self._log.layers()
+        brought = find_brought(
+            self.erasures, subject, self._owners.volumes_of(subject), layers.block_size
+        )
+        renewed = find_renewed(self._renewals.on(self._log.number), layers, subject, shared)
+        if not len(renewed):
+            return brought
+        return Brought(unite([brought.kept, renewed]), brought.written | set(renewed["volume"].tolist()))
 
     def _promises(self, volumes: AbstractSet[int], subject: Subject) -> list[Promise]:
         """Say how something is deleted that is written through volumes, living or deleted."""
@@ -299,7 +318,7 @@ class Evidence:
     def _request_late(self, erasure: Erasure) -> Erasure:
         """Note what others keep on a drive that was away when something was deleted, now that it is back."""
         shared = find_shared(self._log.layers(), erasure.subject)
-        if not len(shared.kept) and not self._find_brought(erasure.subject):
+        if not len(shared.kept) and not self._find_brought(erasure.subject, shared):
             return erasure
         self.erasures.abandon(erasure.id)
         return self.request(erasure.subject, erasure.promise, Shared(shared.kept, shared.dying[:0]))

@@ -16,6 +16,7 @@ from seqstore.errors import AuditError, NotFoundError
 from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
+from seqstore.renewing import Renewals
 from seqstore.shared import NOTHING
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class EvidenceBook:
     ----------
     owners : Owners
         Knows the volumes of tenants.
+    renewals : Renewals
+        Knows what was written anew.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class EvidenceBook:
         self._now_ns = now_ns
         self._promise = promise
         self.owners = Owners(catalog, audit)
+        self.renewals = Renewals(audit)
         self._issuer = Issuer(catalog, audit, now_ns, self._evidence_of)
         self._facts = FactTable(catalog.database, catalog.settings.created_ns)
 

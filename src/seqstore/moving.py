@@ -21,6 +21,7 @@ from seqstore.engine_volume import EngineView, EngineVolume
 from seqstore.errors import MediumError, SeqstoreError
 from seqstore.following import Following
 from seqstore.placements import Placement
+from seqstore.renewing import carry
 from seqstore.route import Route
 from seqstore.shared import MOST_BLOCKS
 from seqstore.snapshot import Snapshot
@@ -229,7 +230,7 @@ class Mover:
     def _switch(self, replaced: set[int]) -> list[Placement]:
         """Let the family lie on the target, in the catalog and then for its users; return what is left."""
         registry, left = self._registry, list[Placement]()
-        with registry.lock, registry.catalog.atomic():
+        with registry.lock, self._settling():
             for view in self._family.views:
                 fresh = self._made[view.number].number
                 for place in self._places.of(view.number):
@@ -243,6 +244,7 @@ class Mover:
                 self._places.put(leg.number, "left")
             if self._following is not None:
                 self._following.settle()
+            self._carry()
             registry.audit.append(
                 Act.FAMILY_MOVED,
                 Subject(kind="drive", number=self._target.number),
@@ -261,6 +263,23 @@ class Mover:
             else:
                 view._move(Route([fresh_leg], None, self._target.engine))
         return left
+
+    @contextmanager
+    def _settling(self) -> Iterator[None]:
+        """Make what is written down one change; the lock of erasures before that of the catalog."""
+        evidence = None if self._registry.evidence is None else self._target.evidence
+        with ExitStack() as held:
+            if evidence is not None:
+                held.enter_context(evidence.erasures.changing())
+            held.enter_context(self._registry.catalog.atomic())
+            yield
+
+    def _carry(self) -> None:
+        """Let what was written anew for members of the family be known on the target as well."""
+        if self._registry.evidence is not None:
+            numbers = {view.number: self._source_leg(view).number for view in self._family.views}
+            names = {view.number: view.name for view in self._family.views}
+            carry(self._registry.evidence.renewals, self._source, self._target, numbers, names)
 
     def _written(self) -> set[int]:
         """Return the volumes, living or deleted, that blocks of the family were written through."""
