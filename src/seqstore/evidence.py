@@ -19,7 +19,7 @@ from seqstore._native.records import BlockState, Scope
 from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
-from seqstore.errors import AuditError, ConfigError
+from seqstore.errors import AuditError, ConfigError, MediumError
 from seqstore.following import Brought, find_brought
 from seqstore.promise import Erasure, Promise, volumes_of, weakest
 from seqstore.renewing import find_renewed
@@ -170,9 +170,7 @@ class Evidence:
         if not len(self._catalog.placements):
             return Brought(NOTHING.kept, set())
         layers = self._log.layers()
-        brought = find_brought(
-            self.erasures, subject, self._owners.volumes_of(subject), layers.block_size
-        )
+        brought = find_brought(self.erasures, subject, self._owners.volumes_of(subject), layers.block_size)
         renewed = find_renewed(self._renewals.on(self._log.number), layers, subject, shared)
         if not len(renewed):
             return brought
@@ -265,8 +263,16 @@ class Evidence:
         followed = self.erasures.kept.open
         mine = followed[followed["erasure"] == erasure.id]
         keepers = find_keepers(self._log.layers(), mine)
-        self._compare(erasure, kept_ended=bool(len(mine)) and not keepers)
+        self._compare(erasure, kept_ended=bool(len(mine)) and not keepers and self._is_settled())
         return keepers
+
+    def _is_settled(self) -> bool:
+        """See to it that what the log says now is so after a crash too; tell if that could be done."""
+        try:
+            self._log.engine.commit()
+        except MediumError:
+            return False
+        return True
 
     def _compare(self, erasure: Erasure, *, kept_ended: bool = False) -> int:
         before = self.position

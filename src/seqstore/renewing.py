@@ -338,4 +338,3 @@ def _as_runs(lbas: Sequence[int]) -> NDArray[np.void]:
     runs = np.zeros(len(lbas), SHOWN_DTYPE)
     runs["lba"], runs["count"] = lbas, 1
     return unite([runs])
-

@@ -99,9 +99,7 @@ class DriveLayers:
 
         With its own that is all that it shows; see `Engine.shown`.
         """
-        parts = [
-            self._engine.shown(own, first, count, with_own=with_own) for own in self._numbers_of(number)
-        ]
+        parts = [self._engine.shown(own, first, count, with_own=with_own) for own in self._numbers_of(number)]
         runs = parts[0] if len(parts) == 1 else unite(parts)
         for own in np.unique(runs["volume"]).tolist():
             runs["volume"][runs["volume"] == own] = self._volume_of(own)
