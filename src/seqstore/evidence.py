@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -142,8 +143,7 @@ class Evidence:
         """
         shared = find_shared(self._log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
-        # No block is written anew meanwhile, or it would be looked for where it does not lie any more.
-        with self.erasures.changing():
+        with self._renewals.lock:  # nothing is written anew between the look and the record
             return self._request(subject, promise, shared, left)
 
     def _request(
@@ -169,12 +169,10 @@ class Evidence:
         """Return what others brought here of something, or were given anew, parts deleted before included."""
         if not len(self._catalog.placements):
             return Brought(NOTHING.kept, set())
-        layers = self._log.layers()
-        brought = find_brought(self.erasures, subject, self._owners.volumes_of(subject), layers.block_size)
+        layers, own = self._log.layers(), self._owners.volumes_of(subject)
+        brought = find_brought(self.erasures, subject, own, layers.block_size)
         renewed = find_renewed(self._renewals.on(self._log.number), layers, subject, shared)
-        if not len(renewed):
-            return brought
-        return Brought(unite([brought.kept, renewed]), brought.written | set(renewed["volume"].tolist()))
+        return Brought(unite([brought.kept, renewed.kept]), brought.written | renewed.written)
 
     def _promises(self, volumes: AbstractSet[int], subject: Subject) -> list[Promise]:
         """Say how something is deleted that is written through volumes, living or deleted."""
@@ -267,12 +265,11 @@ class Evidence:
         return keepers
 
     def _is_settled(self) -> bool:
-        """See to it that what the log says now is so after a crash too; tell if that could be done."""
-        try:
+        """Let a crash not take back what the log says now; tell if that could be done."""
+        with suppress(MediumError):
             self._log.engine.commit()
-        except MediumError:
-            return False
-        return True
+            return True
+        return False
 
     def _compare(self, erasure: Erasure, *, kept_ended: bool = False) -> int:
         before = self.position

@@ -2,14 +2,14 @@
 
 A block that one copy of a volume cannot read, or that a crash left different there, is written anew as the
 volume's own, whoever wrote it. Before that it is written down whose it was: erasures of what was deleted by
-then get one more, which follows them, and those of what will be deleted later know of the block from the audit
+then get one more, which follows them, and those of what is deleted later know of the block from the audit
 log. Nothing of that is taken back when the block is not written after all: then nobody shows it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from seqstore._native.records import SHOWN_DTYPE
 from seqstore.audit_records import Act, Subject
 from seqstore.engine_volume import EngineVolume
 from seqstore.errors import AuditError, SeqstoreError
-from seqstore.following import at_addresses
+from seqstore.following import Brought, at_addresses
 from seqstore.placements import Placement
 from seqstore.shared import MOST_BLOCKS, blocks_of, common, find_holders, unite
 
@@ -56,15 +56,24 @@ class Renewal:
 
 
 class Renewals:
-    """All that was ever written anew, as the audit log tells it. Any number of threads may ask.
+    """All that was ever written anew, as the audit log tells it.
+
+    Any number of threads may ask, outside of the catalog's transactions.
 
     Parameters
     ----------
     audit : AuditLog
+
+    Attributes
+    ----------
+    lock : RLock
+        Held from the look at who shows what to the record that tells it, by deletions and by what is written
+        anew. Whoever waits for it holds no transaction of the catalog.
     """
 
     def __init__(self, audit: AuditLog) -> None:
         self._audit = audit
+        self.lock = threading.RLock()
         self._reading = threading.Lock()
         self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
         self._known: list[Renewal] = []
@@ -126,8 +135,11 @@ def _by_owner(runs: NDArray[np.void]) -> NDArray[np.void]:
 
 def find_renewed(
     renewals: Sequence[Renewal], layers: DriveLayers, subject: Subject, shared: Shared
-) -> NDArray[np.void]:
-    """Return what others show on a drive that was written anew there, and is of something to be deleted.
+) -> Brought:
+    """Return what was written anew on a drive and is of something to be deleted, or the other way round.
+
+    Others may show what was written anew for them of its blocks; and where that was done for it, others may
+    show the blocks that these were before.
 
     Parameters
     ----------
@@ -138,36 +150,46 @@ def find_renewed(
     subject : Subject
     shared : Shared
         What of it others show or would die with it, as far as the layers tell.
-
-    Returns
-    -------
-    SHOWN_DTYPE[n]
-        By the names that the blocks have now.
     """
     if not renewals:
-        return np.empty(0, SHOWN_DTYPE)
+        return Brought(np.empty(0, SHOWN_DTYPE), set())
     first, count = blocks_of(layers.block_size, subject)
-    mine = unite([_by_owner(shared.kept), _by_owner(shared.dying)])
-    parts: list[NDArray[np.void]] = []
-    for renewal in renewals:
-        owners = renewal.owners
-        is_own = np.zeros(len(owners), bool)
-        if subject.kind != "snapshot":
-            is_own = owners["tenant" if subject.kind == "tenant" else "volume"] == subject.number
-        inside = owners[is_own].copy()
-        inside["lba"], inside["count"] = first, count
-        hit = unite([common(owners[is_own], unite([inside])), common(owners, mine)])
-        parts.append(at_addresses(renewal.names, hit))
-    names = unite(parts)
     entries = layers.volumes()
-    holders = find_holders(layers, set(names["volume"].tolist()), first, count) & entries.keys()
-    holders -= {subject.number} if subject.kind != "tenant" else set()
-    theirs = [
-        layers.shown(number, first, count, with_own=True)
-        for number in sorted(holders)
-        if subject.kind != "tenant" or entries[number] != subject.number
+    own = {subject.number} & entries.keys()
+    if subject.kind == "tenant":
+        own = {number for number, tenant in entries.items() if tenant == subject.number}
+    shown = _show(layers, own, first, count)
+    origins = unite(
+        at_addresses(each.owners, hit) for each in renewals if len(hit := common(shown, each.names))
+    )
+    mine = unite([_by_owner(shared.kept), _by_owner(shared.dying), origins])
+    names = unite(
+        at_addresses(each.names, _find_own(each.owners, subject, mine, first, count)) for each in renewals
+    )
+    written = set(names["volume"].tolist())
+    others = find_holders(layers, written | set(origins["volume"].tolist()), first, count) & entries.keys()
+    theirs = _show(layers, others - own, first, count)
+    before = [
+        at_addresses(theirs[theirs["volume"] == volume], origins[origins["volume"] == volume])
+        for volume in np.unique(origins["volume"])
     ]
-    return common(names, unite(theirs))
+    return Brought(unite([common(names, theirs), *before]), written)
+
+
+def _show(layers: DriveLayers, numbers: Iterable[int], first: int, count: int) -> NDArray[np.void]:
+    return unite(layers.shown(number, first, count, with_own=True) for number in sorted(numbers))
+
+
+def _find_own(
+    owners: NDArray[np.void], subject: Subject, mine: NDArray[np.void], first: int, count: int
+) -> NDArray[np.void]:
+    """Return which blocks were of a subject before, by their owners."""
+    is_own = np.zeros(len(owners), bool)
+    if subject.kind != "snapshot":
+        is_own = owners["tenant" if subject.kind == "tenant" else "volume"] == subject.number
+    inside = owners[is_own].copy()
+    inside["lba"], inside["count"] = first, count
+    return unite([common(owners[is_own], unite([inside])), common(owners, mine)])
 
 
 class Renewer:
@@ -221,8 +243,7 @@ class Renewer:
     ) -> list[Erasure] | None:
         """Write down what will be written anew, and return the erasures; None if nobody else wrote any of it.
 
-        A transaction of the catalog holds off every deletion that asks what others show: it does so before
-        this, and is followed, or behind it, and finds it in the audit log.
+        A deletion either has asked what others show, and is followed, or finds this in the audit log.
         """
         member = self._fleet.member(leg.drive)
         assert isinstance(leg.view, EngineVolume)
@@ -233,7 +254,7 @@ class Renewer:
         assert evidence is not None
         first = int(wanted["lba"].min())
         count = int((wanted["lba"] + wanted["count"]).max()) - first
-        with evidence.erasures.changing():
+        with self._renewals.lock:
             owners = [np.empty(0, SHOWN_DTYPE)]
             taken: dict[int, tuple[Evidence, NDArray[np.void]]] = {}
             for source in (self._fleet.member(each.drive) for each in others):
@@ -251,10 +272,9 @@ class Renewer:
             names["lba"], names["count"] = first, count
             if len(whose):
                 self._renewals.note(leg.drive, names, whose, leg.view.name)
+            position = evidence.position
             return [
-                evidence.follow(
-                    origin.erasures.get(number), at_addresses(names, runs), {volume}, evidence.position
-                )
+                evidence.follow(origin.erasures.get(number), at_addresses(names, runs), {volume}, position)
                 for number, (origin, runs) in sorted(taken.items())
             ]
 
@@ -289,20 +309,27 @@ class Renewer:
 
 
 def carry(
-    renewals: Renewals, source: Member, target: Member, numbers: Mapping[int, int], names: Mapping[int, str]
+    renewals: Renewals,
+    known: Sequence[Renewal],
+    members: tuple[Member, Member],
+    numbers: Mapping[int, int],
+    names: Mapping[int, str],
 ) -> None:
     """Write down what of a family was written anew and is copied to another drive, in a transaction.
 
     Parameters
     ----------
     renewals : Renewals
-    source, target : Member
+    known : sequence of Renewal
+        Those on the source, asked for before the transaction.
+    members : (Member, Member)
+        Source and target.
     numbers : mapping of int to int
         The members of the family, and their numbers on the source.
     names : mapping of int to str
         What they are called.
     """
-    known = renewals.on(source.number)
+    source, target = members
     for view, number in numbers.items() if known else ():
         living = source.engine.shown(number, 0, MOST_BLOCKS, with_own=True)
         copied = _shown(target, view, 0, MOST_BLOCKS, with_own=True)
