@@ -89,6 +89,16 @@ def make_heir(store: Store, kind: Kind = "volume") -> Volume:
     return heir
 
 
+def make_both(store: Store) -> tuple[Volume, Volume]:
+    """Make a volume and a clone of it that shows the same, on two drives."""
+    volume = store.create_tenant("contoso").create_volume("volume", CLONED * BLOCK, copies=2)
+    write(volume, "shared")
+    snapshot = volume.snapshot("monday")
+    heir = snapshot.clone("heir", tenant=store.create_tenant("fabrikam"))
+    snapshot.delete()
+    return volume, heir
+
+
 def of_shared(store: Store) -> list[Statement]:
     """The statements of what was deleted of the volume."""
     found = [each for each in store.erasures if each.state == "listed" and each.subject.name != "heir"]
@@ -178,19 +188,11 @@ class TestRepairs:
         heir = make_heir(store)
         turn_pages(store)
         damage(store, heir, 3)
-        held, over = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            with store._registry.lock:
-                held.set()
-                over.wait(20)
-
-        other = threading.Thread(target=hold)
-        other.start()
-        assert held.wait(20)
-        assert heir.read(0, heir.size) == rows("shared", 0, CLONED)
-        over.set()
-        other.join()
+        renewer, lock = store._registry.placer.renewer, threading.Lock()
+        assert renewer is not None
+        with pytest.MonkeyPatch.context() as patch, lock:
+            patch.setattr(renewer, "_lock", lock)
+            assert heir.read(0, heir.size) == rows("shared", 0, CLONED)
         write(heir, "later")
         purge_of_volume(store)
         assert lying(store, "shared") == [1, 0]
@@ -201,11 +203,7 @@ class TestRepairs:
 
     def test_again_and_again(self, store: Store) -> None:
         """Each copy is the one that is read once; whose the block was is not forgotten on the way."""
-        owner = store.create_tenant("contoso")
-        volume = owner.create_volume("volume", CLONED * BLOCK, copies=2)
-        write(volume, "shared")
-        snapshot = volume.snapshot("monday")
-        heir = snapshot.clone("heir", tenant=store.create_tenant("fabrikam"))
+        volume, heir = make_both(store)
         turn_pages(store)
         for drive in legs(heir) * 2:
             damage(store, heir, 3, drive)
@@ -214,14 +212,44 @@ class TestRepairs:
             assert mirror is not None
             mirror.legs.sort(key=lambda each: each.drive != drive)
             assert heir.read(0, heir.size) == rows("shared", 0, CLONED) == leg.read(0, heir.size)
-        snapshot.delete()
         volume.delete()
+        for statement in (each for each in of_shared(store) if each.document["subject"]["kind"] == "volume"):
+            (entry,) = statement.document["kept"]
+            assert (entry["name"], entry["blocks"]) == ("heir", CLONED)
         heir.trim(0, heir.size)
         purge_of_volume(store)
         assert lying(store, "shared", 3) == [2, 2]
         check(store)
         store.purge()
         assert all(each.complete for each in of_shared(store))
+
+    def test_what_was_overwritten_before_the_deletion(self, store: Store) -> None:
+        """It is dead by then, and was written through the heir."""
+        volume, heir = make_both(store)
+        turn_pages(store)
+        drive = legs(heir)[0]
+        damage(store, heir, 3, drive)
+        assert heir.read(0, heir.size) == rows("shared", 0, CLONED)
+        write(heir, "later")
+        volume.delete()
+        purge_of_volume(store)
+        assert lying(store, "shared", 3)[drive] == 1
+        check(store)
+        store.purge()
+        assert all(each.complete for each in of_shared(store))
+
+    def test_the_heir_is_deleted_first(self, store: Store) -> None:
+        """What it shows is the volume's still, though each has a block of its own."""
+        volume, heir = make_both(store)
+        damage(store, heir, 3, legs(heir)[0])
+        assert heir.read(0, heir.size) == rows("shared", 0, CLONED)
+        heir.delete()
+        found = [store.statement(each) for each in store.erasures if each.subject.name == "heir"]
+        kept = [[(entry["name"], entry["blocks"]) for entry in each.document["kept"]] for each in found]
+        assert kept == [[("volume", CLONED)]] * 2
+        volume.delete()
+        store.purge()
+        assert all(store.statement(each).complete for each in store.erasures)
 
     def test_before_a_write_of_a_part(self, store: Store) -> None:
         heir = make_heir(store)
@@ -248,10 +276,9 @@ class TestRepairs:
         check(store)
         heir.trim(0, heir.size)
         check(store)
-        for _ in range(4 * SEGMENTS // 3):
-            turn_pages(store)
-            if not any(lying(store, "shared")):
-                break
+        for _ in range(8):
+            for _ in range(SEGMENTS // 6):
+                turn_pages(store)
             check(store)
         assert lying(store, "shared") == [0, 0]
         found = of_shared(store)
