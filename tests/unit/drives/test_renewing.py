@@ -232,13 +232,17 @@ class TestRepairs:
 
     def test_what_was_overwritten_before_the_deletion(self, store: Store) -> None:
         """It is dead by then, and was written through the heir."""
-        volume, heir = make_both(store)
+        volume = store.create_tenant("contoso").create_volume("volume", CLONED * BLOCK, copies=2)
+        write(volume, "shared")
+        snapshot = volume.snapshot("monday")
+        heir = snapshot.clone("heir", tenant=store.create_tenant("fabrikam"))
         turn_pages(store)
         drive = legs(heir)[0]
         damage(store, heir, 3, drive)
         assert heir.read(0, heir.size) == rows("shared", 0, CLONED)
         write(heir, "later")
         volume.delete()
+        snapshot.delete()
         purge_of_volume(store)
         assert lying(store, "shared", 3)[drive] == 1
         check(store)
