@@ -58,6 +58,10 @@ _MOVED = (
     "Volumes have moved from this drive to others since. Blocks of what was deleted that they showed were"
     " copied with them, live on there as theirs, and are not listed here."
 )
+_FOLLOWS = (
+    "It follows erasure {number}, and speaks of those blocks alone that others kept of that one, and that"
+    " were copied with them or written anew for them. A statement of that one speaks of all of it."
+)
 _KEY = (
     "Copies that are unreadable because their key is gone still lie on the medium, encrypted, until they are"
     " written over."
@@ -218,8 +222,8 @@ def is_part(subject: Subject) -> bool:
 def _tell_elsewhere(entry: Mapping[str, Any]) -> str:
     """Say in a sentence what became of blocks on another drive."""
     text = (
-        f"Blocks of it that others showed were copied to drive {entry['drive']} with them, where erasure"
-        f" {entry['erasure']} follows them"
+        f"Blocks of it that others showed were copied to drive {entry['drive']} with them, or written anew"
+        f" for them there, where erasure {entry['erasure']} follows them"
     )
     if entry["finished"]:
         return f"{text}: it is through."
@@ -267,6 +271,8 @@ def _limits(
     details = erasure.request.details
     if details.get("others") or details.get("left"):
         limits.append(_OTHERS)
+    if "follows" in details:
+        limits.append(_FOLLOWS.format(number=details["follows"]))
     if any(entry["interrupted"] for entry in lists):
         limits.append(_LATER.format(listed=erasure.listed_position, requested=erasure.requested_position))
     if totals["observed"]:

@@ -48,6 +48,7 @@ class Act(str, Enum):
     STATEMENT_ISSUED = "statement issued"
     DRIVE_ADDED = "drive added"
     FAMILY_MOVED = "family moved"
+    BLOCKS_RENEWED = "blocks renewed"
     DRIVE_PUT_ONLINE = "drive put online"
     DRIVE_DEGRADED = "drive degraded"
     DRIVE_RECOVERED = "drive recovered"

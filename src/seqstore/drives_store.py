@@ -254,6 +254,7 @@ class DrivesStore:
             now_ns=self._clock.now_ns,
             promise=partial(self._promise, drive=member.number),
             owners=self._book.owners,
+            renewals=self._book.renewals,
         )
         self._eraser.add(member.number, member.engine, deletion)
         member.engine.alarm = partial(self._registry.alarms.add, member.number)

@@ -338,18 +338,18 @@ class Engine:
         what = f"reach of volume number {number}"
         return self._list(REACH_DTYPE, "struct sq_reach[]", what, lib.sq_volume_reach, number, lba, count)
 
-    def shown(self, number: int, lba: int, count: int) -> NDArray[np.void]:
+    def shown(self, number: int, lba: int, count: int, *, with_own: bool = False) -> NDArray[np.void]:
         """List what a volume or snapshot shows that others may show too, as SHOWN_DTYPE[n] by address.
 
-        That is all but what only it can have written since its last snapshot. `number` is its number, of
-        nothing where it was deleted; lba and count are a range.
+        That is all but what only it can have written since its last snapshot, which is told `with_own` alone.
+        `number` is its number, of nothing where it was deleted; lba and count are a range.
         """
         place, count_out = ffi.new("uint64_t *", lba), ffi.new("uint64_t *")
         parts = [np.empty(0, SHOWN_DTYPE)]
         while place[0] < lba + count:
             runs = np.empty(_RUNS_AT_ONCE, SHOWN_DTYPE)
             target, end = lend_array("struct sq_shown[]", runs), lba + count
-            status = lib.sq_volume_shown(self.log, number, place, end, len(runs), target, count_out)
+            status = lib.sq_volume_shown(self.log, number, with_own, place, end, len(runs), target, count_out)
             self.require(status, f"blocks shown by volume number {number}")
             parts.append(runs[: count_out[0]])
         return np.concatenate(parts)

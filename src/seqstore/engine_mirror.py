@@ -12,7 +12,8 @@ them and makes them the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -68,6 +69,11 @@ class Keeper(Protocol):
 
     def read_failed(self, leg: Leg, volume: int, *, repairable: bool) -> None:
         """Count a read that failed, and was answered from another copy."""
+
+    def writing(
+        self, volume: int, leg: Leg, others: Sequence[Leg], lbas: Sequence[int]
+    ) -> AbstractContextManager[None]:
+        """Follow what is written in a block: what other copies show is written anew to one of them."""
 
 
 class Mirror:
@@ -227,9 +233,11 @@ class Mirror:
                 number = min(_REPAIRED_AT_ONCE, lba + count - first)
                 if bad not in self.legs or _is_whole(bad.view, first, number):
                     continue
-                for each in range(first, first + number):
-                    if bad in self.legs and not _is_whole(bad.view, each, 1):
-                        self._repair_block(bad, others, each)
+                wrong = [each for each in range(first, first + number) if not _is_whole(bad.view, each, 1)]
+                with self.keeper.writing(self.volume, bad, others, wrong):
+                    for each in wrong:
+                        if bad in self.legs:
+                            self._repair_block(bad, others, each)
 
     def _repair_block(self, bad: Leg, others: list[Leg], lba: int) -> None:
         view = bad.view

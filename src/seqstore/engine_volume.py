@@ -200,10 +200,14 @@ class EngineView:
 
     def _info(self) -> tuple[int, int]:
         """Return the size in bytes and the number of mapped blocks."""
+        info = self._ask_info()
+        return info.size_bytes, info.mapped_blocks
+
+    def _ask_info(self) -> Any:
         info = ffi.new("struct sq_volume_info *")
         status = lib.sq_volume_info(self._log, self._handle, info)
         self._engine.require(status, f"use of volume {self.name!r}")
-        return info.size_bytes, info.mapped_blocks
+        return info
 
     def _clone(self, number: int, tenant: int, *, unwritten_error: bool) -> int:
         """Make a volume that begins as this snapshot is, and return its handle."""
@@ -317,6 +321,10 @@ class EngineVolume(EngineView):
 
     def _resize(self, size_bytes: int) -> None:
         self._change(lib.sq_volume_resize, size_bytes, doing="resizing to {0} bytes (2**38 blocks at most)")
+
+    def _layer(self) -> int:
+        """Return the number of the layer that is written to; see `Engine.shown`."""
+        return int(self._ask_info().layer)
 
     def _snapshot(self, number: int) -> int:
         """Freeze what the volume shows under a number, and return the handle of the snapshot."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqstore.engine_volume import EngineVolume
+from seqstore.engine_volume import EngineView, EngineVolume
 from seqstore.errors import MediumError, SeqstoreError
 from seqstore.extents import extents_of, mapped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from seqstore.engine_mirror import Leg, Mirror
     from seqstore.registry import Registry
 
 _BATCH_BYTES = 8 << 20  # that are compared at a time
@@ -23,11 +24,10 @@ def make_equal(registry: Registry) -> None:
     """Make copies the same again that a crash may have left different: as the first of them is."""
     mirrors = [mirror for mirror in registry.placer.mirrors.values() if mirror.changed]
     for mirror in mirrors:
-        first = mirror.first.view if mirror.legs else None
         for other in mirror.legs[1:]:
-            if isinstance(first, EngineVolume) and isinstance(other.view, EngineVolume):
+            if isinstance(other.view, EngineVolume):
                 try:
-                    _equalize(first, other.view)
+                    _equalize(mirror, mirror.first, other)
                 except MediumError as error:
                     mirror.give_up(other, error)
     if mirrors:
@@ -37,7 +37,10 @@ def make_equal(registry: Registry) -> None:
         mirror.changed = False
 
 
-def _equalize(first: EngineVolume, other: EngineVolume) -> None:
+def _equalize(mirror: Mirror, first_leg: Leg, other_leg: Leg) -> None:
+    first, other = first_leg.view, other_leg.view
+    assert isinstance(first, EngineVolume)
+    assert isinstance(other, EngineVolume)
     size = first._info()[0]
     if other._info()[0] != size:
         other._resize(size)
@@ -51,17 +54,22 @@ def _equalize(first: EngineVolume, other: EngineVolume) -> None:
     for start, wanted in there.items() if other._engine.medium.keeps_bytes else ():
         lbas = np.flatnonzero(wanted).astype(np.uint64) + np.uint64(start)
         for at in range(0, len(lbas), most):
-            _compare(first, other, lbas[at : at + most], size)
+            _compare(mirror, first_leg, other_leg, lbas[at : at + most], size)
 
 
-def _compare(first: EngineVolume, other: EngineVolume, lbas: NDArray[np.uint64], size: int) -> None:
+def _compare(mirror: Mirror, first: Leg, other: Leg, lbas: NDArray[np.uint64], size: int) -> None:
     """Let a copy have what the first has, and the first what only the other can still read."""
-    left, is_left = _rows(first, lbas)
-    right, is_right = _rows(other, lbas)
-    for at in np.flatnonzero(is_left & (~is_right | (left != right).any(axis=1))).tolist():
-        _put(other, int(lbas[at]), left[at], size)
-    for at in np.flatnonzero(is_right & ~is_left).tolist():
-        _put(first, int(lbas[at]), right[at], size)
+    left, is_left = _rows(first.view, lbas)
+    right, is_right = _rows(other.view, lbas)
+    is_wrong = is_left & (~is_right | (left != right).any(axis=1))
+    for source, target, rows, chosen in (
+        (first, other, left, np.flatnonzero(is_wrong).tolist()),
+        (other, first, right, np.flatnonzero(is_right & ~is_left).tolist()),
+    ):
+        with mirror.lock, mirror.keeper.writing(mirror.volume, target, [source], lbas[chosen].tolist()):
+            for at in chosen:
+                assert isinstance(target.view, EngineVolume)
+                _put(target.view, int(lbas[at]), rows[at], size)
 
 
 def _put(volume: EngineVolume, lba: int, row: NDArray[np.uint8], size: int) -> None:
@@ -72,7 +80,7 @@ def _put(volume: EngineVolume, lba: int, row: NDArray[np.uint8], size: int) -> N
     volume.write(start, row.tobytes()[: size - start])
 
 
-def _rows(volume: EngineVolume, lbas: NDArray[np.uint64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _rows(volume: EngineView, lbas: NDArray[np.uint64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read blocks, and say which of them could be read."""
     rows = np.zeros((len(lbas), volume.block_size), np.uint8)
     try:

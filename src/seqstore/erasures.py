@@ -73,7 +73,7 @@ class Erasures(ErasureTable):
             "bound_ns": promise.bound_ns,
             "position": position,
         }
-        with self._changing():
+        with self.changing():
             record = self._audit.append(Act.DELETION_REQUESTED, subject, content)
             number = self._database.insert(
                 "INSERT INTO erasures VALUES (NULL, ?, ?, ?, NULL, 'requested')",
@@ -96,7 +96,7 @@ class Erasures(ErasureTable):
             If it did.
         """
         known = self.require(erasure, "requested")
-        with self._changing():
+        with self.changing():
             self._audit.append(Act.DELETION_ABANDONED, known.subject, {"erasure": erasure})
             self._database.run("UPDATE erasures SET state = 'abandoned' WHERE id = ?", erasure)
             self.kept.end(erasure, None)
@@ -128,7 +128,7 @@ class Erasures(ErasureTable):
             If they were listed before, or the runs overlap.
         """
         known, copies = self.require(erasure, "requested"), as_copies(residue)
-        with self._changing():
+        with self.changing():
             self._list(known, copies, before=before, after=after, interrupted=interrupted)
 
     def _list(
@@ -163,7 +163,7 @@ class Erasures(ErasureTable):
         int
             Blocks that were struck off.
         """
-        with self._changing():
+        with self.changing():
             struck = 0
             for events in in_turns(overwritten):
                 struck += self._strike_unlisted(events)
@@ -200,7 +200,7 @@ class Erasures(ErasureTable):
             Blocks that were struck off.
         """
         known, there = self.require(erasure, "listed"), as_copies(residue)
-        with self._changing():
+        with self.changing():
             fates, added = compare(self.pending(erasure), there, after)
             if self.has_lost_key(erasure):
                 added = added[:0]
@@ -234,7 +234,7 @@ class Erasures(ErasureTable):
             Blocks that are unreadable since.
         """
         self.require(erasure, "listed")
-        with self._changing():
+        with self.changing():
             self._audit.append(Act.KEY_DESTROYED, key, {"erasure": erasure, "position": position})
             mine = self.pending(erasure)
             if only_dead:
@@ -255,7 +255,7 @@ class Erasures(ErasureTable):
         happened : callable
             Tells whether a deletion that was asked for, and whose copies were never listed, was carried out.
         """
-        with self._changing():
+        with self.changing():
             known = self.all()
             # The log is no more, so that it was at the last position that anybody knows of.
             position = max((each.listed_position or each.requested_position for each in known), default=0)
@@ -288,7 +288,7 @@ class Erasures(ErasureTable):
             self._followed = None
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
         """Make what is done in a block one change, of the tables and of what is kept in memory."""
         with self._lock:
             try:

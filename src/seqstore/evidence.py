@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,9 +20,10 @@ from seqstore._native.records import BlockState, Scope
 from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
 from seqstore.erasures import Erasures
-from seqstore.errors import ConfigError
+from seqstore.errors import ConfigError, MediumError
 from seqstore.following import Brought, find_brought
 from seqstore.promise import Erasure, Promise, volumes_of, weakest
+from seqstore.renewing import find_renewed
 from seqstore.resuming import GIVEN_UP, Resuming
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared, unite, without
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from seqstore.copies import How
     from seqstore.engine import Engine
     from seqstore.owners import Owners
+    from seqstore.renewing import Renewals
     from seqstore.shared import DriveLayers
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.
@@ -82,6 +85,8 @@ class Evidence(Resuming):
         Says how something is deleted that is to be deleted now.
     owners : Owners
         Knows the volumes of tenants.
+    renewals : Renewals
+        Knows what was written anew.
 
     Attributes
     ----------
@@ -98,6 +103,7 @@ class Evidence(Resuming):
         now_ns: Callable[[], int],
         promise: Callable[[Subject], Promise],
         owners: Owners,
+        renewals: Renewals,
     ) -> None:
         self._log = log
         self._deletion = deletion
@@ -106,6 +112,7 @@ class Evidence(Resuming):
         self._now_ns = now_ns
         self._promise = promise
         self._owners = owners
+        self._renewals = renewals
         self.erasures = Erasures(catalog, audit, now_ns, log.number)
         self._shared: dict[int, Shared] = {}  # of erasures that are not listed yet
 
@@ -147,34 +154,43 @@ class Evidence(Resuming):
         """
         shared = find_shared(self._log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
-        volumes = sorted(self._owners.volumes_of(subject))
-        own = _own_volumes(subject, volumes)
-        brought = self._find_brought(subject, shared.shown if shown is None else shown, through)
-        shared = Shared(unite([shared.kept, without(brought.kept, shared.dying)]), shared.dying)
-        others = sorted({volume for _, volume in shared.owners()} - own)
-        behind = sorted((left | brought.written) - own)
-        for volume in {*others, *behind}:
-            self._deletion.watch(Scope.VOLUME, volume)
-        details: dict[str, object] = {"volumes": volumes, "others": others}
-        details.update({"left": behind} if behind else {}, **({GIVEN_UP: True} if is_given_up else {}))
-        promise = promise or self._promise(subject)
-        if brought:
-            promise = weakest([promise, *self._promises(brought.written - own, subject)])
-        erasure = self.erasures.request(subject, promise, self.position, details, shared.kept)
-        self._shared[erasure.id] = shared
-        return erasure
+        with self._catalog.database.lock:  # nothing is written anew between the look and the record
+            volumes = sorted(self._owners.volumes_of(subject))
+            own = _own_volumes(subject, volumes)
+            brought = self._find_brought(subject, shared, shown, through)
+            shared = Shared(unite([shared.kept, without(brought.kept, shared.dying)]), shared.dying)
+            others = sorted({volume for _, volume in shared.owners()} - own)
+            behind = sorted((left | brought.written) - own)
+            for volume in {*others, *behind}:
+                self._deletion.watch(Scope.VOLUME, volume)
+            details: dict[str, object] = {"volumes": volumes, "others": others}
+            details.update({"left": behind} if behind else {}, **({GIVEN_UP: True} if is_given_up else {}))
+            promise = promise or self._promise(subject)
+            if brought:
+                promise = weakest([promise, *self._promises(brought.written - own, subject)])
+            erasure = self.erasures.request(subject, promise, self.position, details, shared.kept)
+            self._shared[erasure.id] = shared
+            return erasure
 
     def _find_brought(
-        self, subject: Subject, shown: NDArray[np.void], through: AbstractSet[int] = frozenset()
+        self,
+        subject: Subject,
+        shared: Shared,
+        shown: NDArray[np.void] | None = None,
+        through: AbstractSet[int] = frozenset(),
     ) -> Brought:
-        """Return what others brought here of something, and parts of it that were deleted before.
+        """Return what others brought here of something, or were given anew, parts deleted before included.
 
-        `through` are volumes beside its own ones of which anything may be a part of it.
+        It is what of it others show here, and what it shows on all drives; `through` are volumes beside its
+        own ones of which anything may be a part of it.
         """
         if not len(self._catalog.placements):
             return Brought(NOTHING.kept, set())
-        volumes = self._owners.volumes_of(subject) | through
-        return find_brought(self.erasures, subject, volumes, self._log.layers().block_size, shown)
+        layers, volumes = self._log.layers(), self._owners.volumes_of(subject) | through
+        shown = shared.shown if shown is None else shown
+        brought = find_brought(self.erasures, subject, volumes, layers.block_size, shown)
+        renewed = find_renewed(self._renewals.on(self._log.number), layers, subject, shared)
+        return Brought(unite([brought.kept, renewed.kept]), brought.written | renewed.written)
 
     def _promises(self, volumes: AbstractSet[int], subject: Subject) -> list[Promise]:
         """Say how something is deleted that is written through volumes, living or deleted."""
@@ -279,8 +295,15 @@ class Evidence(Resuming):
         followed = self.erasures.kept.open
         mine = followed[followed["erasure"] == erasure.id]
         keepers = find_keepers(self._log.layers(), mine)
-        self._compare(erasure, kept_ended=bool(len(mine)) and not keepers)
+        self._compare(erasure, kept_ended=bool(len(mine)) and not keepers and self._is_settled())
         return keepers
+
+    def _is_settled(self) -> bool:
+        """Let a crash not take back what the log says now; tell if that could be done."""
+        with suppress(MediumError):
+            self._log.engine.commit()
+            return True
+        return False
 
     def _compare(self, erasure: Erasure, *, kept_ended: bool = False) -> int:
         before = self.position

@@ -20,6 +20,7 @@ from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
 from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
+from seqstore.renewing import Renewals
 from seqstore.resuming import AWAY, GIVEN_UP
 from seqstore.runs import distinct
 from seqstore.shared import NOTHING
@@ -58,6 +59,8 @@ class EvidenceBook:
     ----------
     owners : Owners
         Knows the volumes of tenants.
+    renewals : Renewals
+        Knows what was written anew.
     failure : MediumError or None
         Why copies of something deleted could not be listed; it is tried again with whatever comes next.
     """
@@ -76,6 +79,7 @@ class EvidenceBook:
         self._now_ns = now_ns
         self._promise = promise
         self.owners = Owners(catalog, audit)
+        self.renewals = Renewals(audit, catalog.database.lock)
         self._issuer = Issuer(catalog, audit, now_ns, self._evidence_of)
         self._facts = FactTable(catalog.database, catalog.settings.created_ns)
         self._listing = catalog.database.lock

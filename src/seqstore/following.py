@@ -49,7 +49,8 @@ class Following:
         self._layers = target.layers()
         self._numbers = numbers
         self._written = written
-        self._kept = find_taken(self._source, source.layers(), numbers)
+        self._sources = source.layers()
+        self._kept = find_taken(self._source, self._sources, numbers)
         self._position = self._target.position
         self._asked: dict[int, Erasure] = {}
 
@@ -68,10 +69,16 @@ class Following:
 
     def settle(self) -> None:
         """Note what lives on there, where all of the family is frozen, in the caller's transaction."""
+        # What was written anew meanwhile, since a read met damage, has another name on the source by now.
+        for number, by_view in find_taken(self._source, self._sources, self._numbers).items():
+            known = self._kept.setdefault(number, {})
+            for view, runs in by_view.items():
+                known[view] = unite([known.get(view, runs), runs])
         for number, by_view in self._kept.items():
             kept = unite(self._find_kept(view, runs) for view, runs in by_view.items())
             if len(kept):
-                self._target.erasures.abandon(self._asked[number].id)
+                if number in self._asked:
+                    self._target.erasures.abandon(self._asked[number].id)
                 self._asked[number] = self._request(number, kept)
 
     def _find_kept(self, view: int, runs: NDArray[np.void]) -> NDArray[np.void]:
@@ -112,7 +119,7 @@ def find_taken(
         for number in np.unique(followed["erasure"]).tolist():
             runs = common(followed[followed["erasure"] == number], shown)
             if len(runs):
-                taken.setdefault(number, {})[view] = runs
+                taken.setdefault(number, {})[view] = runs[list(SHOWN_DTYPE.names or ())]
     return taken
 
 

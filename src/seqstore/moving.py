@@ -21,6 +21,7 @@ from seqstore.engine_volume import EngineView, EngineVolume
 from seqstore.errors import MediumError, SeqstoreError
 from seqstore.following import Following
 from seqstore.placements import Placement
+from seqstore.renewing import Renewal, carry
 from seqstore.route import Route
 from seqstore.shared import MOST_BLOCKS
 from seqstore.snapshot import Snapshot
@@ -229,7 +230,8 @@ class Mover:
     def _switch(self, replaced: set[int]) -> list[Placement]:
         """Let the family lie on the target, in the catalog and then for its users; return what is left."""
         registry, left = self._registry, list[Placement]()
-        with registry.lock, registry.catalog.atomic():
+        known = self._find_renewed()
+        with registry.lock, self._settling():
             for view in self._family.views:
                 fresh = self._made[view.number].number
                 for place in self._places.of(view.number):
@@ -243,6 +245,7 @@ class Mover:
                 self._places.put(leg.number, "left")
             if self._following is not None:
                 self._following.settle()
+            self._carry(known)
             registry.audit.append(
                 Act.FAMILY_MOVED,
                 Subject(kind="drive", number=self._target.number),
@@ -261,6 +264,29 @@ class Mover:
             else:
                 view._move(Route([fresh_leg], None, self._target.engine))
         return left
+
+    @contextmanager
+    def _settling(self) -> Iterator[None]:
+        """Make what is written down one change, of the catalog and of what is kept in memory of it."""
+        evidence = None if self._registry.evidence is None else self._target.evidence
+        with ExitStack() as held:
+            if evidence is not None:
+                held.enter_context(evidence.erasures.changing())
+            held.enter_context(self._registry.catalog.atomic())
+            yield
+
+    def _find_renewed(self) -> list[Renewal]:
+        """Return what was written anew on the source, where that is followed."""
+        evidence = self._registry.evidence
+        return [] if evidence is None else evidence.renewals.on(self._source.number)
+
+    def _carry(self, known: list[Renewal]) -> None:
+        """Let what was written anew for members of the family be known on the target as well."""
+        if self._registry.evidence is not None and known:
+            numbers = {view.number: self._source_leg(view).number for view in self._family.views}
+            names = {view.number: view.name for view in self._family.views}
+            members = (self._source, self._target)
+            carry(self._registry.evidence.renewals, known, members, numbers, names)
 
     def _written(self) -> set[int]:
         """Return the volumes, living or deleted, that blocks of the family were written through."""

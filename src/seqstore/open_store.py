@@ -29,6 +29,7 @@ from seqstore.notebook import Notebook
 from seqstore.options import name_user
 from seqstore.recovery import Recovery, note_opening
 from seqstore.registry import Registry
+from seqstore.renewing import Renewer
 from seqstore.scrub import Scrub, ScrubTotals
 from seqstore.scrubbing_store import ScrubbingStore
 from seqstore.settling import settle
@@ -111,6 +112,10 @@ class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
                 if row.number not in self._fleet:
                     self._drives[row.number] = Drive(self, row, None)
             self._registry.evidence = self._book if evidence else None
+            if evidence and not read_only:
+                self._registry.placer.renewer = Renewer(
+                    parts.fleet, parts.catalog, self._book.renewals, self._registry.lock
+                )
             if parts.encryption is not None:
                 self._registry.keeper = KeyKeeper(
                     parts.encryption, parts.fleet, parts.catalog, self._registry.evidence
@@ -393,12 +398,12 @@ class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
         for row, handles in settled.views:
             self._registry.load(row, handles, tenants[row.tenant])
         if not self.read_only:
-            make_equal(self._registry)
             evidence = self._registry.evidence
             if evidence is not None:
                 note_opening(self._audit, self._parts, is_new=is_new)
                 self._registry.placer.drop_stale_of(evidence.ranges_given_up())
                 evidence.resume(self._registry.is_living)
+            make_equal(self._registry)  # what is followed by then is followed on
             if keeper is not None:
                 keeper.bury()
                 keeper.note_unreadable()

@@ -7,8 +7,8 @@ different regions where there are such.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from seqstore.drive_life import DriveState
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from seqstore.catalog import Catalog, VolumeRow
     from seqstore.drive_facts import FactTable
     from seqstore.fleet import Fleet
+    from seqstore.renewing import Renewer
     from seqstore.view import View
 
 _TAKES_VOLUMES = (DriveState.NEW, DriveState.ONLINE, DriveState.DEGRADED)
@@ -48,6 +49,8 @@ class Placer:
         Those of volumes and snapshots that are to have several copies.
     damaged : dict of int to set of int
         Drives on which blocks of a snapshot were damaged, which only a new copy repairs.
+    renewer : Renewer or None
+        Follows what is written anew; None follows nothing.
     """
 
     def __init__(self, fleet: Fleet, catalog: Catalog, facts: FactTable, lock: threading.RLock) -> None:
@@ -57,6 +60,7 @@ class Placer:
         self.several = len(catalog.drives) > 1
         self.mirrors: dict[int, Mirror] = {}
         self.damaged: dict[int, set[int]] = {}
+        self.renewer: Renewer | None = None
         self._catalog = catalog
         self._wishes = self.placements.wishes()
         self._lock = lock
@@ -215,6 +219,12 @@ class Placer:
         """Note what only a rebuild can repair, when another copy answered a read."""
         if not repairable:
             self.damaged.setdefault(volume, set()).add(leg.drive)
+
+    def writing(
+        self, volume: int, leg: Leg, others: Sequence[Leg], lbas: Sequence[int]
+    ) -> AbstractContextManager[None]:
+        """Follow what is written in a block; see `Renewer.writing`."""
+        return nullcontext() if self.renewer is None else self.renewer.writing(volume, leg, others, lbas)
 
     def give_up_drive(self, drive: int, error: BaseException) -> None:
         """Do not believe any copy on a drive any more, where there are others."""

@@ -56,7 +56,11 @@ class Resuming:
         raise NotImplementedError
 
     def _find_brought(
-        self, subject: Subject, shown: NDArray[np.void], through: AbstractSet[int] = frozenset()
+        self,
+        subject: Subject,
+        shared: Shared,
+        shown: NDArray[np.void] | None = None,
+        through: AbstractSet[int] = frozenset(),
     ) -> Brought:
         raise NotImplementedError
 
@@ -118,7 +122,7 @@ class Resuming:
         if AWAY not in erasure.request.details:
             return erasure
         shared = find_shared(self._log.layers(), erasure.subject)
-        brought = self._find_brought(erasure.subject, shared.shown, _through(erasure))
+        brought = self._find_brought(erasure.subject, shared, through=_through(erasure))
         if not len(shared.kept) and not brought:
             return erasure
         return self._request_anew(erasure, Shared(shared.kept, shared.dying[:0]))

@@ -99,9 +99,12 @@ class DriveLayers:
             self._volume_of(int(entry["number"])): int(entry["tenant"]) for entry in self._engine.volumes()
         }
 
-    def shown(self, number: int, first: int, count: int) -> NDArray[np.void]:
-        """List what a volume or snapshot shows that others may show too, as SHOWN_DTYPE[n]."""
-        parts = [self._engine.shown(own, first, count) for own in self._numbers_of(number)]
+    def shown(self, number: int, first: int, count: int, *, with_own: bool = False) -> NDArray[np.void]:
+        """List what a volume or snapshot shows that others may show too, as SHOWN_DTYPE[n].
+
+        With its own that is all that it shows; see `Engine.shown`.
+        """
+        parts = [self._engine.shown(own, first, count, with_own=with_own) for own in self._numbers_of(number)]
         runs = parts[0] if len(parts) == 1 else unite(parts)
         for own in np.unique(runs["volume"]).tolist():
             runs["volume"][runs["volume"] == own] = self._volume_of(own)
@@ -134,7 +137,7 @@ def find_shared(layers: DriveLayers, subject: Subject) -> Shared:
     else:
         owners = set(mine["volume"].tolist())
         owners |= set() if subject.kind == "snapshot" else {subject.number}
-        others = _holders(layers, owners, first, count) - {subject.number}
+        others = find_holders(layers, owners, first, count) - {subject.number}
     theirs = unite(layers.shown(number, first, count) for number in sorted(others))
     if subject.kind == "snapshot":
         is_own = np.zeros(len(theirs), bool)
@@ -168,14 +171,17 @@ def find_keepers(layers: DriveLayers, kept: NDArray[np.void]) -> dict[int, int]:
     count = int((kept["lba"] + kept["count"]).max()) - first
     while True:
         last = layers.last_number
-        holders = _holders(layers, set(kept["volume"].tolist()), first, count)
-        shown = {number: common(kept, layers.shown(number, first, count)) for number in sorted(holders)}
+        holders = find_holders(layers, set(kept["volume"].tolist()), first, count)
+        shown = {
+            number: common(kept, layers.shown(number, first, count, with_own=True))
+            for number in sorted(holders)
+        }
         # One that came meanwhile may have taken over what one that went meanwhile showed.
         if layers.last_number == last:
             return {number: int(runs["count"].sum()) for number, runs in shown.items() if len(runs)}
 
 
-def _holders(layers: DriveLayers, volumes: set[int], first: int, count: int) -> set[int]:
+def find_holders(layers: DriveLayers, volumes: set[int], first: int, count: int) -> set[int]:
     """List who may show blocks that were written through volumes; these are among them."""
     found = set(volumes)
     for volume in volumes:

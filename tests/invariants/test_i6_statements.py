@@ -309,12 +309,12 @@ def test_keepers_that_change_while_they_are_looked_for(monkeypatch: pytest.Monke
         engine = store._engine
         shown = engine.shown
 
-        def take_over(number: int, lba: int, count: int) -> Any:
+        def take_over(number: int, lba: int, count: int, **options: Any) -> Any:
             if not snapshot.deleted:
                 monkeypatch.undo()
                 snapshot.clone("copy")
                 snapshot.delete()
-            return shown(number, lba, count)
+            return shown(number, lba, count, **options)
 
         monkeypatch.setattr(engine, "shown", take_over)
         assert not store.statement(1).complete

@@ -86,10 +86,10 @@ int sq_volume_reach(sq_log *log, uint64_t number, uint64_t lba, uint64_t count, 
                     struct sq_reach *reach_out, uint64_t *count_out);
 
 /* What the volume or snapshot of that number shows of [*lba_io, end) that others may show, too: all but the
- * layer that it alone writes to. *lba_io moves on behind what was told; nothing is shown by what is not
- * there. */
-int sq_volume_shown(sq_log *log, uint64_t number, uint64_t *lba_io, uint64_t end, uint64_t capacity,
-                    struct sq_shown *runs_out, uint64_t *count_out);
+ * layer that it alone writes to, or that one too. *lba_io moves on behind what was told; nothing is shown by
+ * what is not there. */
+int sq_volume_shown(sq_log *log, uint64_t number, int with_own, uint64_t *lba_io, uint64_t end,
+                    uint64_t capacity, struct sq_shown *runs_out, uint64_t *count_out);
 
 /* What a live block is sealed with; leaf: 0, or one more than its leaf in the tree of key and opening. */
 struct sq_live_seal {

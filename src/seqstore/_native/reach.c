@@ -87,11 +87,11 @@ static int add_shown(const struct sq_layer *owner, uint64_t lba, uint64_t capaci
 }
 
 /* Runs of [lba, end) until there is no room for more; returns where it stopped. */
-static uint64_t list_shown(const sq_log *log, const struct sq_volume *volume, uint64_t lba, uint64_t end,
-                           uint64_t capacity, struct sq_shown *runs, uint64_t *count)
+static uint64_t list_shown(const sq_log *log, const struct sq_volume *volume, int with_own, uint64_t lba,
+                           uint64_t end, uint64_t capacity, struct sq_shown *runs, uint64_t *count)
 {
     uint32_t mba[SQ_LEAF_BLOCKS];
-    const struct sq_layer *own = volume->is_snapshot ? NULL : volume->head;
+    const struct sq_layer *own = volume->is_snapshot || with_own ? NULL : volume->head;
     while (lba < end) {
         uint64_t index = sq_layer_next_leaf(volume->head, lba / SQ_LEAF_BLOCKS);
         if (index > (end - 1) / SQ_LEAF_BLOCKS)
@@ -110,16 +110,15 @@ static uint64_t list_shown(const sq_log *log, const struct sq_volume *volume, ui
     return end;
 }
 
-int sq_volume_shown(sq_log *log, uint64_t number, uint64_t *lba_io, uint64_t end, uint64_t capacity,
-                    struct sq_shown *runs_out, uint64_t *count_out)
+int sq_volume_shown(sq_log *log, uint64_t number, int with_own, uint64_t *lba_io, uint64_t end,
+                    uint64_t capacity, struct sq_shown *runs_out, uint64_t *count_out)
 {
     uint64_t count = 0, stopped = end;
     SQ_TRY(sq_lock_shared(log));
     const struct sq_volume *volume = find_volume(log, number);
-    if (volume != NULL && (volume->is_snapshot || volume->head->parent != NULL)) {
-        uint64_t blocks = sq_volume_blocks(log, volume), last = end < blocks ? end : blocks;
-        uint64_t at = *lba_io < last ? list_shown(log, volume, *lba_io, last, capacity, runs_out, &count)
-                                     : last;
+    if (volume != NULL && (volume->is_snapshot || with_own || volume->head->parent != NULL)) {
+        uint64_t blocks = sq_volume_blocks(log, volume), last = end < blocks ? end : blocks, at = *lba_io;
+        at = at < last ? list_shown(log, volume, with_own, at, last, capacity, runs_out, &count) : last;
         stopped = at < last ? at : end;
     }
     sq_unlock(log);

@@ -237,6 +237,7 @@ struct sq_volume_info {
     uint64_t size_bytes;
     uint64_t mapped_blocks;  /* that reads find, parents' included */
     uint64_t origin;         /* of a snapshot: the volume; of a clone: the snapshot; else 0 */
+    uint64_t layer;          /* number of the one that it writes to */
 };
 
 struct sq_volume_entry {

@@ -356,6 +356,7 @@ int sq_volume_info(sq_log *log, uint64_t handle, struct sq_volume_info *info_out
         info_out->size_bytes = volume->size_bytes;
         info_out->mapped_blocks = count_mapped(volume);
         info_out->origin = volume->origin;
+        info_out->layer = volume->head->number;
     }
     sq_unlock(log);
     return volume == NULL ? SQ_E_NOT_FOUND : SQ_OK;
