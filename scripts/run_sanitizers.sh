@@ -40,7 +40,7 @@ export LD_PRELOAD="$preload"
 # sanitizers of its own; planted bugs have builds of their own. Left out for their time are random operations
 # under crashes, kills, interrupted passes, and the kit on our stores: the state machines, the crashes at
 # every write and the tests of whole passes drive the same code. Statements are Python alone; what stays
-# in the memory of the process is looked for without guards around everything, which make it many times larger.
+# in memory is looked for without guards around everything, which make it many times larger.
 exec "$python" -m pytest --hypothesis-profile=sanitizers --capture=sys \
     --ignore=tests/format --ignore=tests/fuzz --ignore=tests/forensics --ignore=tests/test_docs.py \
     --ignore-glob='tests/simulation/test_[dopstvw]*.py' --ignore-glob='tests/simulation/test_closed*.py' \
