@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.catalog import Catalog
 
+# What requests say of a drive that was not there then; and of a range, that it was given up on others.
+AWAY, GIVEN_UP = "unreachable_drive", "given_up"
+
 
 class Erasures(ErasureTable):
     """The erasures of a store. Any number of threads may use them, outside of the catalog's transactions.

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from seqstore._native.records import BlockState, Scope
 from seqstore.account import is_part
 from seqstore.audit_records import Act, Subject
-from seqstore.erasures import Erasures
+from seqstore.erasures import GIVEN_UP, Erasures
 from seqstore.errors import ConfigError, MediumError
 from seqstore.following import Brought, find_brought
 from seqstore.promise import Erasure, Promise, volumes_of, weakest
 from seqstore.renewing import find_renewed
-from seqstore.resuming import GIVEN_UP, Resuming
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared, unite, without
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Deletion(Protocol):
         """List runs of them that were written over since the last call, and say if these are all."""
 
 
-class Evidence(Resuming):
+class Evidence:
     """What a store can show of its deletions.
 
     Parameters
@@ -91,6 +90,7 @@ class Evidence(Resuming):
     Attributes
     ----------
     erasures : Erasures
+    log : DriveLog
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Evidence(Resuming):
         owners: Owners,
         renewals: Renewals,
     ) -> None:
-        self._log = log
+        self.log = log
         self._deletion = deletion
         self._catalog = catalog
         self._audit = audit
@@ -119,7 +119,7 @@ class Evidence(Resuming):
     @property
     def position(self) -> int:
         """The time of the drive's log."""
-        return self._log.engine.counters()["position"]
+        return self.log.engine.counters()["position"]
 
     # ---- following a deletion -------------------------------------------------------------------
 
@@ -152,12 +152,12 @@ class Evidence(Resuming):
         is_given_up : bool
             Whether it is a range that was given up on other drives already, and this one missed that.
         """
-        shared = find_shared(self._log.layers(), subject) if shared is None else shared
+        shared = find_shared(self.log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
         with self._catalog.database.lock:  # nothing is written anew between the look and the record
             volumes = sorted(self._owners.volumes_of(subject))
             own = _own_volumes(subject, volumes)
-            brought = self._find_brought(subject, shared, shown, through)
+            brought = self.find_brought(subject, shared, shown, through)
             shared = Shared(unite([shared.kept, without(brought.kept, shared.dying)]), shared.dying)
             others = sorted({volume for _, volume in shared.owners()} - own)
             behind = sorted((left | brought.written) - own)
@@ -172,7 +172,7 @@ class Evidence(Resuming):
             self._shared[erasure.id] = shared
             return erasure
 
-    def _find_brought(
+    def find_brought(
         self,
         subject: Subject,
         shared: Shared,
@@ -186,10 +186,10 @@ class Evidence(Resuming):
         """
         if not len(self._catalog.placements):
             return Brought(NOTHING.kept, set())
-        layers, volumes = self._log.layers(), self._owners.volumes_of(subject) | through
+        layers, volumes = self.log.layers(), self._owners.volumes_of(subject) | through
         shown = shared.shown if shown is None else shown
         brought = find_brought(self.erasures, subject, volumes, layers.block_size, shown)
-        renewed = find_renewed(self._renewals.on(self._log.number), layers, subject, shared)
+        renewed = find_renewed(self._renewals.on(self.log.number), layers, subject, shared)
         return Brought(unite([brought.kept, renewed.kept]), brought.written | renewed.written)
 
     def _promises(self, volumes: AbstractSet[int], subject: Subject) -> list[Promise]:
@@ -264,7 +264,7 @@ class Evidence(Resuming):
         """Strike off what was written over since the last call; return how many blocks of copies."""
         runs, is_all = self._deletion.overwritten()
         struck = self.erasures.mark(runs, how)
-        return struck if is_all else struck + self._look_at_all()
+        return struck if is_all else struck + self.look_at_all()
 
     def note_epoch(self, volumes: set[int]) -> None:
         """Note that nobody can read any more what was dead of volumes, whose blocks had a key each.
@@ -294,14 +294,14 @@ class Evidence(Resuming):
         # Whoever shows it is asked before the residue is: what dies in between is in the residue.
         followed = self.erasures.kept.open
         mine = followed[followed["erasure"] == erasure.id]
-        keepers = find_keepers(self._log.layers(), mine)
+        keepers = find_keepers(self.log.layers(), mine)
         self._compare(erasure, kept_ended=bool(len(mine)) and not keepers and self._is_settled())
         return keepers
 
     def _is_settled(self) -> bool:
         """Let a crash not take back what the log says now; tell if that could be done."""
         with suppress(MediumError):
-            self._log.engine.commit()
+            self.log.engine.commit()
             return True
         return False
 
@@ -318,8 +318,8 @@ class Evidence(Resuming):
         """Return the position until which what died may have been part of something."""
         return max(erasure.listed_position or 0, self.erasures.kept.let_go(erasure.id) or 0)
 
-    def _look_at_all(self, *, watch: bool = False) -> int:
-        """Compare all copies with the ledger that are pending or may turn up."""
+    def look_at_all(self, *, watch: bool = False) -> int:
+        """Compare all copies with the ledger that are pending or may turn up; return how many are gone."""
         struck = 0
         kept = set(self.erasures.kept.open["erasure"].tolist())
         for number in sorted({*self.erasures.pending()["erasure"].tolist(), *kept}):

@@ -15,13 +15,13 @@ import numpy as np
 from seqstore._native.records import SHOWN_DTYPE
 from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
-from seqstore.erasures import Erasures
+from seqstore.erasures import AWAY, GIVEN_UP, Erasures
 from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
 from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
 from seqstore.renewing import Renewals
-from seqstore.resuming import AWAY, GIVEN_UP
+from seqstore.resuming import Resuming
 from seqstore.runs import distinct
 from seqstore.shared import NOTHING
 
@@ -224,7 +224,7 @@ class EvidenceBook:
                 if evidence is None:  # its drive is not in use any more: with that it ends
                     continue
                 try:
-                    if evidence.is_shown(erasure):
+                    if Resuming(evidence, self._catalog).is_shown(erasure):
                         self._unlisted[number] = drive, erasure
                     elif evidence.erasures.get(number).state == "requested":
                         evidence.deleted(erasure)
@@ -237,10 +237,10 @@ class EvidenceBook:
         return sum(evidence.update() for _, evidence in self._members())
 
     def find_late(self) -> None:
-        """Look what others show of things deleted while drives were away; see `Evidence.find_late`."""
+        """Look what others show of things deleted while drives were away; see `Resuming`."""
         with suppress(AuditError):  # a log that does not hold keeps no store from opening
             for _, evidence in self._members():
-                evidence.find_late()
+                Resuming(evidence, self._catalog).find_late()
 
     def ranges_given_up(self) -> set[int]:
         """Return the volumes of which copies in use may show ranges that were given up on other drives."""
@@ -254,9 +254,9 @@ class EvidenceBook:
         return set()
 
     def resume(self, is_living: Callable[[Subject], bool]) -> None:
-        """Go on with all erasures after an opening of the store; see `Evidence.resume`."""
+        """Go on with all erasures after an opening of the store; see `Resuming`."""
         for _, evidence in self._members():
-            evidence.resume(is_living)
+            Resuming(evidence, self._catalog).resume(is_living)
         with suppress(AuditError):  # a log that does not hold keeps no store from opening
             self._end_drives(is_living)
 

@@ -9,63 +9,34 @@ is followed there once that copy has been given up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
+from seqstore.erasures import AWAY, GIVEN_UP
 from seqstore.errors import AuditError
 from seqstore.shared import Shared, find_shared
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from seqstore.audit_records import Subject
     from seqstore.catalog import Catalog
-    from seqstore.erasures import Erasures
-    from seqstore.evidence import DriveLog
-    from seqstore.following import Brought
-    from seqstore.promise import Erasure, Promise
-
-# What requests say of a drive that was not there then; and of a range, that it was given up on others.
-AWAY, GIVEN_UP = "unreachable_drive", "given_up"
+    from seqstore.evidence import Evidence
+    from seqstore.promise import Erasure
 
 
 class Resuming:
-    """The part of an `Evidence` that goes on with what was asked for earlier."""
+    """Goes on with the erasures of a drive.
 
-    erasures: Erasures
-    _log: DriveLog
-    _catalog: Catalog
+    Parameters
+    ----------
+    evidence : Evidence
+        Follows what was deleted from the drive.
+    catalog : Catalog
+    """
 
-    def request(
-        self,
-        subject: Subject,
-        promise: Promise | None = None,
-        shared: Shared | None = None,
-        left: AbstractSet[int] = frozenset(),
-        shown: NDArray[np.void] | None = None,
-        *,
-        through: AbstractSet[int] = frozenset(),
-        is_given_up: bool = False,
-    ) -> Erasure:
-        """Note that something is to be deleted, durably, before any of it is done."""
-        raise NotImplementedError
-
-    def deleted(self, erasure: Erasure, *, interrupted: bool = False) -> None:
-        """List the copies, when the deletion has been done durably."""
-        raise NotImplementedError
-
-    def _find_brought(
-        self,
-        subject: Subject,
-        shared: Shared,
-        shown: NDArray[np.void] | None = None,
-        through: AbstractSet[int] = frozenset(),
-    ) -> Brought:
-        raise NotImplementedError
-
-    def _look_at_all(self, *, watch: bool = False) -> int:
-        raise NotImplementedError
+    def __init__(self, evidence: Evidence, catalog: Catalog) -> None:
+        self._evidence = evidence
+        self._erasures = evidence.erasures
+        self._log = evidence.log
+        self._catalog = catalog
 
     def resume(self, is_living: Callable[[Subject], bool]) -> None:
         """Go on with all erasures after an opening of the store, when catalog and log say the same.
@@ -78,7 +49,7 @@ class Resuming:
             Tells whether something that was to be deleted is still there, and in no deletion.
         """
         try:
-            known = self.erasures.all()
+            known = self._erasures.all()
         except AuditError:
             return
         for erasure in known:
@@ -86,15 +57,15 @@ class Resuming:
                 continue
             if "follows" in erasure.request.details:
                 # What came here by then is dead, or it is known who keeps it.
-                self.deleted(erasure, interrupted=True)
+                self._evidence.deleted(erasure, interrupted=True)
                 continue
             # Nobody knows whether a range was given up before the crash, so nothing is claimed of it.
             is_unknown = erasure.subject.kind == "range" and GIVEN_UP not in erasure.request.details
             if is_unknown or (erasure.subject.kind != "range" and is_living(erasure.subject)):
-                self.erasures.abandon(erasure.id)
+                self._erasures.abandon(erasure.id)
             elif not self.is_shown(erasure) and not self._is_unknowable(erasure):
-                self.deleted(self._request_late(erasure), interrupted=True)
-        self._look_at_all(watch=True)
+                self._evidence.deleted(self._request_late(erasure), interrupted=True)
+        self._evidence.look_at_all(watch=True)
 
     def find_late(self) -> None:
         """Look what others show here of things that were deleted while the drive was away.
@@ -105,7 +76,7 @@ class Resuming:
         entries = self._log.layers().volumes()
         rows = {row.number for row in self._catalog.volumes()}
         living = {row.number for row in self._catalog.tenants() if not row.deleting}
-        for erasure in self.erasures.all():
+        for erasure in self._erasures.all():
             subject = erasure.subject
             if erasure.state != "requested" or AWAY not in erasure.request.details:
                 continue
@@ -122,14 +93,14 @@ class Resuming:
         if AWAY not in erasure.request.details:
             return erasure
         shared = find_shared(self._log.layers(), erasure.subject)
-        brought = self._find_brought(erasure.subject, shared, through=_through(erasure))
+        brought = self._evidence.find_brought(erasure.subject, shared, through=_through(erasure))
         if not len(shared.kept) and not brought:
             return erasure
         return self._request_anew(erasure, Shared(shared.kept, shared.dying[:0]))
 
     def _request_anew(self, erasure: Erasure, shared: Shared) -> Erasure:
         """Ask again for what was asked for while the drive was away; a crash in between leaves both."""
-        again = self.request(
+        again = self._evidence.request(
             erasure.subject,
             erasure.promise,
             shared,
@@ -137,7 +108,7 @@ class Resuming:
             through=_through(erasure),
             is_given_up=GIVEN_UP in erasure.request.details,
         )
-        self.erasures.abandon(erasure.id)
+        self._erasures.abandon(erasure.id)
         return again
 
     def _is_unknowable(self, erasure: Erasure) -> bool:

@@ -121,7 +121,7 @@ class TestDeletions:
         request = evidence.request(Subject(kind="volume", number=1, name="disk", tenant=1))
         with pytest.raises(ConfigError, match="requested"):
             store.statement(request)
-        evidence.resume(store._registry.is_living)
+        store._book.resume(store._registry.is_living)
         with pytest.raises(ConfigError, match="abandoned"):
             store.statement(request)
 
