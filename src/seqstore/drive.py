@@ -277,7 +277,8 @@ class Drive:
         ----------
         technique : str or Technique
             ``"zero"``, ``"ones"``, ``"random"``, ``"three_pass"``, ``"command"``, or any
-            `seqstore.sanitize.Technique`.
+            `seqstore.sanitize.Technique` but the cryptographic one: a drive has no keys of its own, and
+            those of its volumes live on with them.
         operator, verifier : Person
             Who answers for the sanitization and for its verification: two persons. The time at which they
             did it is that of its end, whatever theirs say.
