@@ -42,7 +42,7 @@ LAYERS = (
         "families", "moving", "departures", "equalizing", "emptying", "erasing_log", "certificate_parts",
         "certificate_rules", "certificate_content", "certificate_check", "certify", "drive_health", "signed",
         "owners", "unseen", "erasure_table", "issuing", "standing", "following", "copying", "loosening",
-        "resuming", "renewing",
+        "resuming", "renewals", "renewing",
     ),
     ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
     ("route", "drive_facts"),

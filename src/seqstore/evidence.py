@@ -23,7 +23,7 @@ from seqstore.erasures import GIVEN_UP, Erasures
 from seqstore.errors import ConfigError, MediumError
 from seqstore.following import Brought, find_brought
 from seqstore.promise import Erasure, Promise, volumes_of, weakest
-from seqstore.renewing import find_renewed
+from seqstore.renewals import find_renewed
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared, unite, without
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from seqstore.copies import How
     from seqstore.engine import Engine
     from seqstore.owners import Owners
-    from seqstore.renewing import Renewals
+    from seqstore.renewals import Renewals
     from seqstore.shared import DriveLayers
 
 # Categories of media sanitization, which a statement about a part of a medium must not claim.

@@ -20,7 +20,7 @@ from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
 from seqstore.following import find_brought
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
-from seqstore.renewing import Renewals
+from seqstore.renewals import Renewals
 from seqstore.resuming import Resuming
 from seqstore.runs import distinct
 from seqstore.shared import NOTHING

@@ -21,7 +21,8 @@ from seqstore.engine_volume import EngineView, EngineVolume
 from seqstore.errors import MediumError, SeqstoreError
 from seqstore.following import Following
 from seqstore.placements import Placement
-from seqstore.renewing import Renewal, carry
+from seqstore.renewals import Renewal
+from seqstore.renewing import carry
 from seqstore.route import Route
 from seqstore.shared import MOST_BLOCKS
 from seqstore.snapshot import Snapshot

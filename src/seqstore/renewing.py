@@ -2,190 +2,34 @@
 
 A block that one copy of a volume cannot read, or that a crash left different there, is written anew as the
 volume's own, whoever wrote it. Before that it is written down whose it was: erasures of what was deleted by
-then get one more, which follows them, and those of what is deleted later know of the block from the audit
-log. Nothing of that is taken back when the block is not written after all: then nobody shows it.
+then get one more, which follows them, and those of what is deleted later know of the block from the record.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqstore._native.records import SHOWN_DTYPE
-from seqstore.audit_records import Act, Subject
 from seqstore.engine_volume import EngineVolume
-from seqstore.errors import AuditError, SeqstoreError
-from seqstore.following import Brought, at_addresses
+from seqstore.errors import SeqstoreError
+from seqstore.following import at_addresses
 from seqstore.placements import Placement
-from seqstore.shared import MOST_BLOCKS, blocks_of, common, find_holders, unite
+from seqstore.renewals import Renewal, Renewals, by_owner
+from seqstore.shared import MOST_BLOCKS, common, unite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from seqstore.audit import AuditLog
-    from seqstore.audit_records import AuditRecord
     from seqstore.catalog import Catalog
     from seqstore.engine_mirror import Leg
     from seqstore.evidence import Evidence
     from seqstore.fleet import Fleet, Member
     from seqstore.promise import Erasure
-    from seqstore.shared import DriveLayers, Shared
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """Blocks that were written anew for a volume on a drive.
-
-    Attributes
-    ----------
-    drive : int
-    names : SHOWN_DTYPE[n]
-        What they are called there, as blocks of the volume.
-    owners : SHOWN_DTYPE[n]
-        Through which volume each had been written, of which tenant's; the layer is the volume's number.
-    """
-
-    drive: int
-    names: NDArray[np.void]
-    owners: NDArray[np.void]
-
-
-class Renewals:
-    """All that was ever written anew, as the audit log tells it.
-
-    Any number of threads may ask.
-
-    Parameters
-    ----------
-    audit : AuditLog
-    lock : RLock
-        The catalog's. It is held from the look at who shows what to the record that tells it, by deletions
-        and by what is written anew.
-    """
-
-    def __init__(self, audit: AuditLog, lock: threading.RLock) -> None:
-        self._audit = audit
-        self._lock = lock
-        self._read: AuditRecord | None = None  # the last record of the audit log that was looked at
-        self._known: list[Renewal] = []
-
-    def on(self, drive: int) -> list[Renewal]:
-        """Return what was written anew on a drive; of an audit log that does not hold, as far as it does."""
-        with self._lock:
-            with suppress(AuditError):
-                self._read_on()
-            return [renewal for renewal in self._known if renewal.drive == drive]
-
-    def note(self, drive: int, names: NDArray[np.void], owners: NDArray[np.void], name: str) -> None:
-        """Write down that blocks of a layer of a volume's will be what others wrote.
-
-        Parameters
-        ----------
-        drive : int
-        names : SHOWN_DTYPE[n]
-            Of one layer.
-        owners : SHOWN_DTYPE[m]
-            Whose they were, at the same addresses.
-        name : str
-            The volume's.
-        """
-        first = names[0]
-        about = Subject(kind="volume", number=int(first["volume"]), name=name, tenant=int(first["tenant"]))
-        runs = unite([_by_owner(owners)])[["tenant", "volume", "lba", "count"]].tolist()
-        details = {"drive": drive, "layer": int(first["layer"]), "runs": [list(run) for run in runs]}
-        self._audit.append(Act.BLOCKS_RENEWED, about, details)
-
-    def _read_on(self) -> None:
-        """Read each record once; a record that was taken back was not the last one for long."""
-        if self._read is not None and (
-            self._read.number > len(self._audit) or self._audit[self._read.number] != self._read
-        ):
-            self._read, self._known = None, []
-        for record in self._audit.records(1 if self._read is None else self._read.number + 1):
-            self._read = record
-            if record.act == Act.BLOCKS_RENEWED.value:
-                self._known.append(_read_renewal(record))
-
-
-def _read_renewal(record: AuditRecord) -> Renewal:
-    owners = np.zeros(len(record.details["runs"]), SHOWN_DTYPE)
-    for row, (tenant, volume, lba, count) in zip(owners, record.details["runs"], strict=True):
-        row["tenant"], row["volume"], row["lba"], row["count"] = tenant, volume, lba, count
-    names = owners.copy()
-    names["tenant"], names["volume"] = record.subject["tenant"], record.subject["number"]
-    names["layer"] = record.details["layer"]
-    return Renewal(record.details["drive"], unite([names]), _by_owner(owners))
-
-
-def _by_owner(runs: NDArray[np.void]) -> NDArray[np.void]:
-    """Let blocks be told apart by the volume that they were written through, whatever the layer."""
-    found = runs.copy()
-    found["layer"] = found["volume"]
-    return found
-
-
-def find_renewed(
-    renewals: Sequence[Renewal], layers: DriveLayers, subject: Subject, shared: Shared
-) -> Brought:
-    """Return what was written anew on a drive and is of something to be deleted, or the other way round.
-
-    Others may show what was written anew for them of its blocks; and where that was done for it, others may
-    show the blocks that these were before.
-
-    Parameters
-    ----------
-    renewals : sequence of Renewal
-        On the drive.
-    layers : DriveLayers
-        Of the drive.
-    subject : Subject
-    shared : Shared
-        What of it others show or would die with it, as far as the layers tell.
-    """
-    if not renewals:
-        return Brought(np.empty(0, SHOWN_DTYPE), set())
-    first, count = blocks_of(layers.block_size, subject)
-    entries = layers.volumes()
-    own = {subject.number} & entries.keys()
-    if subject.kind == "tenant":
-        own = {number for number, tenant in entries.items() if tenant == subject.number}
-    shown = _show(layers, own, first, count)
-    origins = unite(
-        at_addresses(each.owners, hit) for each in renewals if len(hit := common(shown, each.names))
-    )
-    mine = unite([_by_owner(shared.kept), _by_owner(shared.dying), origins])
-    names = unite(
-        at_addresses(each.names, _find_own(each.owners, subject, mine, first, count)) for each in renewals
-    )
-    written = set(names["volume"].tolist())
-    others = find_holders(layers, written | set(origins["volume"].tolist()), first, count) & entries.keys()
-    theirs = _show(layers, others - own, first, count)
-    before = [
-        at_addresses(theirs[theirs["volume"] == volume], origins[origins["volume"] == volume])
-        for volume in np.unique(origins["volume"])
-    ]
-    return Brought(unite([common(names, theirs), *before]), written)
-
-
-def _show(layers: DriveLayers, numbers: Iterable[int], first: int, count: int) -> NDArray[np.void]:
-    return unite(layers.shown(number, first, count, with_own=True) for number in sorted(numbers))
-
-
-def _find_own(
-    owners: NDArray[np.void], subject: Subject, mine: NDArray[np.void], first: int, count: int
-) -> NDArray[np.void]:
-    """Return which blocks were of a subject before, by their owners."""
-    is_own = np.zeros(len(owners), bool)
-    if subject.kind != "snapshot":
-        is_own = owners["tenant" if subject.kind == "tenant" else "volume"] == subject.number
-    inside = owners[is_own].copy()
-    inside["lba"], inside["count"] = first, count
-    return unite([common(owners[is_own], unite([inside])), common(owners, mine)])
 
 
 class Renewer:
@@ -260,7 +104,7 @@ class Renewer:
                 owners += [inherited, *self._owners_of(source.number, shown)]
                 for number, runs in _find_followed(source.evidence, shown).items():
                     taken[number] = (source.evidence, runs)
-            whose = unite([_by_owner(part) for part in owners])
+            whose = unite([by_owner(part) for part in owners])
             if not len(whose) and not taken:
                 return None
             names = np.empty(1, SHOWN_DTYPE)
