@@ -107,7 +107,10 @@ class LateEpochsMachine(EpochsMachine):
             assert self.readable([self.drive.read_bytes()]) <= self.shown()
 
 
+_EXAMPLES = settings().max_examples
 TestEpochs = EpochsMachine.TestCase
-TestEpochs.settings = settings(max_examples=12, stateful_step_count=30, deadline=None)
+TestEpochs.settings = settings(max_examples=max(6, _EXAMPLES // 12), stateful_step_count=30, deadline=None)
 TestLateEpochs = LateEpochsMachine.TestCase
-TestLateEpochs.settings = settings(max_examples=8, stateful_step_count=30, deadline=None)
+TestLateEpochs.settings = settings(
+    max_examples=max(4, _EXAMPLES // 18), stateful_step_count=30, deadline=None
+)

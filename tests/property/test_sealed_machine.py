@@ -69,7 +69,12 @@ class SealedPoliciesMachine(LayersPoliciesMachine, SealedLayersMachine):
     capacity, segment_blocks = 3 * CAPACITY, 2 * SEGMENT_BLOCKS
 
 
+_EXAMPLES = settings().max_examples
 TestSealedLayers = SealedLayersMachine.TestCase
-TestSealedLayers.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+TestSealedLayers.settings = settings(
+    max_examples=max(8, _EXAMPLES // 10), stateful_step_count=40, deadline=None
+)
 TestSealedPolicies = SealedPoliciesMachine.TestCase
-TestSealedPolicies.settings = settings(max_examples=10, stateful_step_count=40, deadline=None)
+TestSealedPolicies.settings = settings(
+    max_examples=max(5, _EXAMPLES // 15), stateful_step_count=40, deadline=None
+)
