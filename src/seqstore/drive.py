@@ -191,6 +191,8 @@ class Drive:
 
         Raises
         ------
+        ConfigError
+            If the reason is empty, or cannot be written down. Nothing was done.
         DriveStateError
             If its state does not allow it.
         MediumError
@@ -200,7 +202,9 @@ class Drive:
         """
         self._store._drive_keeper.fail(self, reason)
 
-    def decommission(self, reason: str = "", *, progress: Callable[[Progress], None] | None = None) -> None:
+    def decommission(
+        self, reason: str | None = None, *, progress: Callable[[Progress], None] | None = None
+    ) -> None:
         """Move everything live to other drives, with its structure, and put it out of service.
 
         A family of volumes, snapshots and clones that share blocks moves as a whole; programs go on reading
@@ -210,12 +214,15 @@ class Drive:
 
         Parameters
         ----------
-        reason : str
+        reason : str, optional
+            By default that of `Store.acting`.
         progress : callable, optional
             Is told how far it is.
 
         Raises
         ------
+        ConfigError
+            If the reason is empty.
         OutOfSpaceError
             If the other drives have no room; ``needed`` and ``available`` are in blocks. Nothing has moved.
         DriveStateError
@@ -229,7 +236,7 @@ class Drive:
         """
         self._store._drive_keeper.decommission(self, reason, progress)
 
-    def call_off(self, reason: str = "") -> None:
+    def call_off(self, reason: str | None = None) -> None:
         """Take a decommissioning back: the drive takes volumes again. What has moved stays where it is.
 
         Raises
