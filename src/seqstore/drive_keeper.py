@@ -144,7 +144,7 @@ class DriveKeeper:
         missing = self._store._parts.missing.get(drive)
         if missing is not None:
             return f"drive {drive} is missing: {missing}"
-        return f"drive {drive} is {self._store._facts.get(drive).state.value}"
+        return f"drive {drive} is out of service, {self._store._facts.get(drive).state.value}"
 
     def next_number(self) -> int:
         """Return the number that the next drive gets."""
