@@ -182,8 +182,18 @@ class DriveKeeper:
         story = self.foresee(drive, act, reason, actor=actor, witness=witness)
         # That of the registry first, as everywhere: what a drive's end means depends on what lives.
         with self._registry.lock, self._store._parts.catalog.atomic():
-            self._store._facts.put(drive.number, replace(self._store._facts.get(drive.number), story=story))
+            facts = replace(self._store._facts.get(drive.number), story=story)
+            if act is DriveAct.RECOVER:
+                facts = replace(facts, read_errors=0, write_errors=0, scrub_findings=0)
+            self._store._facts.put(drive.number, facts)
             (note or self._certifier.note)(subject_of_drive(drive), story.chapters[-1])
+
+    def say(self, drive: Drive, act: DriveAct, reason: str) -> None:
+        """Move the story of a drive by a word alone, for a reason."""
+        with self._registry.lock:
+            self._registry.require_writable()
+            self._store._note_errors()
+            self.act(drive, act, _require_reason(reason))
 
     def foresee(
         self, drive: Drive, act: DriveAct, reason: str = "", *, actor: str | None = None, witness: str = ""
