@@ -44,7 +44,10 @@ LAYERS = (
         "owners", "unseen", "erasure_table", "issuing", "standing", "following", "copying", "loosening",
         "resuming", "renewals", "renewing",
     ),
-    ("volume", "snapshot", "view", "volume_io", "drive", "cleaning", "stats", "extents", "losses"),
+    (
+        "volume", "snapshot", "view", "volume_io", "drive", "drive_acts", "cleaning", "stats", "extents",
+        "losses",
+    ),
     ("route", "drive_facts"),
     ("engine", "engine_volume", "engine_deletion", "engine_mirror"),
     ("media",),

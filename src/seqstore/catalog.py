@@ -281,6 +281,18 @@ class Catalog:
         number = self._database.insert("INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?)", *values)
         return replace(row, number=number)
 
+    def has_name_of(self, row: VolumeRow) -> bool:
+        """Tell whether the name of a volume or snapshot is taken, also by one that was lost."""
+        found = self._database.run(
+            "SELECT 1 FROM volumes WHERE kind = ? AND name = ?"
+            " AND CASE kind WHEN 'snapshot' THEN origin = ? ELSE tenant = ? END",
+            row.kind,
+            row.name,
+            row.origin,
+            row.tenant,
+        )
+        return bool(found)
+
     def remove_volume(self, number: int) -> None:
         """Remove a volume or snapshot."""
         self._leave(number)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
+from seqstore.drive_acts import DriveActs
 from seqstore.drive_facts import serial_of
 from seqstore.drive_life import DriveState
 from seqstore.errors import MediumError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from seqstore.signing import SigningKey
 
 
-class Drive:
+class Drive(DriveActs):
     """A drive of a store; see `Store.drives`. One that is missing or out of service keeps its figures.
 
     Attributes
@@ -179,28 +180,9 @@ class Drive:
         """
         return self._store._drive_keeper.watch(self, thresholds)
 
-    def fail(self, reason: str) -> None:
-        """Say that it has failed: it goes out of service, at once and without another look at it.
-
-        What has a copy elsewhere goes on there; `Store.losses` says what does not, and `Store.rebuild` makes
-        new copies. What was deleted and still lies on the drive can only be sanitized.
-
-        Parameters
-        ----------
-        reason : str
-
-        Raises
-        ------
-        DriveStateError
-            If its state does not allow it.
-        MediumError
-            If it is the only drive in use.
-        AccessError, ClosedError
-            If the store was opened for reading alone, or closed.
-        """
-        self._store._drive_keeper.fail(self, reason)
-
-    def decommission(self, reason: str = "", *, progress: Callable[[Progress], None] | None = None) -> None:
+    def decommission(
+        self, reason: str | None = None, *, progress: Callable[[Progress], None] | None = None
+    ) -> None:
         """Move everything live to other drives, with its structure, and put it out of service.
 
         A family of volumes, snapshots and clones that share blocks moves as a whole; programs go on reading
@@ -210,12 +192,15 @@ class Drive:
 
         Parameters
         ----------
-        reason : str
+        reason : str, optional
+            By default that of `Store.acting`.
         progress : callable, optional
             Is told how far it is.
 
         Raises
         ------
+        ConfigError
+            If the reason is empty.
         OutOfSpaceError
             If the other drives have no room; ``needed`` and ``available`` are in blocks. Nothing has moved.
         DriveStateError
@@ -228,16 +213,6 @@ class Drive:
             If the store was opened for reading alone, or closed.
         """
         self._store._drive_keeper.decommission(self, reason, progress)
-
-    def call_off(self, reason: str = "") -> None:
-        """Take a decommissioning back: the drive takes volumes again. What has moved stays where it is.
-
-        Raises
-        ------
-        DriveStateError
-            If it is not being decommissioned.
-        """
-        self._store._drive_keeper.call_off(self, reason)
 
     def require_idle(self) -> NativeMedium | None:
         """Return the medium of a drive that is out of service, which may then be written over.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqstore.arguments import instance
 from seqstore.audit import SYSTEM
 from seqstore.audit_records import Act, Subject
 from seqstore.certify import Certifier
@@ -143,7 +144,7 @@ class DriveKeeper:
         missing = self._store._parts.missing.get(drive)
         if missing is not None:
             return f"drive {drive} is missing: {missing}"
-        return f"drive {drive} is {self._store._facts.get(drive).state.value}"
+        return f"drive {drive} is out of service, {self._store._facts.get(drive).state.value}"
 
     def next_number(self) -> int:
         """Return the number that the next drive gets."""
@@ -181,8 +182,18 @@ class DriveKeeper:
         story = self.foresee(drive, act, reason, actor=actor, witness=witness)
         # That of the registry first, as everywhere: what a drive's end means depends on what lives.
         with self._registry.lock, self._store._parts.catalog.atomic():
-            self._store._facts.put(drive.number, replace(self._store._facts.get(drive.number), story=story))
+            facts = replace(self._store._facts.get(drive.number), story=story)
+            if act is DriveAct.RECOVER:
+                facts = replace(facts, read_errors=0, write_errors=0, scrub_findings=0)
+            self._store._facts.put(drive.number, facts)
             (note or self._certifier.note)(subject_of_drive(drive), story.chapters[-1])
+
+    def say(self, drive: Drive, act: DriveAct, reason: str) -> None:
+        """Move the story of a drive by a word alone, for a reason."""
+        with self._registry.lock:
+            self._registry.require_writable()
+            self._store._note_errors()
+            self.act(drive, act, _require_reason(reason))
 
     def foresee(
         self, drive: Drive, act: DriveAct, reason: str = "", *, actor: str | None = None, witness: str = ""
@@ -273,6 +284,8 @@ class DriveKeeper:
             registry.require_writable()
             if drive.in_use and len(store._fleet) == 1:
                 raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
+            # Nobody loses a copy to what cannot be written down.
+            self.foresee(drive, DriveAct.FAIL, _require_reason(reason), actor=actor)
             error = MediumError(f"drive {drive.number} failed: {reason}")
             for view in registry.views():
                 self._lose(view, drive.number, error)
@@ -345,8 +358,9 @@ class DriveKeeper:
             member.close_medium()
             spare.remove(member)
 
-    def decommission(self, drive: Drive, reason: str, told: Told) -> None:
+    def decommission(self, drive: Drive, reason: str | None, told: Told) -> None:
         """Move everything live away from a drive; see `Drive.decommission`."""
+        said = "" if reason is None else _require_reason(reason)
         with self._moves():
             self._registry.require_writable()
             store = self._store
@@ -354,7 +368,7 @@ class DriveKeeper:
                 if drive.in_use and len(store._fleet) == 1:
                     raise MediumError(f"drive {drive.number} is the only one in use; add another one first")
                 self._movers.require_room(drive.number)
-                self.act(drive, DriveAct.DECOMMISSION, reason)
+                self.act(drive, DriveAct.DECOMMISSION, said)
             try:
                 self._movers.move_all(on_drive(self._registry, drive.number), drive.number, told)
             except OutOfSpaceError:
@@ -374,11 +388,12 @@ class DriveKeeper:
         places = self._store._parts.catalog.placements.on(drive.number)
         return any(place.state == "left" for place in places)
 
-    def call_off(self, drive: Drive, reason: str) -> None:
+    def call_off(self, drive: Drive, reason: str | None) -> None:
         """Take a decommissioning back; see `Drive.call_off`."""
+        said = "" if reason is None else _require_reason(reason)
         with self._working, self._registry.lock:
             self._registry.require_writable()
-            self.act(drive, DriveAct.CALL_OFF, reason)
+            self.act(drive, DriveAct.CALL_OFF, said)
 
     def _drop_stale(self, drive: int) -> None:
         """Let a drive forget copies that nobody believes."""
@@ -405,6 +420,20 @@ def held_blocks(member: Member) -> dict[tuple[int, int], int]:
             key = int(tenant), member.placements.volume_of(int(number))
             held[key] = held.get(key, 0) + int(count)
     return held
+
+
+def _require_reason(reason: object) -> str:
+    """Return why something is done to a drive.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is said, or it is no text.
+    """
+    text = instance(reason, str, "reason")
+    if not text.strip():
+        raise ConfigError("reason is empty; the story of a drive says why")
+    return text
 
 
 def _merge(runs: Iterable[tuple[int, int]] | None) -> tuple[tuple[int, int], ...] | None:

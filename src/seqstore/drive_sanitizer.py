@@ -202,6 +202,11 @@ class DriveSanitizer:
             return self._file_target(drive, str(medium.path), is_begun=is_begun)
         if medium is None and folder is not None and folder.drive_path(drive.number).exists():
             return self._file_target(drive, str(folder.drive_path(drive.number)), is_begun=is_begun)
+        if medium is None and folder is not None:
+            raise MediumError(
+                f"there is no file {str(folder.drive_path(drive.number))!r}; bring it back, use 'seqstore"
+                f" sanitize' where the drive is, or destroy drive {drive.number}"
+            )
         if medium is None:
             raise MediumError(
                 f"the store does not hold drive {drive.number} any more; give medium=, or use"

@@ -131,9 +131,15 @@ class Placer:
                 left = [number for number in left if facts[number].region == region]
             if not left:
                 where = f" in region {region!r}" if region is not None and not chosen else ""
+                needed, fewer = f"a drive{where} is needed", ""
+                if copies > 1:
+                    needed, fewer = (
+                        f"{copies} drives{where} are needed, each for a copy",
+                        ", or ask for fewer copies",
+                    )
                 raise ConfigError(
-                    f"{copies} drives{where} are needed, each for a copy, and of all {_name(usable)} can"
-                    " take one; add a drive with Store.add_drive, or ask for fewer copies"
+                    f"{needed}, and of all {_name(usable)} can take one; add a drive with"
+                    f" Store.add_drive{fewer}"
                 )
 
             def rank(number: int, regions: set[str] = regions) -> tuple[bool, bool, int]:

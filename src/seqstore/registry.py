@@ -340,6 +340,11 @@ class Registry(Departures):
         self.require_writable()
         tenant._require_living()
         self.undo_unfinished()
+        if self.catalog.has_name_of(row):  # and the directory does not, or it would not have come here
+            raise ConfigError(
+                f"there is a {row.kind} named {row.name!r} already, of which no copy is there: see"
+                " Store.losses; choose another name"
+            )
         with self.catalog.atomic():
             row = self.catalog.add_volume(row)
             numbers = self.placer.enter(row.number, drives)

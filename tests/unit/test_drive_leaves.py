@@ -246,6 +246,17 @@ def test_a_store_in_a_directory_takes_no_medium_of_callers(store: Store) -> None
         store.add_drive(medium=medium)
 
 
+def test_a_drive_that_is_not_there_is_said_to_be_missing(store: Store, tmp_path: Path) -> None:
+    drive = store.drives[1]
+    drive.decommission()
+    (tmp_path / "lab.store" / "drives" / "1.img").rename(tmp_path / "away.img")
+    store.close()
+    with Store.open(tmp_path / "lab.store") as again:
+        with pytest.raises(MediumError, match=r"no file '.*1\.img'; bring it back, .* or destroy drive 1$"):
+            again.drives[1].sanitize(operator=ADA, verifier=GRACE)
+        assert again.drives[1].state is DriveState.EVACUATED
+
+
 def test_a_blank_file_in_its_place_is_not_certified(store: Store, tmp_path: Path) -> None:
     drive = store.drives[1]
     drive.decommission()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seqstore import DriveAct, StatementError, Store, Tenant
+from seqstore import StatementError, Store, Tenant
 from seqstore.canonical import decode, encode
 from seqstore.certificate_parts import Destruction, Person
 from seqstore.evidence import CATEGORIES
@@ -91,7 +91,7 @@ class TestADriveThatWasMissing:
             with pytest.raises(StatementError, match=f"{name} of record {end['record']}"):
                 Statement.make(document, key).verify_in(lost.store.audit)
         # A result that somebody refuses is none, whatever was said before.
-        lost.store._drive_keeper.act(lost.store.drives[1], DriveAct.REFUSE, "the sampler was broken")
+        lost.store.drives[1].refuse("the sampler was broken")
         assert_pending(statement_of(lost.store, 2, key), "not accepted")
         assert [drive.drive for drive in lost.store.remanence(lost.number).uncounted] == [1]
 

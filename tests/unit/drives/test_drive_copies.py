@@ -202,6 +202,8 @@ class TestLosses:
                 call()
         with pytest.raises(NotFoundError):
             tenant.volume("lost")
+        with pytest.raises(ConfigError, match="of which no copy is there"):
+            tenant.create_volume("lost", BLOCK)
         assert copied.read(0, copied.size) == data
         assert store.drives[1].state is DriveState.FAILED
         assert "it burns" in store.drives[1].story.tell()
@@ -222,6 +224,8 @@ class TestLosses:
             assert store.tenant("contoso").volume("copied").read(0, 30 * BLOCK) == data
             assert [(loss.name, loss.drives, loss.runs) for loss in store.losses()] == [("lost", (0,), None)]
             assert not store.drives[0].in_use
+            with pytest.raises(ConfigError, match=r"'lost' already, of which no copy .* Store\.losses"):
+                store.tenant("contoso").create_volume("lost", BLOCK)
             data = fill(store.tenant("contoso").volume("copied"), 3)
         (tmp_path / "away").rename(path / "drives/0.img")
         with Store.open(path) as store:
