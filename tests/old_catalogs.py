@@ -17,6 +17,7 @@ _SINCE = {
     3: ["kept", "audit_end"],
     4: ["drive_facts", "placements", "wishes", "left_residue", "erasure_drives", "drive_moments"],
     5: ["copy_ends", "copy_lists", "loosened", "key_area"],
+    6: ["lost_runs"],
 }
 _COPIES_SINCE, _COPIES_UNTIL = 2, 4
 

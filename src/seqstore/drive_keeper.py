@@ -7,7 +7,7 @@ has a record of each act.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from seqstore.errors import ConfigError, DriveStateError, MediumError, OutOfSpac
 from seqstore.extents import extents_of
 from seqstore.families import on_drive
 from seqstore.fleet import Member
-from seqstore.losses import Loss
+from seqstore.losses import Loss, LossTable, Runs, merge
 from seqstore.media.faults import FaultMedium
 from seqstore.media.hidden import HiddenDrive
 from seqstore.moving import remove_from_log
@@ -287,21 +287,26 @@ class DriveKeeper:
             # Nobody loses a copy to what cannot be written down.
             self.foresee(drive, DriveAct.FAIL, _require_reason(reason), actor=actor)
             error = MediumError(f"drive {drive.number} failed: {reason}")
-            for view in registry.views():
-                self._lose(view, drive.number, error)
-            self.act(drive, DriveAct.FAIL, reason, actor=actor)
+            lost = [self._lose(view, drive.number, error) for view in registry.views()]
+
+            def note(subject: Subject, chapter: Chapter) -> None:
+                for loss in filter(None, lost):
+                    LossTable(store._parts.catalog.database).keep(loss.number, loss.runs)
+                self._certifier.note(subject, chapter)
+
+            self.act(drive, DriveAct.FAIL, reason, actor=actor, note=note)
             if drive.in_use:
                 self._take_out(drive)
 
-    def _lose(self, view: Volume | Snapshot, drive: int, error: MediumError) -> None:
-        """Give up the copy of something on a drive, or all of it, if there is no other."""
+    def _lose(self, view: Volume | Snapshot, drive: int, error: MediumError) -> Loss | None:
+        """Give up the copy of something on a drive, or all of it, which is the loss, if there is no other."""
         mirror, leg = view._route.mirror, view._route.leg_on(drive)
         if leg is None:
-            return
+            return None
         if mirror is not None and len(mirror.legs) > 1:
             mirror.give_up(leg, error)
-            return
-        runs: tuple[tuple[int, int], ...] | None = None
+            return None
+        runs: Runs | None = None
         with suppress(SeqstoreError):
             runs = tuple((int(extent["lba"]), int(extent["count"])) for extent in extents_of(leg.view))
         registry = self._registry
@@ -312,10 +317,11 @@ class DriveKeeper:
             tenant=view.tenant.name,
             drives=(drive,),
             why=str(error),
-            runs=_merge(runs),
+            runs=merge(runs),
         )
         self._store._losses[view.number] = loss
         registry.lose(view)
+        return loss
 
     def _take_out(self, drive: Drive) -> None:
         """Close the log of a drive; the medium stays with the store until it is handed out."""
@@ -434,16 +440,3 @@ def _require_reason(reason: object) -> str:
     if not text.strip():
         raise ConfigError("reason is empty; the story of a drive says why")
     return text
-
-
-def _merge(runs: Iterable[tuple[int, int]] | None) -> tuple[tuple[int, int], ...] | None:
-    """Make one run of those that follow each other."""
-    if runs is None:
-        return None
-    merged: list[tuple[int, int]] = []
-    for first, count in runs:
-        if merged and sum(merged[-1]) == first:
-            merged[-1] = (merged[-1][0], merged[-1][1] + count)
-        else:
-            merged.append((first, count))
-    return tuple(merged)

@@ -11,7 +11,7 @@ from seqstore.drive import Drive
 from seqstore.errors import ConfigError
 from seqstore.evidence import Evidence
 from seqstore.folder import StrPath, parse_path
-from seqstore.losses import Loss
+from seqstore.losses import Loss, LossTable
 from seqstore.making import make_drive_file
 from seqstore.media import MemoryMedium, TagsMedium
 from seqstore.options import check_medium, draw_identity
@@ -237,7 +237,7 @@ class DrivesStore:
                     tenant=tenants.get(row.tenant, ""),
                     drives=drives,
                     why="; ".join(facts.why_not(drive) for drive in drives),
-                    runs=None,
+                    runs=LossTable(catalog.database).runs(row.number),
                 )
         return tuple(found[number] for number in sorted(found))
 

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from seqstore.database import Database
 
 APPLICATION_ID = 0x53455153  # "SEQS"
-VERSION = 5
+VERSION = 6
 _EVIDENCE_SINCE = 2
 _KEPT_SINCE = 3
+_COPIES_SINCE = 5
 
 _NAMES_AND_DRIVES = """
 CREATE TABLE store (
@@ -236,6 +237,14 @@ CREATE TABLE key_area (
 );
 """
 
+# Which blocks went with a drive, of volumes and snapshots of which there was no other copy.
+_LOSSES = """
+CREATE TABLE lost_runs (
+    volume INTEGER PRIMARY KEY REFERENCES volumes (number) ON DELETE CASCADE,
+    runs TEXT NOT NULL
+);
+"""
+
 
 def create(database: Database) -> None:
     """Make the tables in an empty database; to be called in a transaction."""
@@ -247,6 +256,7 @@ def create(database: Database) -> None:
     _run(database, _COPIES)
     _run(database, _LOOSENED)
     _run(database, _KEY_AREA)
+    _run(database, _LOSSES)
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     database.run(f"PRAGMA user_version = {VERSION}")
 
@@ -291,7 +301,7 @@ def _upgrade(database: Database, version: int) -> None:
     """Bring a catalog of an older version to the newest."""
     for tables in _missing(version):
         _run(database, tables)
-    if version >= _EVIDENCE_SINCE:
+    if _EVIDENCE_SINCE <= version < _COPIES_SINCE:
         convert(database)
         database.run("DROP TABLE copies")
     if version < _KEPT_SINCE:
@@ -306,7 +316,7 @@ def _lend(database: Database, version: int) -> None:
     for tables in _missing(version):
         for_now = tables.replace("CREATE TABLE ", "CREATE TEMP TABLE ")
         _run(database, for_now.replace("INDEX ", "INDEX temp."))
-    if version >= _EVIDENCE_SINCE:
+    if _EVIDENCE_SINCE <= version < _COPIES_SINCE:
         convert(database)
 
 
@@ -316,7 +326,8 @@ def _missing(version: int) -> tuple[str, ...]:
         (_EVIDENCE_SINCE, (_EVIDENCE, _DELETION)),
         (_KEPT_SINCE, (_KEPT,)),
         (4, (_DRIVES,)),
-        (5, (_COPIES, _LOOSENED, _KEY_AREA)),
+        (_COPIES_SINCE, (_COPIES, _LOOSENED, _KEY_AREA)),
+        (6, (_LOSSES,)),
     )
     return tuple(table for since, tables in parts if version < since for table in tables)
 

@@ -231,10 +231,10 @@ class TestBadFiles:
 
     def test_a_newer_format(self, path: Path, catalog: Catalog) -> None:
         catalog.close()
-        change(path, "PRAGMA user_version = 6")
+        change(path, "PRAGMA user_version = 7")
         with pytest.raises(VersionError, match="newer") as caught:
             Catalog.open(path)
-        assert (caught.value.found, caught.value.expected) == (6, 5)
+        assert (caught.value.found, caught.value.expected) == (7, 6)
 
     @pytest.mark.parametrize(
         "statement",

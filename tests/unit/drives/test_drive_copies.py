@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from random import Random
 
@@ -209,6 +210,32 @@ class TestLosses:
         assert "it burns" in store.drives[1].story.tell()
         with pytest.raises(MediumError, match="only one"):
             store.drives[0].fail("as well")
+
+    def test_the_blocks_are_known_when_the_store_is_opened_again(self, tmp_path: Path) -> None:
+        path = tmp_path / "store"
+        with Store.create(path, 64 * SEGMENT, **SIZES) as store:
+            store.add_drive(64 * SEGMENT, segment_size=SEGMENT)
+            tenant = store.create_tenant("contoso")
+            lost = tenant.create_volume("lost", 50 * BLOCK, drive=1)
+            lost.write(3 * BLOCK, bytes(4 * BLOCK))
+            lost.snapshot("s")
+            lost.write(20 * BLOCK, b"x")
+            store.drives[1].fail("it burns")
+            before = store.losses()
+            assert [loss.runs for loss in before] == [((3, 4), (20, 1)), ((3, 4),)]
+        for _ in range(2):
+            with Store.open(path) as store:
+                assert [(loss.name, loss.runs) for loss in store.losses()] == [
+                    (loss.name, loss.runs) for loss in before
+                ]
+        with sqlite3.connect(path / "catalog.db") as database:
+            database.execute("UPDATE lost_runs SET runs = 'none'")
+        with Store.open(path) as store:
+            with pytest.raises(FormatError, match=r"which blocks of volume number .* were lost"):
+                store.losses()
+            store.tenant("contoso").delete()
+            assert store.losses() == ()
+            assert store._parts.catalog.database.run("SELECT * FROM lost_runs") == []
 
     def test_a_missing_drive(self, tmp_path: Path) -> None:
         path = tmp_path / "store"
