@@ -16,6 +16,7 @@ from seqstore.audit import AuditLog
 from seqstore.audit_records import Act, AuditHead, Subject
 from seqstore.catalog import Catalog
 from seqstore.engine import Engine
+from seqstore.schema import VERSION
 from tests.durable import crash, create
 from tests.old_catalogs import make_older
 
@@ -426,7 +427,7 @@ class TestCatalogs:
             with pytest.raises(Exception, match="str"):
                 Catalog.open(old)
         Catalog.open(old).close()
-        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (5,)
+        assert sqlite3.connect(old).execute("PRAGMA user_version").fetchone() == (VERSION,)
 
     def test_a_new_one_takes_the_records_over(self, path: Path) -> None:
         head = verify(path)
