@@ -121,6 +121,11 @@ class Evidence(Resuming):
         """The time of the drive's log."""
         return self._log.engine.counters()["position"]
 
+    def settle(self) -> int:
+        """Return the time of the drive's log, which no crash puts back unless the drive fails."""
+        self._is_settled()
+        return self.position
+
     # ---- following a deletion -------------------------------------------------------------------
 
     def request(

@@ -276,6 +276,7 @@ class Renewer:
         assert evidence is not None
         first = int(wanted["lba"].min())
         count = int((wanted["lba"] + wanted["count"]).max()) - first
+        position = evidence.settle()
         with self._catalog.database.lock:
             owners = [np.empty(0, SHOWN_DTYPE)]
             taken: dict[int, tuple[Evidence, NDArray[np.void]]] = {}
@@ -294,7 +295,6 @@ class Renewer:
             names["lba"], names["count"] = first, count
             if len(whose):
                 self._renewals.note(leg.drive, names, whose, leg.view.name)
-            position = evidence.position
             return [
                 evidence.follow(origin.erasures.get(number), at_addresses(names, runs), {volume}, position)
                 for number, (origin, runs) in sorted(taken.items())

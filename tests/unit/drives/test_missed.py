@@ -8,10 +8,11 @@ import pytest
 
 from seqstore import Snapshot, Store, Volume, audit
 from seqstore._native.records import Scope
-from seqstore.audit import AuditHead
+from seqstore.audit_records import AuditHead
 from seqstore.database import Database
 from seqstore.families import families
-from tests.several import BLOCK, Rack
+from tests.renewed import check, damage, make_heir, of_shared, turn_pages
+from tests.several import BLOCK, Rack, legs
 from tests.unit.drives.test_following import count, write
 
 BLOCKS = 20
@@ -117,3 +118,18 @@ def test_families_are_sized_while_one_of_them_is_deleted(rack: Rack) -> None:
     assert family.blocks(0) == BLOCKS
     rack.store._registry._leave(volume)
     assert family.blocks(0) == 0
+
+
+def test_a_crash_after_a_repair_puts_no_request_behind_the_log(rack: Rack) -> None:
+    heir = make_heir(rack.store)
+    turn_pages(rack.store)
+    rack.store.flush()
+    turn_pages(rack.store)  # which the crash takes back
+    damage(rack.store, heir, 3, legs(heir)[0])
+    heir.read(0, heir.size)
+    rack.crash()
+    store = rack.open()
+    check(store)
+    store.tenant("fabrikam").volume("heir").delete()
+    store.purge()
+    assert all(each.complete for each in of_shared(store))
