@@ -292,7 +292,8 @@ def check_end(database: Database) -> None:
     """Compare the last record of a database with what it says elsewhere is the last; see `verify_end`."""
     if database.run("PRAGMA user_version")[0][0] < _FIRST_WITH_END:
         return
-    head, rows = _find_head(database), database.run("SELECT number, hash FROM audit_end")
+    with database.lock:  # no record comes in between
+        head, rows = _find_head(database), database.run("SELECT number, hash FROM audit_end")
     found = (0, canonical.NO_DIGEST) if head is None else (head.number, head.hash)
     number, digest = rows[0] if rows else found
     if (number, digest) != found:

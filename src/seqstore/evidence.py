@@ -22,7 +22,7 @@ from seqstore.audit_records import Act, Subject
 from seqstore.erasures import GIVEN_UP, Erasures
 from seqstore.errors import ConfigError, MediumError
 from seqstore.following import Brought, find_brought
-from seqstore.promise import Erasure, Promise, volumes_of, weakest
+from seqstore.promise import Erasure, Promise, left_through, volumes_of, weakest
 from seqstore.renewals import find_renewed
 from seqstore.shared import NOTHING, Shared, common, find_keepers, find_shared, unite, without
 
@@ -120,6 +120,11 @@ class Evidence:
     def position(self) -> int:
         """The time of the drive's log."""
         return self.log.engine.counters()["position"]
+
+    def settle(self) -> int:
+        """Return the time of the drive's log, which no crash puts back unless the drive fails."""
+        self._is_settled()
+        return self.position
 
     # ---- following a deletion -------------------------------------------------------------------
 
@@ -233,7 +238,7 @@ class Evidence:
         if both.kept.tolist() == before.kept.tolist():
             return erasure
         self.erasures.abandon(erasure.id)
-        return self.request(erasure.subject, erasure.promise, both, {*_named(erasure, "left")})
+        return self.request(erasure.subject, erasure.promise, both, left_through(erasure))
 
     def missed(self, erasure: Erasure) -> Erasure:
         """Note that a range was given up elsewhere, while this drive failed: a copy here may show it still.
@@ -402,7 +407,7 @@ class Evidence:
             # What was dead before was no part of it; what was left behind by moves may be a copy.
             is_copy = theirs["state"] == BlockState.MOVED
             is_copy |= theirs["died"] >= erasure.requested_position
-            is_copy |= volume in _named(erasure, "left")
+            is_copy |= volume in left_through(erasure)
             if erasure.subject.kind == "tenant":
                 is_copy &= theirs["tenant"] != erasure.subject.number  # among its own already
             theirs = theirs[is_copy]
@@ -412,7 +417,7 @@ class Evidence:
     def _others_of(self, erasure: Erasure, *, kept_ended: bool) -> list[int]:
         """List the volumes beside its own ones that copies of an erasure were written through."""
         details = erasure.request.details
-        others = {*_named(erasure, "others"), *_named(erasure, "left")}
+        others = {*_named(erasure, "others"), *left_through(erasure)}
         if kept_ended and details.get("kept"):
             others |= set(details["kept"]["volumes"])
         return sorted(others - _own_volumes(erasure.subject, details["volumes"]))

@@ -17,13 +17,13 @@ from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import AWAY, GIVEN_UP, Erasures
 from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
-from seqstore.following import find_brought
+from seqstore.following import Brought, find_brought, find_missed
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
 from seqstore.renewals import Renewals
-from seqstore.resuming import Resuming
+from seqstore.resuming import Resuming, missed_volumes
 from seqstore.runs import distinct
-from seqstore.shared import NOTHING
+from seqstore.shared import NOTHING, Shared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from seqstore.evidence import Evidence
     from seqstore.fleet import Fleet, Member
     from seqstore.promise import Erasure, Promise
-    from seqstore.shared import Shared
     from seqstore.signing import SigningKey
     from seqstore.statement import Statement
 
@@ -109,10 +108,24 @@ class EvidenceBook:
             behind = left.get(drive, set())
             if drive in members:
                 mine = shared.get(drive, NOTHING)
+                missed = self._find_missed(drive, shown, mine)
+                mine |= Shared(missed.kept, missed.kept[:0])
+                behind |= missed.written
                 asked.append((drive, members[drive].request(subject, None, mine, behind, shown)))
             elif subject.kind != "range":  # of that it is known later whether it was given up: `given_up`
                 asked.append((drive, self._request_away(drive, subject, shown, behind)))
         return asked
+
+    def _find_missed(self, drive: int, shown: NDArray[np.void], mine: Shared) -> Brought:
+        """Return what of something is on a drive that missed it: it was made while the drive was away.
+
+        There copies that nobody believes show it, or it is dead since they were given up.
+        """
+        placements = self._catalog.placements
+        stale = {place.volume for place in placements.on(drive) if place.state == "stale"}
+        missed = find_missed(self._fleet.member(drive).layers(), stale, shown, mine.shown)
+        was_here = {v for v in missed.written if any(place.drive == drive for place in placements.of(v))}
+        return Brought(missed.kept, was_here)
 
     def _request_away(
         self, drive: int, subject: Subject, shown: NDArray[np.void], left: AbstractSet[int]
@@ -242,14 +255,15 @@ class EvidenceBook:
             for _, evidence in self._members():
                 Resuming(evidence, self._catalog).find_late()
 
-    def ranges_given_up(self) -> set[int]:
-        """Return the volumes of which copies in use may show ranges that were given up on other drives."""
+    def missed_volumes(self) -> set[int]:
+        """Return the volumes of which copies in use may show what was given up on other drives."""
         with suppress(AuditError):
             return {
-                erasure.subject.number
+                volume
                 for _, evidence in self._members()
                 for erasure in evidence.erasures.all()
-                if erasure.state == "requested" and GIVEN_UP in erasure.request.details
+                if erasure.state == "requested"
+                for volume in missed_volumes(erasure)
             }
         return set()
 
@@ -340,8 +354,11 @@ class EvidenceBook:
             If there is none of that id.
         FormatError
             As `all`.
+        AuditError
+            If the log does not say what was written anew.
         """
         self._require_drives()
+        self.renewals.read()
         self.list_late()
         for row in self._catalog.drives:
             evidence = self._evidence_of(row.number)

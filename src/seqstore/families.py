@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from seqstore.errors import NotFoundError
 from seqstore.extents import covered, extents_of
 from seqstore.snapshot import Snapshot
 from seqstore.volume import Volume
@@ -48,7 +50,12 @@ class Family:
     def blocks(self, drive: int) -> int:
         """Count the media blocks that it takes on a drive."""
         legs = [view._route.leg_on(drive) for view in self.views]
-        return covered([extents_of(leg.view) for leg in legs if leg is not None])
+        parts = []
+        for leg in legs:
+            if leg is not None:
+                with suppress(NotFoundError):  # it was deleted meanwhile
+                    parts.append(extents_of(leg.view))
+        return covered(parts)
 
     def lineages(self) -> list[tuple[int, Volume | None, list[Snapshot]]]:
         """List each volume with its snapshots, a clone behind the volume whose snapshot it began as.

@@ -19,7 +19,7 @@ import numpy as np
 from seqstore._native.records import SHOWN_DTYPE
 from seqstore.errors import AuditError
 from seqstore.runs import among
-from seqstore.shared import MOST_BLOCKS, DriveLayers, blocks_of, common, unite
+from seqstore.shared import MOST_BLOCKS, DriveLayers, blocks_of, common, unite, without
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,6 +200,40 @@ def _through(record: AuditRecord) -> set[int]:
     about, kept = record.subject, record.details.get("kept")
     volumes = {about["number"]} if about["kind"] in {"volume", "range"} else {about.get("origin") or 0}
     return volumes | set(kept["volumes"] if kept else ()) | set(record.details.get("volumes", ()))
+
+
+def find_missed(
+    layers: DriveLayers, stale: Iterable[int], shown: NDArray[np.void], mine: NDArray[np.void]
+) -> Brought:
+    """Return what copies on a drive that missed changes show of something that never came there.
+
+    Parameters
+    ----------
+    layers : DriveLayers
+    stale : iterable of int
+        The volumes and snapshots of those copies.
+    shown, mine : SHOWN_DTYPE[n]
+        What the thing shows on all drives that others may show, too, and what it does on this one.
+
+    Returns
+    -------
+    Brought
+        Also the volumes of which anything that is dead on the drive may be a part of it.
+    """
+    missed = without(unite([by_volume(shown)]), unite([by_volume(mine)]))
+    if not len(missed):
+        return Brought(missed, set())
+    found = unite(layers.shown(number, 0, MOST_BLOCKS, with_own=True) for number in sorted(stale))
+    volumes = set(missed["volume"].tolist())
+    parts = [at_addresses(found[found["volume"] == v], missed[missed["volume"] == v]) for v in volumes]
+    return Brought(unite(parts), volumes)
+
+
+def by_volume(runs: NDArray[np.void]) -> NDArray[np.void]:
+    """Let blocks be told apart by the volume that they were written through, whatever the layer."""
+    found = runs.copy()
+    found["layer"] = found["volume"]
+    return found
 
 
 def at_addresses(runs: NDArray[np.void], others: NDArray[np.void]) -> NDArray[np.void]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seqstore._native.records import Scope
 from seqstore.audit_records import Act, Subject
 from seqstore.deletion import Purge, Strategy, to_words
+from seqstore.promise import left_through
 
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
@@ -93,7 +94,8 @@ def _is_within(erasure: Erasure, key: Key) -> bool:
     if scope is Scope.ALL:
         return True
     kept = details.get("kept") or {"volumes": []}
-    if not {*details.get("others", ()), *details.get("left", ()), *kept["volumes"]} <= {*details["volumes"]}:
+    others = {*details.get("others", ()), *left_through(erasure), *kept["volumes"]}
+    if not others <= {*details["volumes"]}:
         return False
     if scope is Scope.TENANT:
         owner = subject.get("number") if subject.get("kind") == "tenant" else subject.get("tenant")

@@ -401,7 +401,7 @@ class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
             evidence = self._registry.evidence
             if evidence is not None:
                 note_opening(self._audit, self._parts, is_new=is_new)
-                self._registry.placer.drop_stale_of(evidence.ranges_given_up())
+                self._registry.placer.drop_stale_of(evidence.missed_volumes())
                 evidence.resume(self._registry.is_living)
             make_equal(self._registry)  # what is followed by then is followed on
             if keeper is not None:

@@ -69,7 +69,9 @@ class Owners:
 
     def _read_on(self) -> None:
         """Read each record once: the log gets longer with every act, and a deletion should not."""
-        if self._read is not None and self._audit[self._read.number] != self._read:
+        if self._read is not None and (
+            self._read.number > len(self._audit) or self._audit[self._read.number] != self._read
+        ):
             self._read, self._made = None, {}
         for record in self._audit.records(1 if self._read is None else self._read.number + 1):
             self._read = record

@@ -69,12 +69,21 @@ class Erasure:
 def volumes_of(erasure: Erasure) -> set[int]:
     """List the volumes that the copies of an erasure were written through, or will have been."""
     subject, details = erasure.subject, erasure.request.details
-    volumes = {*details["volumes"], *details.get("others", ()), *details.get("left", ())}
+    volumes = {*details["volumes"], *details.get("others", ()), *left_through(erasure)}
     if details.get("kept"):
         volumes |= set(details["kept"]["volumes"])
     if subject.kind == "snapshot" and subject.origin is not None:
         volumes.add(subject.origin)
     return volumes
+
+
+def left_through(erasure: Erasure) -> set[int]:
+    """List the volumes of which all that is dead on the drive may be of an erasure, whenever it died.
+
+    It left them there when it moved, or the drive missed the deletion and what it showed.
+    """
+    details = erasure.request.details
+    return {*details.get("left", ()), *details.get("through", ())}
 
 
 def weakest(promises: Iterable[Promise]) -> Promise:

@@ -17,8 +17,9 @@ import numpy as np
 from seqstore._native.records import SHOWN_DTYPE
 from seqstore.audit_records import Act, Subject
 from seqstore.errors import AuditError
-from seqstore.following import Brought, at_addresses
-from seqstore.shared import blocks_of, common, find_holders, unite
+from seqstore.following import Brought, at_addresses, by_volume
+from seqstore.shared import MOST_BLOCKS, blocks_of, common, find_holders, unite
+from seqstore.units import MAX_UNSIGNED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class Renewals:
         """Return what was written anew on a drive; of an audit log that does not hold, as far as it does."""
         with self._lock:
             with suppress(AuditError):
-                self._read_on()
+                self.read()
             return [renewal for renewal in self._known if renewal.drive == drive]
 
     def note(self, drive: int, names: NDArray[np.void], owners: NDArray[np.void], name: str) -> None:
@@ -87,37 +88,62 @@ class Renewals:
         """
         first = names[0]
         about = Subject(kind="volume", number=int(first["volume"]), name=name, tenant=int(first["tenant"]))
-        runs = unite([by_owner(owners)])[["tenant", "volume", "lba", "count"]].tolist()
+        runs = unite([by_volume(owners)])[["tenant", "volume", "lba", "count"]].tolist()
         details = {"drive": drive, "layer": int(first["layer"]), "runs": [list(run) for run in runs]}
         self._audit.append(Act.BLOCKS_RENEWED, about, details)
 
+    def read(self) -> None:
+        """Read each record once; a record that was taken back was not the last one for long.
+
+        Raises
+        ------
+        AuditError
+            If the log does not hold.
+        """
+        with self._lock:
+            self._read_on()
+
     def _read_on(self) -> None:
-        """Read each record once; a record that was taken back was not the last one for long."""
         if self._read is not None and (
             self._read.number > len(self._audit) or self._audit[self._read.number] != self._read
         ):
             self._read, self._known = None, []
         for record in self._audit.records(1 if self._read is None else self._read.number + 1):
-            self._read = record
             if record.act == Act.BLOCKS_RENEWED.value:
                 self._known.append(_read_renewal(record))
+            self._read = record
 
 
 def _read_renewal(record: AuditRecord) -> Renewal:
-    owners = np.zeros(len(record.details["runs"]), SHOWN_DTYPE)
-    for row, (tenant, volume, lba, count) in zip(owners, record.details["runs"], strict=True):
+    """Return what a record tells of.
+
+    Raises
+    ------
+    AuditError
+        If it is none that a store writes.
+    """
+    subject, details = record.subject, record.details
+    drive, layer, rows = details.get("drive"), details.get("layer"), details.get("runs")
+    named = [drive, layer, subject.get("tenant"), subject.get("number")]
+    is_list = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 4 for row in rows)
+    runs = rows if is_list and rows is not None else []
+    numbers = [*named, *(value for row in runs for value in row)]
+    if (
+        not runs
+        or any(type(value) is not int or not 0 <= value <= MAX_UNSIGNED for value in numbers)
+        or any(not (tenant and volume) or lba + count > MOST_BLOCKS for tenant, volume, lba, count in runs)
+    ):
+        raise AuditError(
+            f"record {record.number} does not say which blocks were written anew: the audit log was changed;"
+            " look for a copy of the catalog that has it as it was",
+            number=record.number,
+        )
+    owners = np.zeros(len(runs), SHOWN_DTYPE)
+    for row, (tenant, volume, lba, count) in zip(owners, runs, strict=True):
         row["tenant"], row["volume"], row["lba"], row["count"] = tenant, volume, lba, count
     names = owners.copy()
-    names["tenant"], names["volume"] = record.subject["tenant"], record.subject["number"]
-    names["layer"] = record.details["layer"]
-    return Renewal(record.details["drive"], unite([names]), by_owner(owners))
-
-
-def by_owner(runs: NDArray[np.void]) -> NDArray[np.void]:
-    """Let blocks be told apart by the volume that they were written through, whatever the layer."""
-    found = runs.copy()
-    found["layer"] = found["volume"]
-    return found
+    names["tenant"], names["volume"], names["layer"] = subject["tenant"], subject["number"], layer
+    return Renewal(details["drive"], unite([names]), by_volume(owners))
 
 
 def find_renewed(
@@ -149,7 +175,7 @@ def find_renewed(
     origins = unite(
         at_addresses(each.owners, hit) for each in renewals if len(hit := common(shown, each.names))
     )
-    mine = unite([by_owner(shared.kept), by_owner(shared.dying), origins])
+    mine = unite([by_volume(shared.kept), by_volume(shared.dying), origins])
     names = unite(
         at_addresses(each.names, _find_own(each.owners, subject, mine, first, count)) for each in renewals
     )

@@ -17,9 +17,9 @@ import numpy as np
 from seqstore._native.records import SHOWN_DTYPE
 from seqstore.engine_volume import EngineVolume
 from seqstore.errors import SeqstoreError
-from seqstore.following import at_addresses
+from seqstore.following import at_addresses, by_volume
 from seqstore.placements import Placement
-from seqstore.renewals import Renewal, Renewals, by_owner
+from seqstore.renewals import Renewal, Renewals
 from seqstore.shared import MOST_BLOCKS, common, unite
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Renewer:
         assert evidence is not None
         first = int(wanted["lba"].min())
         count = int((wanted["lba"] + wanted["count"]).max()) - first
+        position = evidence.settle()
         with self._catalog.database.lock:
             owners = [np.empty(0, SHOWN_DTYPE)]
             taken: dict[int, tuple[Evidence, NDArray[np.void]]] = {}
@@ -104,7 +105,7 @@ class Renewer:
                 owners += [inherited, *self._owners_of(source.number, shown)]
                 for number, runs in _find_followed(source.evidence, shown).items():
                     taken[number] = (source.evidence, runs)
-            whose = unite([by_owner(part) for part in owners])
+            whose = unite([by_volume(part) for part in owners])
             if not len(whose) and not taken:
                 return None
             names = np.empty(1, SHOWN_DTYPE)
@@ -112,7 +113,6 @@ class Renewer:
             names["lba"], names["count"] = first, count
             if len(whose):
                 self._renewals.note(leg.drive, names, whose, leg.view.name)
-            position = evidence.position
             return [
                 evidence.follow(origin.erasures.get(number), at_addresses(names, runs), {volume}, position)
                 for number, (origin, runs) in sorted(taken.items())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from seqstore.erasures import AWAY, GIVEN_UP
 from seqstore.errors import AuditError
+from seqstore.promise import left_through
 from seqstore.shared import Shared, find_shared
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Resuming:
             erasure.subject,
             erasure.promise,
             shared,
-            set(erasure.request.details.get("left", ())),
+            left_through(erasure),
             through=_through(erasure),
             is_given_up=GIVEN_UP in erasure.request.details,
         )
@@ -118,15 +119,27 @@ class Resuming:
         return erasure.subject.kind == "snapshot" and AWAY in details and lay_here and not details.get("left")
 
     def is_shown(self, erasure: Erasure) -> bool:
-        """Tell whether a copy that nobody believes may show a range here that was given up elsewhere."""
-        if erasure.subject.kind != "range":
+        """Tell whether a copy that nobody believes may show here what was given up elsewhere."""
+        volumes = missed_volumes(erasure)
+        if erasure.subject.kind == "range":
+            volumes.add(erasure.subject.number)
+        if not volumes:
             return False
         placements = self._catalog.placements
         places = [placements.find(int(entry["number"])) for entry in self._log.engine.volumes()]
         return any(
-            place is not None and place.volume == erasure.subject.number and place.state != "in_sync"
-            for place in places
+            place is not None and place.volume in volumes and place.state != "in_sync" for place in places
         )
+
+
+def missed_volumes(erasure: Erasure) -> set[int]:
+    """Return the volumes of which copies may show something that a drive has missed."""
+    details, volumes = erasure.request.details, set[int]()
+    if GIVEN_UP in details:
+        volumes.add(erasure.subject.number)
+    if AWAY in details:
+        volumes |= {*details["volumes"], *_through(erasure)}
+    return volumes
 
 
 def _through(erasure: Erasure) -> set[int]:

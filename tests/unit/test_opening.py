@@ -206,7 +206,7 @@ class TestDrives:
 
 class TestCatalogs:
     def test_of_a_newer_format(self, path: Path) -> None:
-        change_catalog(path, "PRAGMA user_version = 6")
+        change_catalog(path, "PRAGMA user_version = 7")
         for read_only, rebuild in ((False, False), (True, False), (False, True)):
             with pytest.raises(VersionError, match="newer"):
                 Store.open(path, read_only=read_only, rebuild_catalog=rebuild)
