@@ -159,6 +159,7 @@ class Evidence:
         """
         shared = find_shared(self.log.layers(), subject) if shared is None else shared
         self._deletion.watch(*_scope_of(subject))
+        position = self.settle()  # a later deletion must not seem to come before it
         with self._catalog.database.lock:  # nothing is written anew between the look and the record
             volumes = sorted(self._owners.volumes_of(subject))
             own = _own_volumes(subject, volumes)
@@ -173,7 +174,7 @@ class Evidence:
             promise = promise or self._promise(subject)
             if brought:
                 promise = weakest([promise, *self._promises(brought.written - own, subject)])
-            erasure = self.erasures.request(subject, promise, self.position, details, shared.kept)
+            erasure = self.erasures.request(subject, promise, position, details, shared.kept)
             self._shared[erasure.id] = shared
             return erasure
 

@@ -51,7 +51,7 @@ class Following:
         self._written = written
         self._sources = source.layers()
         self._kept = find_taken(self._source, self._sources, numbers)
-        self._position = self._target.position
+        self._position = self._target.settle()
         self._asked: dict[int, Erasure] = {}
 
     def __bool__(self) -> bool:

@@ -133,3 +133,26 @@ def test_a_crash_after_a_repair_puts_no_request_behind_the_log(rack: Rack) -> No
     store.tenant("fabrikam").volume("heir").delete()
     store.purge()
     assert all(each.complete for each in of_shared(store))
+
+
+def test_a_crash_after_a_deletion_puts_no_request_behind_the_log(rack: Rack) -> None:
+    """The drive that it was moved off is asked for it, too, and nothing has to be durable there."""
+    tenant = rack.store.create_tenant("contoso")
+    volume = tenant.create_volume("v", BLOCKS * BLOCK, drive=1)
+    write(volume, "secret", 0, BLOCKS)
+    busy = tenant.create_volume("busy", BLOCKS * BLOCK, drive=1)
+    (family,) = (one for one in families(rack.store._registry) if volume.number in one.numbers)
+    rack.store._drive_keeper._movers.move_all([family], 1, None)
+    rack.store.flush()
+    for _ in range(3):
+        write(busy, "unsafe", 0, BLOCKS)  # which the crash takes back
+    volume.delete()
+    rack.crash()
+    store = rack.open()
+    asked = [each for each in store._book.all() if each.subject.name == "v"]
+    assert len(asked) == 2
+    for _, evidence in store._book._members():
+        (mine,) = [each for each in asked if each.id in {known.id for known in evidence.erasures.all()}]
+        assert mine.requested_position <= evidence.position
+    store.purge()
+    assert all(store.statement(each).complete for each in asked)
