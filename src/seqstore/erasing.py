@@ -19,7 +19,7 @@ from seqstore.deletion import (
 )
 from seqstore.engine_deletion import EngineDeletion, Residue, add_residue
 from seqstore.erasing_log import ErasingLog
-from seqstore.errors import BoundError, MediumError, OutOfSpaceError, SeqstoreError
+from seqstore.errors import BoundError, ClosedError, MediumError, OutOfSpaceError, SeqstoreError
 from seqstore.loosening import note_loosened, promise_again
 from seqstore.stats import Remanence, add_remanence
 from seqstore.timeline import Timeline
@@ -301,22 +301,27 @@ class Eraser:
             self._notebook.begun((scope, number), started_ns)
         before, done = 0, dict[str, int]()
         failed: list[MediumError] = []
-        for log in list(logs.values()):
-            residue_blocks = log.core.remanence(scope, number).residue_blocks
-            if residue_blocks or len(logs) == 1:
-                try:
-                    part = log.core.purge(scope, number, died_before)
-                except MediumError as error:
-                    failed.append(error)
+        for drive, log in list(logs.items()):
+            try:
+                residue_blocks = log.core.remanence(scope, number).residue_blocks
+                if not residue_blocks and len(logs) > 1:
                     continue
-                done = {name: value + done.get(name, 0) for name, value in part.items()}
-                done["position"] = part["position"]
-                before += residue_blocks
+                part = log.core.purge(scope, number, died_before)
+            except MediumError as error:
+                failed.append(error)
+                continue
+            except ClosedError:
+                if drive in self._logs:
+                    raise
+                continue  # it went out of use meanwhile
+            done = {name: value + done.get(name, 0) for name, value in part.items()}
+            done["position"] = part["position"]
+            before += residue_blocks
         if failed:  # and the others have done what they could
             raise failed[0]
         if not done:  # on none of several drives
             done = dict.fromkeys(("segments", "relocated_blocks", "overwritten_blocks", "verified_blocks"), 0)
-            done["position"] = next(iter(logs.values())).position
+            done["position"] = next(iter(self._logs.values())).position
         purge = Purge(
             residue_blocks=before,
             segments=done["segments"],

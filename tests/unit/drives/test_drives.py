@@ -25,6 +25,7 @@ from seqstore import (
     Tenant,
     Volume,
 )
+from seqstore._native.records import Scope
 from seqstore.keys import FileKey
 from seqstore.media import MemoryMedium
 from seqstore.moving import Mover
@@ -350,6 +351,30 @@ class TestRebalancing:
 
 
 class TestDeletion:
+    @pytest.mark.parametrize("drive", [None, 1])
+    def test_a_drive_that_goes_while_all_are_purged(
+        self, store: Store, tenant: Tenant, drive: int | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.add_drive(64 * SEGMENT)
+        for number in (0, 1):
+            volume = tenant.create_volume(f"v{number}", 10 * BLOCK, drive=number)
+            fill(volume, number)
+            volume.delete()
+        core, eraser = store._eraser._logs[1].core, store._eraser
+        ask = core.remanence
+
+        def fail_first(scope: Scope, number: int) -> object:
+            monkeypatch.undo()
+            store.drives[1].fail("just now")
+            return ask(scope, number)
+
+        monkeypatch.setattr(core, "remanence", fail_first)
+        if drive is None:
+            assert store.purge().residue_blocks == 10
+        else:
+            eraser.purge_drive(drive, Scope.ALL, 0)
+        assert store.drives[1].state is DriveState.FAILED
+
     def test_now_and_purge_reach_all_drives(self, store: Store, tenant: Tenant) -> None:
         store.add_drive(64 * SEGMENT)
         store.set_deletion(Now(), tenant)
