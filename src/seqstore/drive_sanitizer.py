@@ -170,12 +170,15 @@ class DriveSanitizer:
             model=facts.model,
             serial=drive.serial,
             media_type=facts.media_type or kind,
+            geometry=f"segments of {drive.segment_blocks} blocks of {drive.block_size} bytes",
         )
 
     def _source(self, drive: Drive) -> Source:
         audit = self._store._audit
         store = audit[1].hash if len(audit) else ""
-        return Source(store=store, drive=drive.number, state=drive.state.value)
+        folder = self._store._folder
+        slot = "" if folder is None else str(folder.drive_path(drive.number).relative_to(folder.path))
+        return Source(store=store, drive=drive.number, slot=slot, state=drive.state.value)
 
     def _journal(self, drive: Drive) -> Journal | None:
         """Return the journal beside the drive; a store without a folder keeps none."""

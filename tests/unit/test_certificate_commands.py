@@ -60,6 +60,13 @@ class TestMaking:
         )
         assert certificate.content.issued.actor == "Ada Byron"
 
+    def test_what_the_owner_knows_of_the_drive(self, place: Path) -> None:
+        known = "--geometry '4 heads' --slot 'bay 7' --source rack --property-number P-1"
+        assert run(f"{MAKE.format(file='good.outcome')} {known} -o c.json") == 0
+        said = Certificate.from_json(Path("c.json").read_text()).content.particulars
+        assert (said.medium.geometry, said.medium.property_number) == ("4 heads", "P-1")
+        assert (said.source.slot, said.source.store) == ("bay 7", "rack")
+
     @pytest.mark.parametrize(
         ("more", "words"),
         [

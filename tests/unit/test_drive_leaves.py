@@ -61,7 +61,10 @@ def test_an_emptied_drive_is_sanitized_certified_and_released(store: Store, tmp_
     assert not any(file_of(store, tmp_path, 1))
     assert state(drive) is DriveState.SANITIZED
     assert certificate.category is Category.CLEAR
-    assert certificate.content.particulars.medium.serial == "ZA1"
+    said = certificate.content.particulars
+    assert said.medium.serial == "ZA1"
+    segment = f"segments of {drive.segment_blocks} blocks of {drive.block_size} bytes"
+    assert (said.medium.geometry, said.source.drive, said.source.slot) == (segment, 1, "drives/1.img")
     again = Certificate.from_json(certificate.to_json())
     again.verify(key.public)
     again.verify_in(store.audit)
