@@ -62,6 +62,7 @@ class Leaving:
         self._drives: dict[int, HiddenDrive] = {}
         self._papers: dict[int, Certificate] = {}
         self._owed: dict[int, set[int]] = {}
+        self._were_clean: set[int] = set()
         self.done: list[str] = []
 
     def take(self, number: int) -> None:
@@ -80,7 +81,8 @@ class Leaving:
                 assert not hidden.everything().strip(b"\0")
             if state in HOLDS_NOTHING:
                 assert not waiting
-            else:
+                self._were_clean.add(number)
+            elif number not in self._were_clean:  # a result that is taken back opens no erasure again
                 assert waiting >= owed
                 self._owed[number] = waiting
 
@@ -207,7 +209,6 @@ class Leaving:
 
     def _refuse(self, drive: Drive, crash: Callable[[], None]) -> None:
         drive.refuse("somebody saw it being done")
-        self._owed[drive.number] = set()
 
     def _destroy(self, drive: Drive, crash: Callable[[], None]) -> None:
         drive.destroy(Destruction(operator=ADA, witness=GRACE, how="shredded", reason="it is no use"))
