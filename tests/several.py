@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -28,12 +28,23 @@ class Rack:
         How many the store begins with.
     seed : int or str
         For what becomes of writes at power cuts.
+    make : callable
+        Makes drives, as `FaultyDrive` does.
     **options
         Of `Store.create_on`.
     """
 
-    def __init__(self, catalog: Path, drives: int = 2, seed: int | str = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        catalog: Path,
+        drives: int = 2,
+        seed: int | str = 0,
+        *,
+        make: Callable[..., FaultyDrive] = FaultyDrive,
+        **options: Any,
+    ) -> None:
         self.catalog = catalog
+        self._make = make
         self.random = Random(seed)
         self.drives: dict[int, FaultyDrive] = {}
         self.media: dict[int, FaultMedium] = {}
@@ -45,7 +56,7 @@ class Rack:
         """Put a new drive into the rack."""
         size = SEGMENTS * SEGMENT
         generator = Random(self.random.random())
-        self.drives[number] = FaultyDrive(size, block_size=BLOCK, zone_size=SEGMENT, generator=generator)
+        self.drives[number] = self._make(size, block_size=BLOCK, zone_size=SEGMENT, generator=generator)
         self.media[number] = FaultMedium(self.drives[number])
         return self.media[number]
 

@@ -106,15 +106,15 @@ class DriveKeeper:
             If a bound on residue cannot be kept there.
         """
         store, catalog = self._store, self._store._parts.catalog
-        block_size = store._fleet.first.medium.block_size
-        if medium.block_size != block_size:
+        first = store._fleet.first.medium
+        if medium.block_size != first.block_size:
             raise ConfigError(
-                f"{medium!r} has blocks of {medium.block_size} bytes; those of the store have {block_size}"
+                f"{medium!r} has blocks of {medium.block_size} bytes; the store's have {first.block_size}"
             )
-        if medium.keeps_bytes != store._fleet.first.medium.keeps_bytes:
-            raise ConfigError(
-                f"{medium!r} does not go with {store._fleet.first.medium!r}: one keeps no bytes"
-            )
+        if medium.keeps_bytes != first.keeps_bytes:
+            raise ConfigError(f"{medium!r} does not go with {first!r}: one keeps no bytes")
+        if not facts.serial and isinstance(medium, FaultMedium) and isinstance(medium.drive, HiddenDrive):
+            facts = replace(facts, serial=medium.drive.identity.serial)
         with self._registry.lock:
             self._registry.require_writable()
             number = self.next_number()

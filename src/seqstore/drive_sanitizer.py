@@ -134,12 +134,7 @@ class DriveSanitizer:
         was_begun = goes_on or kept is not None or drive.state in _WAS_BEGUN
         target = self._target(drive, medium, is_begun=was_begun)
         try:
-            found = target.identify()
-            expected = replace(
-                found,
-                serial=drive.facts.serial or found.serial,
-                blocks=drive.capacity // target.medium.block_size,
-            )
+            expected = self._expected(drive, target)
             sanitization = Sanitization(
                 target,
                 chosen,
@@ -243,6 +238,35 @@ class DriveSanitizer:
             block_size=drive.block_size,
         )
         return FileTarget(path, identity=identity)
+
+    def _expected(self, drive: Drive, target: Target) -> DriveIdentity:
+        """Return who the drive has to say it is. One that says nothing is not touched, and that is certified.
+
+        Raises
+        ------
+        MediumError
+            If it says a serial number and the store knows none of it, so that nobody can tell whether it is
+            this one, nor certify it under both.
+        """
+        facts, block_size = drive.facts, target.medium.block_size
+        try:
+            found = target.identify()
+        except OSError:
+            found = DriveIdentity(
+                serial=drive.serial,
+                vendor=facts.vendor,
+                model=facts.model,
+                media_type=facts.media_type,
+                blocks=drive.blocks,
+                block_size=block_size,
+            )
+        if not facts.serial and found.serial != drive.serial:
+            raise MediumError(
+                f"the drive says that it is {found.serial!r}, and the store knows drive {drive.number} as"
+                f" {drive.serial!r}, without a serial number; nothing was written; use 'seqstore sanitize',"
+                " or destroy it"
+            )
+        return replace(found, serial=facts.serial or found.serial, blocks=drive.capacity // block_size)
 
     def _was_written(self, drive: Drive) -> bool:
         catalog = self._store._parts.catalog

@@ -10,6 +10,7 @@ import pytest
 
 from seqstore import DriveState, MediumError, OutOfSpaceError, Snapshot, Store, Volume
 from seqstore.moving import Mover
+from tests.crash.leaving import Leaving, makes
 from tests.several import BLOCK, Rack, content, fill, legs
 
 BLOCKS = 24  # of the volumes
@@ -157,7 +158,8 @@ class World:
 
     def __init__(self, path: Path, seed: int) -> None:
         self.random = Random(seed)
-        self.rack = Rack(path, drives=3, seed=seed)
+        self.rack = Rack(path, drives=3, seed=seed, make=makes())
+        self.leaving = Leaving(self.rack, self.random)
         self.rack.store.create_tenant("contoso")
         self.states: dict[str, list[bytes]] = {}
         self.copies: dict[str, int] = {}
@@ -172,7 +174,7 @@ class World:
         """Do anything, and look whether all is well."""
         steps = [self.write] * 6 + [self.create, self.flush, self.trim, self.flush, self.delete, self.branch]
         steps += [self.crash, self.die, self.come_back_old, self.evacuate, self.rebuild, self.rebalance]
-        steps += [self.rot]
+        steps += [self.rot, self.leave, self.leave]
         work = self.random.choice(steps)
         self.log.append(work.__name__)
         work()
@@ -184,6 +186,7 @@ class World:
             data = shown[name].read(0, shown[name].size)
             assert data in self.states[name], (self.log, name)
         assert shown.keys() == self.states.keys(), self.log
+        self.leaving.check()
 
     def settle(self) -> None:
         """Take what the volumes show for what they are, after a crash."""
@@ -282,12 +285,11 @@ class World:
             self.flush()
         if self.random.random() < 0.5:
             self.rack.crash()
-            del self.rack.drives[number]
-            self.rack.open(missing="go on")
+            self.rack.open(without=[number])
             self.check()
             self.settle()
         self.store.drives[number].fail("it died")
-        self.rack.drives.pop(number, None)
+        self.leaving.take(number)
         self.rack.add(region=f"region {number}")
         self.store.rebuild()
         assert self.store.losses() == ()
@@ -334,8 +336,12 @@ class World:
         with suppress(OutOfSpaceError):
             if drive.state is not DriveState.EVACUATED:
                 drive.decommission()
-                self.rack.drives.pop(drive.number, None)
+                self.leaving.take(drive.number)
                 self.rack.add()
+
+    def leave(self) -> None:
+        """Do something to a drive that is out of use."""
+        self.leaving.step(self.crash)
 
     def rebuild(self) -> None:
         with suppress(OutOfSpaceError):
@@ -370,5 +376,7 @@ def test_anything_happens_to_drives(tmp_path: Path, seed: int) -> None:
     world.create()
     for _ in range(40):
         world.step()
+    world.leaving.finish(world.crash)
+    world.check()
     world.store.check()
     world.rack.close()

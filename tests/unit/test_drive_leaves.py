@@ -49,6 +49,11 @@ def file_of(store: Store, tmp_path: Path, number: int) -> bytes:
     return (tmp_path / "lab.store" / "drives" / f"{number}.img").read_bytes()
 
 
+def stop(_: object) -> None:
+    """End the process, as soon as it says how far it is."""
+    raise KeyboardInterrupt
+
+
 def test_an_emptied_drive_is_sanitized_certified_and_released(store: Store, tmp_path: Path) -> None:
     drive, key = store.drives[1], SigningKey.generate()
     drive.decommission("three years old")
@@ -179,6 +184,37 @@ def test_a_lying_drive_is_none_and_can_only_be_destroyed() -> None:
             added.sanitize(operator=ADA, verifier=GRACE)
 
 
+def test_a_dead_drive_is_certified_to_be_none_that_was_sanitized_also_when_it_died_on_the_way() -> None:
+    """So that it can be destroyed: a pass that was begun must come to an end."""
+    with Store.memory("2MiB", evidence=True) as store:
+        for number, was_begun in enumerate([False, True], 1):
+            drive = HiddenDrive("2MiB", serial=f"DEAD-{number}")
+            added = store.add_drive(medium=FaultMedium(drive))
+            assert added.serial == f"DEAD-{number}"  # it says so itself
+            added.decommission()
+            if was_begun:
+                with pytest.raises(KeyboardInterrupt):
+                    added.sanitize(operator=ADA, verifier=GRACE, progress=stop)
+                assert state(added) is DriveState.SANITIZING
+            drive.die()
+            certificate = added.sanitize(operator=ADA, verifier=GRACE)
+            assert certificate.category is Category.NONE
+            assert state(added) is DriveState.SANITIZE_FAILED
+            added.destroy(Destruction(operator=ADA, witness=GRACE, how="shredded", reason="it is dead"))
+
+
+def test_a_drive_of_which_no_serial_number_was_written_down_is_not_taken_for_another(tmp_path: Path) -> None:
+    drive = HiddenDrive("2MiB", serial="FIRST")
+    with Store.create_on(FaultMedium(drive), catalog=tmp_path / "names.db") as store:
+        store.add_drive(medium=FaultMedium(HiddenDrive("2MiB", serial="SECOND")))
+        store.drives[0].decommission()
+        before = drive.everything()
+        with pytest.raises(MediumError, match="says that it is 'FIRST', and the store knows drive 0 as"):
+            store.drives[0].sanitize(operator=ADA, verifier=GRACE)
+        assert drive.everything() == before
+        assert state(store.drives[0]) is DriveState.EVACUATED
+
+
 def test_health_moves_the_state() -> None:
     with Store.memory("2MiB") as store:
         drive = store.add_drive("2MiB")
@@ -276,10 +312,6 @@ def test_a_blank_file_in_its_place_is_not_certified(store: Store, tmp_path: Path
 def test_another_drive_is_not_touched_when_a_pass_is_taken_up_again(store: Store, tmp_path: Path) -> None:
     drive = store.drives[1]
     drive.decommission()
-
-    def stop(_: object) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         drive.sanitize(operator=ADA, verifier=GRACE, progress=stop)
     assert state(drive) is DriveState.SANITIZING
