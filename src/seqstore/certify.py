@@ -101,6 +101,13 @@ class Certifier:
         }
         return self._audit.append(act, _drive(drive), details)
 
+    def give_up(self, drive: Subject, chapter: Chapter) -> AuditRecord:
+        """Write down that nobody will end a sanitization that was begun: there is no outcome of it."""
+        details = {"state": chapter.state.value, "outcome": ""}
+        return self._audit.append(
+            Act.SANITIZATION_FAILED, _drive(drive), details, actor=chapter.actor, reason=chapter.reason
+        )
+
     def issue(
         self,
         drive: Subject,

@@ -339,7 +339,11 @@ class DriveSanitizer:
             source=self._source(drive),
             destruction=destruction,
         )
-        self._store._drive_keeper.act(
+        keeper = self._store._drive_keeper
+        if drive.state is DriveState.SANITIZING:  # which nobody can finish, if the drive is gone
+            why = "the drive was destroyed before it was through"
+            keeper.act(drive, DriveAct.FAIL_SANITIZATION, why, note=self._certifier.give_up)
+        keeper.act(
             drive,
             DriveAct.DESTROY,
             destruction.reason,
@@ -347,7 +351,7 @@ class DriveSanitizer:
             witness=destruction.witness.name,
             note=lambda subject, chapter: self._note_destruction(drive, subject, chapter),
         )
-        self._store._drive_keeper.let_go(drive)
+        keeper.let_go(drive)
         return self._certifier.issue(subject_of_drive(drive), particulars, None, key)
 
     def _note_destruction(self, drive: Drive, subject: Subject, chapter: Chapter) -> None:

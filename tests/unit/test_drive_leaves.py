@@ -148,6 +148,30 @@ def test_a_cancelled_pass_goes_on_after_the_store_was_opened_again(
     assert not any((path / "drives" / "1.img").read_bytes())
 
 
+def test_a_drive_that_is_gone_amid_its_pass_can_be_destroyed(tmp_path: Path) -> None:
+    def end(_: object) -> None:
+        raise RuntimeError("the process ends here")
+
+    with Store.create(tmp_path / "lab.store", "2MiB") as store:
+        store.add_drive("2MiB")
+        store.drives[1].decommission()
+        with pytest.raises(RuntimeError):
+            store.drives[1].sanitize(operator=ADA, verifier=GRACE, progress=end)
+    (tmp_path / "lab.store" / "drives" / "1.img").unlink()
+    with Store.open(tmp_path / "lab.store") as store:
+        drive = store.drives[1]
+        assert state(drive) is DriveState.SANITIZING
+        with pytest.raises(MediumError, match="or destroy drive 1"):
+            drive.sanitize(operator=ADA, verifier=GRACE)
+        how = Destruction(operator=ADA, witness=GRACE, how="shredded", reason="it was lost")
+        assert drive.destroy(how).category is Category.DESTROY
+        assert [chapter.state for chapter in drive.story.chapters][-3:] == [
+            DriveState.SANITIZING,
+            DriveState.SANITIZE_FAILED,
+            DriveState.DESTROYED,
+        ]
+
+
 def test_a_certificate_of_another_drive_releases_nothing(tmp_path: Path) -> None:
     with Store.create(tmp_path / "lab.store", "2MiB") as store:
         for serial in ("ZA1", "ZA2"):

@@ -111,7 +111,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
 def test_a_journal_is_safe_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Synced, moved, and the folder synced: whenever the power goes, one of the two is whole."""
     order: list[str] = []
-    fsync, move = os.fsync, Path.replace
+    fsync, move, remove = os.fsync, Path.replace, Path.unlink
 
     def note_sync(descriptor: int) -> None:
         order.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
@@ -121,10 +121,17 @@ def test_a_journal_is_safe_before_it_takes_its_place(tmp_path: Path, monkeypatch
         order.append("move")
         return move(self, target)
 
+    def note_removal(self: Path, *, missing_ok: bool) -> None:
+        order.append("removal")
+        remove(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", note_removal)
     monkeypatch.setattr(os, "fsync", note_sync)
     monkeypatch.setattr(Path, "replace", note_move)
     Journal(tmp_path / "journal").write(a_position())
     assert order == ["file", "move", "folder"]
+    Journal(tmp_path / "journal").remove()
+    assert order[3:] == ["removal", "folder"]
 
 
 def a_position() -> Position:

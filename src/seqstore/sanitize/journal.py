@@ -167,8 +167,9 @@ class Journal:
             raise MediumError(f"the journal {str(self.path)!r}: {error}", errno=error.errno) from error
 
     def remove(self) -> None:
-        """Remove the file, if it is there."""
+        """Remove the file, if it is there, durably: a later pass must not go by what it says."""
         self.path.unlink(missing_ok=True)
+        self._sync_folder()
 
     def _sync_folder(self) -> None:
         folder = os.open(self.path.absolute().parent, os.O_RDONLY | os.O_CLOEXEC)
