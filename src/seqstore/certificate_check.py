@@ -94,14 +94,12 @@ def _find_in_pass(part: PassResult, name: str) -> Iterator[str]:
     addressed = [entry for entry in part.unreachable if entry.area is Area.USER]
     yield from _find_in_ranges(addressed, part.blocks, f"the unreachable ranges of {name}")
     left_out = part.blocks - part.overwritten - count_distinct(addressed)
-    if part.complete and left_out:
+    if left_out:  # where it was interrupted, the rest is listed as not reached
         yield (
-            f"{name} came to its end, overwrote {part.overwritten} of {part.blocks} blocks and lists"
+            f"{name} overwrote {part.overwritten} of {part.blocks} blocks and lists"
             f" {count_distinct(addressed)} as unreachable; {abs(left_out)} blocks are"
             f" {'missing' if left_out > 0 else 'there twice'}"
         )
-    if left_out < 0 and not part.complete:
-        yield f"{name} overwrote blocks that it lists as unreachable"
     if part.retries < 0 or part.active_ns < 0:
         yield f"{name} took {part.retries} retries and {part.active_ns} ns, which cannot be"
 
