@@ -218,7 +218,7 @@ class DriveSanitizer:
         )
 
     def _file_target(self, drive: Drive, path: str, *, is_begun: bool) -> FileTarget:
-        facts, label = drive.facts, probe.find_label(Path(path))
+        label = probe.find_label(Path(path))
         if label is None and not is_begun and self._was_written(drive):
             raise MediumError(
                 f"{path!r} holds no drive, and drive {drive.number} was written to: is it another one?"
@@ -229,15 +229,7 @@ class DriveSanitizer:
                 f"{path!r} holds the drive {label.identity:016x}, and drive {drive.number} is"
                 f" {drive.identity:016x}; nothing was written"
             )
-        identity = DriveIdentity(
-            serial=drive.serial,
-            vendor=facts.vendor,
-            model=facts.model,
-            media_type=facts.media_type or "file",
-            blocks=drive.blocks,
-            block_size=drive.block_size,
-        )
-        return FileTarget(path, identity=identity)
+        return FileTarget(path, identity=_identity(drive, "file"))
 
     def _expected(self, drive: Drive, target: Target) -> DriveIdentity:
         """Return who the drive has to say it is. One that says nothing is not touched, and that is certified.
@@ -252,14 +244,7 @@ class DriveSanitizer:
         try:
             found = target.identify()
         except OSError:
-            found = DriveIdentity(
-                serial=drive.serial,
-                vendor=facts.vendor,
-                model=facts.model,
-                media_type=facts.media_type,
-                blocks=drive.blocks,
-                block_size=block_size,
-            )
+            found = replace(_identity(drive, ""), block_size=block_size)
         if not facts.serial and found.serial != drive.serial:
             raise MediumError(
                 f"the drive says that it is {found.serial!r}, and the store knows drive {drive.number} as"
@@ -357,6 +342,19 @@ class DriveSanitizer:
     def _note_destruction(self, drive: Drive, subject: Subject, chapter: Chapter) -> None:
         self._certifier.note(subject, chapter)
         self._end_erasures(drive)
+
+
+def _identity(drive: Drive, kind: str) -> DriveIdentity:
+    """Return who a drive is that does not tell it itself."""
+    facts = drive.facts
+    return DriveIdentity(
+        serial=drive.serial,
+        vendor=facts.vendor,
+        model=facts.model,
+        media_type=facts.media_type or kind,
+        blocks=drive.blocks,
+        block_size=drive.block_size,
+    )
 
 
 def _only_one(drive: Drive, given: NativeMedium | None, held: NativeMedium | None) -> NativeMedium | None:
