@@ -99,6 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status of the process.
     """
+    try:
+        return _write_out(_run(argv))
+    except SystemExit as end:  # of the parser: help, a version, or words that it does not know
+        raise SystemExit(_write_out(int(end.code or 0))) from None
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = _make_parser()
     arguments = parser.parse_args(argv)
     if arguments.verb is None:
@@ -115,10 +122,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(
             "the drive does not fit into memory; give a smaller directory or capacity", _UNUSABLE
         )
-    except BrokenPipeError:
-        return _go_quietly()
     except KeyboardInterrupt:
         return _complain("interrupted", _INTERRUPTED)
+    except OSError as error:
+        return _explain(error)
 
 
 def _is_unusable(error: SeqstoreError) -> bool:
@@ -241,11 +248,23 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _go_quietly() -> int:
-    """End as other programs do in a pipe whose reader has seen enough, such as ``head``."""
-    # What is still to be written goes nowhere, or the interpreter would complain of it at its end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _NO_READER
+def _write_out(status: int) -> int:
+    """Write what was printed now: the interpreter, at its end, could only complain that it cannot."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # What is still to be written goes nowhere, or the interpreter would try once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status or _explain(error)
+    return status
+
+
+def _explain(error: OSError) -> int:
+    """End as others do in a pipe whose reader has seen enough, such as ``head``, or say what failed."""
+    if isinstance(error, BrokenPipeError):
+        return _NO_READER
+    return _complain(f"input or output failed: {error.strerror}", _FAILED)
 
 
 def _complain(what: object, status: int) -> int:

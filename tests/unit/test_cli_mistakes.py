@@ -186,11 +186,43 @@ def test_papers_fit_a_terminal_but_for_tables() -> None:
     assert to_text(paper, width=WIDTH).split() == to_text(paper).split()
 
 
-def test_a_reader_who_has_seen_enough_is_no_error(place: Path) -> None:
-    """The pipe is closed before anything is written to it."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, "-m", "seqstore", "audit", "show", "lab.store"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=place, check=False)
-    os.close(writer)
-    assert (done.returncode, done.stderr) in {(141, b""), (120, b"")}
+# Help that is not kept is written by argparse, which says nothing if it cannot.
+_SHOW, _HELP = ["audit", "show", "lab.store"], ["sanitize", "--help"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "buffered"),
+    [(_SHOW, True), (_SHOW, False), (_HELP, True)],
+    ids=["show", "show at once", "help"],
+)
+class TestOutputThatGoesNowhere:
+    """Python keeps what is printed and writes it at its end, or at once: what fails then is told the same."""
+
+    def test_a_reader_who_has_seen_enough_is_no_error(
+        self, place: Path, verb: list[str], buffered: bool
+    ) -> None:
+        """The pipe is closed before anything is written to it."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = _run_into(writer, verb, place, buffered=buffered)
+        assert (done.returncode, done.stderr) == (141, b"")
+
+    def test_a_full_disk_is_one(self, place: Path, verb: list[str], buffered: bool) -> None:
+        done = _run_into(os.open("/dev/full", os.O_WRONLY), verb, place, buffered=buffered)
+        assert done.returncode == 1
+        assert done.stderr == b"seqstore: input or output failed: No space left on device\n"
+
+
+def _run_into(
+    output: int, verb: list[str], place: Path, *, buffered: bool
+) -> subprocess.CompletedProcess[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    if not buffered:
+        environment["PYTHONUNBUFFERED"] = "1"
+    command = [sys.executable, "-m", "seqstore", *verb]
+    try:
+        return subprocess.run(
+            command, stdout=output, stderr=subprocess.PIPE, cwd=place, env=environment, check=False
+        )
+    finally:
+        os.close(output)
