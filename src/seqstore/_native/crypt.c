@@ -65,6 +65,7 @@ int sq_crypto_open(const char *path, sq_crypto **crypto_out)
     struct sq_crypto *crypto = calloc(1, sizeof *crypto);
     if (crypto == NULL)
         return SQ_E_NO_MEMORY;
+    crypto->holders = 1;
     crypto->library = load(path);
     if (crypto->library == NULL || !find_all(crypto)) {
         sq_crypto_close(crypto);
@@ -76,9 +77,15 @@ int sq_crypto_open(const char *path, sq_crypto **crypto_out)
     return SQ_OK;
 }
 
+sq_crypto *sq_crypto_hold(sq_crypto *crypto)
+{
+    (void)__atomic_add_fetch(&crypto->holders, 1, __ATOMIC_RELAXED);
+    return crypto;
+}
+
 void sq_crypto_close(sq_crypto *crypto)
 {
-    if (crypto == NULL)
+    if (crypto == NULL || __atomic_sub_fetch(&crypto->holders, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     if (crypto->library != NULL)
         (void)dlclose(crypto->library);

@@ -3,8 +3,9 @@
  * Built and linked without OpenSSL's headers, so that a wheel works beside any of its versions and without
  * it. The declarations repeat OpenSSL's, of which 1.1.1 and 3 have the same ones.
  *
- * Invariant: a library that is open has every function of the struct.
- * Lock: none; nothing changes once it is open.
+ * Invariant: a library that is open has every function of the struct, and stays until the last of those who
+ * hold it has gone.
+ * Lock: none; nothing changes once it is open but the number of holders, at once for all threads.
  */
 #ifndef SEQSTORE_CRYPT_H
 #define SEQSTORE_CRYPT_H
@@ -16,6 +17,7 @@
 typedef struct sq_cipher_context sq_cipher_context; /* EVP_CIPHER_CTX */
 
 struct sq_crypto {
+    uint32_t holders; /* whoever opened it, and what was made with it */
     void *library;
     const void *cipher; /* AES-256-GCM */
     const void *digest; /* SHA-256 */
@@ -39,6 +41,9 @@ struct sq_crypto {
     const void *(*cipher_gcm)(void);
     const void *(*cipher_ctr)(void);
 };
+
+/* What is made with a library holds it: garbage is collected in any order. The end is sq_crypto_close. */
+sq_crypto *sq_crypto_hold(sq_crypto *crypto);
 
 /* A context of a key's that is at hand, for this call alone; NULL: out of memory. slot_out: where it belongs,
  * or NULL. A key made without a secret has contexts whose key is set by who uses them. */

@@ -140,15 +140,6 @@ class Crypto:
         _check(status, doing)
 
 
-def _owned(pointer: Any, destroy: Any, crypto: Crypto) -> Any:
-    """Have something destroyed when it is forgotten, and the library not before it, whatever the order."""
-
-    def end(handle: Any, _library: Any = crypto.handle) -> None:
-        destroy(handle)
-
-    return ffi.gc(pointer, end)
-
-
 @functools.cache
 def system_crypto() -> Crypto:
     """Load the system's libcrypto, the first time.
@@ -180,7 +171,7 @@ class Cipher:
         _expect(len(lent), KEY_BYTES, "a key")
         handle = ffi.new("sq_key **")
         _check(lib.sq_key_create(crypto.handle, lent, handle), "making a key ready")
-        self._handle: Any = _owned(handle[0], lib.sq_key_destroy, crypto)
+        self._handle: Any = ffi.gc(handle[0], lib.sq_key_destroy)
 
     def __enter__(self) -> Cipher:
         return self
@@ -247,7 +238,7 @@ class KeyRing:
     def __init__(self, crypto: Crypto, capacity: int = 1024) -> None:
         handle = ffi.new("sq_key_ring **")
         _check(lib.sq_key_ring_create(crypto.handle, capacity, handle), f"a ring of {capacity} keys")
-        self._handle: Any = _owned(handle[0], lib.sq_key_ring_destroy, crypto)
+        self._handle: Any = ffi.gc(handle[0], lib.sq_key_ring_destroy)
 
     @property
     def handle(self) -> Any:

@@ -14,7 +14,8 @@ typedef struct sq_crypto sq_crypto;
 typedef struct sq_key sq_key;
 typedef struct sq_key_ring sq_key_ring;
 
-/* path: of a libcrypto; NULL for the system's. It must outlive keys and rings made with it. */
+/* path: of a libcrypto; NULL for the system's. Once closed, it goes with the last key, ring or fill that was
+ * made with it. */
 int sq_crypto_open(const char *path, sq_crypto **crypto_out);
 void sq_crypto_close(sq_crypto *crypto);
 const char *sq_crypto_version(const sq_crypto *crypto);
@@ -33,7 +34,7 @@ int sq_crypto_stretch(const sq_crypto *crypto, const char *password, uint64_t pa
 
 /* A key ready for use. Any number of threads may seal and open with it; none while it is destroyed, which
  * leaves nothing of it in memory. */
-int sq_key_create(const sq_crypto *crypto, const uint8_t *secret, sq_key **key_out);
+int sq_key_create(sq_crypto *crypto, const uint8_t *secret, sq_key **key_out);
 void sq_key_destroy(sq_key *key);
 
 /* One message. cipher_out may be plain. The same nonce must never seal twice with one key. */
@@ -89,7 +90,7 @@ void sq_block_identity(uint64_t tenant, uint64_t volume, uint64_t lba, uint8_t *
 
 /* Keys at hand: secrets by number, and keys derived from them for each opening of the store, capacity of
  * which are kept ready. Nobody may hold one when the ring is destroyed. */
-int sq_key_ring_create(const sq_crypto *crypto, uint64_t capacity, sq_key_ring **ring_out);
+int sq_key_ring_create(sq_crypto *crypto, uint64_t capacity, sq_key_ring **ring_out);
 void sq_key_ring_destroy(sq_key_ring *ring);
 
 /* SQ_E_INVALID if the number is there already. One that was removed is not used again. */

@@ -23,12 +23,12 @@ int sq_fill_create(const uint8_t *pattern, uint64_t pattern_bytes, sq_fill **fil
     return SQ_OK;
 }
 
-int sq_fill_create_stream(const sq_crypto *crypto, const uint8_t *seed, sq_fill **fill_out)
+int sq_fill_create_stream(sq_crypto *crypto, const uint8_t *seed, sq_fill **fill_out)
 {
     struct sq_fill *fill = calloc(1, sizeof *fill);
     if (fill == NULL)
         return SQ_E_NO_MEMORY;
-    fill->crypto = crypto;
+    fill->crypto = sq_crypto_hold(crypto);
     fill->template = crypto->context_new();
     if (fill->template == NULL
         || crypto->cipher_init(fill->template, crypto->cipher_ctr(), NULL, seed, NULL, 1) != 1) {
@@ -45,6 +45,7 @@ void sq_fill_destroy(sq_fill *fill)
         return;
     if (fill->template != NULL)
         fill->crypto->context_free(fill->template);
+    sq_crypto_close(fill->crypto);
     free(fill);
 }
 
@@ -62,12 +63,6 @@ int sq_fill_context(const sq_fill *fill, sq_cipher_context **context_out)
     }
     *context_out = context;
     return SQ_OK;
-}
-
-void sq_fill_end_context(const sq_fill *fill, sq_cipher_context *context)
-{
-    if (context != NULL)
-        fill->crypto->context_free(context);
 }
 
 static int make_stream(const sq_fill *fill, sq_cipher_context *context, uint64_t offset_bytes, uint64_t bytes,
@@ -123,6 +118,7 @@ int sq_fill_bytes(const sq_fill *fill, uint64_t offset_bytes, uint64_t bytes, ui
     int status = sq_fill_context(fill, &context);
     if (status == SQ_OK)
         status = sq_fill_make(fill, context, offset_bytes, bytes, data_out);
-    sq_fill_end_context(fill, context);
+    if (context != NULL)
+        fill->crypto->context_free(context);
     return status;
 }

@@ -292,7 +292,7 @@ void sq_walk_end(struct sq_leaf_walk *walk)
 
 /* ---- life and death ----------------------------------------------------------------------------------- */
 
-void sq_grove_init(struct sq_grove *grove, const struct sq_crypto *crypto)
+void sq_grove_init(struct sq_grove *grove, struct sq_crypto *crypto)
 {
     grove->crypto = crypto;
     (void)pthread_mutex_init(&grove->lock, NULL);

@@ -15,7 +15,7 @@ struct sq_remembered;
 struct sq_grove {
     pthread_mutex_t lock;
     pthread_cond_t ended;
-    const struct sq_crypto *crypto;
+    struct sq_crypto *crypto;
     struct sq_kept_tree *trees; /* in ascending order of numbers and openings */
     uint64_t count;
     uint64_t capacity;
@@ -25,7 +25,7 @@ struct sq_grove {
     uint32_t turn; /* which of them those count in that come now */
 };
 
-void sq_grove_init(struct sq_grove *grove, const struct sq_crypto *crypto);
+void sq_grove_init(struct sq_grove *grove, struct sq_crypto *crypto);
 void sq_grove_free(struct sq_grove *grove);
 
 /* Forgets the trees of a number; those that were kept stay if only_derived. Waits for who knows more. */

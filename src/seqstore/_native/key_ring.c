@@ -31,7 +31,7 @@ struct secret {
 struct sq_key_ring {
     pthread_mutex_t lock;
     pthread_cond_t released;
-    const struct sq_crypto *crypto;
+    struct sq_crypto *crypto;
     struct secret *secrets; /* in ascending order of numbers */
     uint64_t secret_count;
     uint64_t secret_capacity;
@@ -44,7 +44,7 @@ struct sq_key_ring {
     struct sq_grove grove;
 };
 
-int sq_key_ring_create(const sq_crypto *crypto, uint64_t capacity, sq_key_ring **ring_out)
+int sq_key_ring_create(sq_crypto *crypto, uint64_t capacity, sq_key_ring **ring_out)
 {
     if (capacity == 0 || capacity > (uint64_t)1 << 24)
         return SQ_E_INVALID;
@@ -54,7 +54,6 @@ int sq_key_ring_create(const sq_crypto *crypto, uint64_t capacity, sq_key_ring *
     uint64_t buckets = 16;
     while (buckets < capacity)
         buckets *= 2;
-    ring->crypto = crypto;
     ring->capacity = capacity;
     ring->bucket_mask = buckets - 1;
     ring->buckets = calloc(buckets, sizeof(struct ready *));
@@ -64,6 +63,7 @@ int sq_key_ring_create(const sq_crypto *crypto, uint64_t capacity, sq_key_ring *
     }
     (void)pthread_mutex_init(&ring->lock, NULL);
     (void)pthread_cond_init(&ring->released, NULL);
+    ring->crypto = sq_crypto_hold(crypto);
     sq_grove_init(&ring->grove, crypto);
     *ring_out = ring;
     return SQ_OK;
@@ -371,5 +371,6 @@ void sq_key_ring_destroy(sq_key_ring *ring)
     free(ring->buckets);
     (void)pthread_mutex_destroy(&ring->lock);
     (void)pthread_cond_destroy(&ring->released);
+    sq_crypto_close(ring->crypto);
     free(ring);
 }

@@ -9,7 +9,7 @@ typedef struct sq_fill sq_fill;
 #define SQ_FILL_SEED_BYTES 32
 
 int sq_fill_create(const uint8_t *pattern, uint64_t pattern_bytes, sq_fill **fill_out);
-int sq_fill_create_stream(const sq_crypto *crypto, const uint8_t *seed, sq_fill **fill_out);
+int sq_fill_create_stream(sq_crypto *crypto, const uint8_t *seed, sq_fill **fill_out);
 void sq_fill_destroy(sq_fill *fill);
 
 /* The bytes from offset_bytes on, both multiples of 16. */

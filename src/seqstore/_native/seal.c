@@ -24,19 +24,19 @@ struct sq_slot {
 };
 
 struct sq_key {
-    const struct sq_crypto *crypto;
+    struct sq_crypto *crypto;
     sq_cipher_context *template; /* has the expanded key */
     struct sq_slot slots[SLOTS];
 };
 
 /* ---- keys and their contexts ------------------------------------------------------------------ */
 
-int sq_key_create(const sq_crypto *crypto, const uint8_t *secret, sq_key **key_out)
+int sq_key_create(sq_crypto *crypto, const uint8_t *secret, sq_key **key_out)
 {
     struct sq_key *key = calloc(1, sizeof *key);
     if (key == NULL)
         return SQ_E_NO_MEMORY;
-    key->crypto = crypto;
+    key->crypto = sq_crypto_hold(crypto);
     key->template = crypto->context_new();
     if (key->template == NULL
         || crypto->cipher_init(key->template, crypto->cipher, NULL, secret, NULL, 1) != 1) {
@@ -56,6 +56,7 @@ void sq_key_destroy(sq_key *key)
             key->crypto->context_free(key->slots[i].context);
     if (key->template != NULL)
         key->crypto->context_free(key->template);
+    sq_crypto_close(key->crypto);
     free(key);
 }
 

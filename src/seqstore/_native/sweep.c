@@ -65,6 +65,7 @@ int sq_sweep_create(sq_medium *medium, const sq_fill *fill, uint64_t piece_block
     pthread_mutex_init(&sweep->lock, NULL);
     sweep->medium = medium;
     sweep->fill = fill;
+    sweep->crypto = fill->crypto != NULL ? sq_crypto_hold(fill->crypto) : NULL;
     sweep->kernels = sq_kernels_at(0);
     sweep->is_even = sq_fill_is_even(fill, block_bytes);
     sweep->piece_blocks = piece_blocks != 0 ? piece_blocks : PIECE_BYTES / block_bytes;
@@ -85,7 +86,9 @@ void sq_sweep_destroy(sq_sweep *sweep)
     if (sweep == NULL)
         return;
     for (uint32_t i = 0; i < sweep->workers; i++)
-        sq_fill_end_context(sweep->fill, sweep->each[i].context);
+        if (sweep->each[i].context != NULL)
+            sweep->crypto->context_free(sweep->each[i].context);
+    sq_crypto_close(sweep->crypto);
     /* The kernel wipes pages before anybody else sees them: what was read from the drive is gone. */
     sq_pages_unmap(sweep->buffers, sweep->buffers_bytes);
     sq_medium_release(sweep->medium);

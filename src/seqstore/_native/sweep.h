@@ -23,15 +23,14 @@
 /* ---- fill.c ----------------------------------------------------------------------------------- */
 
 struct sq_fill {
-    const struct sq_crypto *crypto; /* of a stream; else NULL */
-    sq_cipher_context *template;    /* of a stream: has the expanded key */
+    struct sq_crypto *crypto;    /* of a stream; else NULL */
+    sq_cipher_context *template; /* of a stream: has the expanded key */
     uint32_t pattern_bytes;
     uint8_t pattern[SQ_FILL_PATTERN_BYTES];
 };
 
-/* Of a worker: what it needs to make the bytes of a fill. NULL context: none is needed. */
+/* Of a worker: what it needs to make the bytes of a fill, to be freed by it. NULL: nothing. */
 int sq_fill_context(const sq_fill *fill, sq_cipher_context **context_out);
-void sq_fill_end_context(const sq_fill *fill, sq_cipher_context *context);
 int sq_fill_make(const sq_fill *fill, sq_cipher_context *context, uint64_t offset_bytes, uint64_t bytes,
                  uint8_t *data_out);
 
@@ -63,6 +62,7 @@ typedef int (*sq_sweep_work)(struct sq_worker *worker, struct sq_piece piece);
 struct sq_sweep {
     sq_medium *medium;
     const sq_fill *fill;
+    struct sq_crypto *crypto; /* of the fill, which may go before the sweep's end */
     const struct sq_kernels *kernels;
     uint64_t piece_blocks;
     uint32_t workers;
