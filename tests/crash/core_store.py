@@ -16,6 +16,7 @@ import numpy as np
 from seqstore import FormatError, OutOfSpaceError
 from seqstore._native._core import ffi, lib
 from seqstore._native.crypt import KeyRing, system_crypto
+from seqstore._native.records import LEDGER_DTYPE
 from seqstore.media.faults import FaultMedium, FaultyDrive
 from tests.crash.ops import (
     BLOCK,
@@ -233,19 +234,19 @@ class CoreStore:
 
     def _check_free_blocks(self) -> None:
         """What the ledger calls free was never written, or written over with zeros; residue was not."""
-        blocks = self.medium.blocks
-        entries, raw = ffi.new("struct sq_ledger_entry[]", blocks), bytearray(blocks * BLOCK)
-        self._require(lib.sq_log_ledger(self._log, 0, blocks, entries), "ledger")
+        blocks, zone = self.medium.blocks, self.medium.zone_blocks
+        entries, raw = np.zeros(blocks, LEDGER_DTYPE), np.zeros((blocks, BLOCK), np.uint8)
+        target = ffi.from_buffer("struct sq_ledger_entry[]", entries, require_writable=True)
+        self._require(lib.sq_log_ledger(self._log, 0, blocks, target), "ledger")
         with ffi.from_buffer("uint8_t[]", raw, require_writable=True) as target:
             self._require(lib.sq_log_raw(self._log, 0, blocks, target), "raw")
-        for mba in range(blocks):
-            is_blank, state = not any(raw[mba * BLOCK : (mba + 1) * BLOCK]), entries[mba].state
-            assert is_blank or state != lib.SQ_FREE, f"block {mba} is free and holds something"
-            # What a purge was about to write over counts as there, unless it had begun with the segment.
-            first = mba - mba % self.medium.zone_blocks
-            has_begun = not any(raw[first * BLOCK : (first + 1) * BLOCK])
-            is_residue = state in {lib.SQ_DEAD, lib.SQ_MOVED}
-            assert not (is_blank and is_residue and has_begun), f"block {mba} is residue and blank"
+        states, is_blank = entries["state"], raw.max(axis=1) == 0
+        wrong = np.flatnonzero((states == lib.SQ_FREE) & ~is_blank)
+        assert wrong.size == 0, f"block {wrong[0]} is free and holds something"
+        # What a purge was about to write over counts as there, unless it had begun with the segment.
+        has_begun = np.repeat(is_blank[::zone], zone)[:blocks]
+        wrong = np.flatnonzero(np.isin(states, [lib.SQ_DEAD, lib.SQ_MOVED]) & is_blank & has_begun)
+        assert wrong.size == 0, f"block {wrong[0]} is residue and blank"
 
     def entries(self) -> list[SimpleNamespace]:
         rows, count_out = ffi.new("struct sq_volume_entry[]", _MOST), ffi.new("uint64_t *")
