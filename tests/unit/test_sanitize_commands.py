@@ -335,7 +335,7 @@ def test_an_interrupt_can_be_taken_up_again(drive: Path, capsys: Capture) -> Non
 
 def test_of_a_batch_those_are_named_that_are_left(drive: Path, capsys: Capture) -> None:
     """One drive is done before the interrupt; with the other alone the command goes on."""
-    drive.write_bytes(b"x" * (8 << 20))
+    drive.write_bytes(b"x" * (2 << 20))
     Path("small.img").write_bytes(b"x" * 4096)
     words = ["sanitize", "small.img", "old.img", YES, "old.img", YES, "small.img", "--outcome", "o.json"]
     both = subprocess.Popen(
