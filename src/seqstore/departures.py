@@ -48,6 +48,7 @@ class Departures:
     placer: Placer
     tenants: Directory[Tenant]
     _views: dict[int, Volume | Snapshot]
+    _lost: dict[int, Volume | Snapshot]
     _asked: dict[Subject, Asked | None]
     _snapshots: defaultdict[int, Directory[Snapshot]]
 
@@ -80,7 +81,8 @@ class Departures:
     def delete_tenant(self, tenant: Tenant) -> None:
         """End a tenant with all that it owns, durably."""
         with self.lock:
-            owned = [view for view in self._views.values() if view.tenant is tenant]
+            known = (*self._views.values(), *self._lost.values())
+            owned = [view for view in known if view.tenant is tenant]
             self.placer.wait_for(view.number for view in owned)
             self.require_writable()
             self.undo_unfinished()
@@ -248,6 +250,7 @@ class Departures:
         """Take something out of which no copy is left; the catalog keeps it."""
         with self.lock:
             view._move(self.placer.nowhere(view.number))
+            self._lost[view.number] = view
             self._views.pop(view.number, None)
             self.placer.mirrors.pop(view.number, None)
             if isinstance(view, Volume):
@@ -257,6 +260,8 @@ class Departures:
 
     def _forget(self, view: Volume | Snapshot) -> None:
         self._views.pop(view.number, None)
+        if self._lost.pop(view.number, None) is not None and view._route.mirror is not None:
+            view._route.mirror.deleted = True
         self.placer.forget(view.number)
         if isinstance(view, Volume):
             view.tenant._directory.forget(view)

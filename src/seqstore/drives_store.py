@@ -7,8 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, SupportsIndex, cast
 
+from seqstore.arguments import instance
+from seqstore.bookkeeping import subject_of
 from seqstore.drive import Drive
-from seqstore.errors import ConfigError
+from seqstore.errors import ConfigError, NotFoundError
 from seqstore.evidence import Evidence
 from seqstore.folder import StrPath, parse_path
 from seqstore.losses import Loss, LossTable
@@ -21,7 +23,6 @@ from seqstore.units import parse_size
 if TYPE_CHECKING:
     from seqstore.audit import AuditLog
     from seqstore.audit_records import Subject
-    from seqstore.catalog import VolumeRow
     from seqstore.clock import Clock
     from seqstore.drive_facts import FactTable
     from seqstore.drive_health import Thresholds
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from seqstore.parts import Parts
     from seqstore.promise import Promise
     from seqstore.registry import Registry
+    from seqstore.snapshot import Snapshot
+    from seqstore.volume import Volume
 
 
 class DrivesStore:
@@ -54,7 +57,6 @@ class DrivesStore:
     _registry: Registry
     _drive_keeper: DriveKeeper
     _losses: dict[int, Loss]
-    _lost: list[VolumeRow]
     _folder: Folder | None
     thresholds: Thresholds
     """From which counts of errors on a drive is degraded, or fails, by itself. It is not remembered."""
@@ -222,24 +224,54 @@ class DrivesStore:
         tuple of Loss
             In order of creation. What lies on a drive that is only missing is there again with the drive.
         """
-        found = dict(self._losses)
+        return tuple(self._loss_of(view) for view in self._registry.lost())
+
+    def _loss_of(self, view: Volume | Snapshot) -> Loss:
+        if view.number in self._losses:  # of this session
+            return self._losses[view.number]
         catalog = self._parts.catalog
-        tenants = {row.number: row.name for row in catalog.tenants()}
-        facts = self._drive_keeper
-        for row in self._lost:
-            places = [place for place in catalog.placements.of(row.number) if place.is_there]
-            drives = tuple(place.drive for place in places)
-            if row.number not in found and drives:
-                found[row.number] = Loss(
-                    kind=row.kind,
-                    number=row.number,
-                    name=row.name,
-                    tenant=tenants.get(row.tenant, ""),
-                    drives=drives,
-                    why="; ".join(facts.why_not(drive) for drive in drives),
-                    runs=LossTable(catalog.database).runs(row.number),
-                )
-        return tuple(found[number] for number in sorted(found))
+        places = catalog.placements.of(view.number)
+        drives = tuple(place.drive for place in places if place.is_there)
+        return Loss(
+            kind=subject_of(view).kind,
+            number=view.number,
+            name=view.name,
+            tenant=view.tenant.name,
+            drives=drives,
+            why="; ".join(self._drive_keeper.why_not(drive) for drive in drives),
+            runs=LossTable(catalog.database).runs(view.number),
+        )
+
+    def delete_lost(self, loss: Loss) -> None:
+        """Delete a volume or snapshot of which no copy is there, so that its name can be used again.
+
+        What still lies on the lost drives has ended when these were sanitized or destroyed, and where blocks
+        are encrypted nobody can read it from now on. From a drive that was only missing and comes back it is
+        deleted then.
+
+        Parameters
+        ----------
+        loss : Loss
+            Of `losses`.
+
+        Raises
+        ------
+        ConfigError
+            If it is no `Loss`.
+        NotFoundError
+            If it is not lost: a drive with a copy is back, or it was deleted.
+        AccessError, ClosedError
+            If the store was opened for reading alone, or closed.
+        """
+        with self._registry.lock:
+            number = instance(loss, Loss, "loss").number
+            for view in self._registry.lost():
+                if view.number == number:
+                    self._registry.delete(view)
+                    self._losses.pop(number, None)
+                    return
+        self._registry.require_writable()
+        raise NotFoundError(f"{loss.kind} {loss.name!r} (number {number}) is not lost; see Store.losses")
 
     # ---- what the rest of the store builds on -----------------------------------------------------
 

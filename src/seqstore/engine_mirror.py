@@ -21,7 +21,7 @@ import numpy as np
 
 from seqstore._native._core import lib
 from seqstore.engine_volume import EngineView, EngineVolume
-from seqstore.errors import CorruptionError, MediumError, OutOfSpaceError, SeqstoreError
+from seqstore.errors import CorruptionError, MediumError, NotFoundError, OutOfSpaceError, SeqstoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,6 +93,8 @@ class Mirror:
         Held during each change.
     changed : bool
         Whether the catalog says that copies may differ.
+    deleted : bool
+        Whether it was deleted when no copy was left.
     """
 
     def __init__(self, volume: int, legs: list[Leg], keeper: Keeper) -> None:
@@ -100,7 +102,7 @@ class Mirror:
         self.legs = legs
         self.keeper = keeper
         self.lock = threading.RLock()
-        self.changed = False
+        self.changed = self.deleted = False
 
     @property
     def first(self) -> Leg:
@@ -110,8 +112,12 @@ class Mirror:
         ------
         MediumError
             If no copy is left.
+        NotFoundError
+            If it was deleted then.
         """
         legs = self.legs
+        if not legs and self.deleted:
+            raise NotFoundError(f"volume number {self.volume}, of which no copy was left, was deleted")
         if not legs:
             raise MediumError(
                 f"no copy of volume number {self.volume} is left that is up to date; bring back a drive that"

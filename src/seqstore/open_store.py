@@ -389,7 +389,6 @@ class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
         if not self.read_only and self._registry.evidence is not None:
             self._registry.evidence.find_late()
         settled = settle(catalog, self._fleet, self._audit, read_only=self.read_only)
-        self._lost = settled.lost
         living = [row for row in catalog.tenants() if not row.deleting]
         tenants = {
             row.number: self._registry.tenants.add(row.name, partial(self._adopt, row.name, row.number))
@@ -397,6 +396,8 @@ class OpenStore(DeletingStore, DrivesStore, ScrubbingStore):
         }
         for row, handles in settled.views:
             self._registry.load(row, handles, tenants[row.tenant])
+        for row in settled.lost:
+            self._registry.load_lost(row, tenants[row.tenant])
         if not self.read_only:
             evidence = self._registry.evidence
             if evidence is not None:

@@ -104,6 +104,7 @@ class Registry(Departures):
         self.placer = Placer(fleet, catalog, facts, self.lock)
         self.tenants: Directory[Tenant] = Directory("tenant", self.lock)
         self._views: dict[int, Volume | Snapshot] = {}
+        self._lost: dict[int, Volume | Snapshot] = {}  # of which no copy is there
         self._unfinished: set[int] = set()  # numbers of what failed half-way
         self._asked: dict[Subject, Asked | None] = {}  # what is being deleted
         self._snapshots: defaultdict[int, Directory[Snapshot]] = defaultdict(
@@ -161,6 +162,11 @@ class Registry(Departures):
         with self.lock:
             return [view for _, view in sorted(self._views.items())]
 
+    def lost(self) -> list[Volume | Snapshot]:
+        """Return the volumes and snapshots of which no copy is there, in order of creation."""
+        with self.lock:
+            return [view for _, view in sorted(self._lost.items())]
+
     def has_uncopied(self, drive: int) -> bool:
         """Tell whether something lies on a drive and nowhere else, or all its other copies are damaged."""
         return any(
@@ -186,6 +192,11 @@ class Registry(Departures):
             self._snapshots[row.origin].add(row.name, lambda: self._new_snapshot(row, handles, tenant))
         else:
             tenant._directory.add(row.name, lambda: self._new_volume(row, handles, tenant))
+
+    def load_lost(self, row: VolumeRow, tenant: Tenant) -> None:
+        """Take in what the catalog knows and no drive that is there: it can be deleted, and that is all."""
+        kind = Snapshot if row.kind == "snapshot" else Volume
+        self._lost[row.number] = kind(self, row, self.placer.nowhere(row.number), tenant)
 
     def create_volume(
         self,
@@ -343,7 +354,7 @@ class Registry(Departures):
         if self.catalog.has_name_of(row):  # and the directory does not, or it would not have come here
             raise ConfigError(
                 f"there is a {row.kind} named {row.name!r} already, of which no copy is there: see"
-                " Store.losses; choose another name"
+                " Store.losses; delete it with Store.delete_lost, or choose another name"
             )
         with self.catalog.atomic():
             row = self.catalog.add_volume(row)

@@ -174,7 +174,7 @@ class World:
         """Do anything, and look whether all is well."""
         steps = [self.write] * 6 + [self.create, self.flush, self.trim, self.flush, self.delete, self.branch]
         steps += [self.crash, self.die, self.come_back_old, self.evacuate, self.rebuild, self.rebalance]
-        steps += [self.rot, self.leave, self.leave]
+        steps += [self.rot, self.lose, self.leave, self.leave]
         work = self.random.choice(steps)
         self.log.append(work.__name__)
         work()
@@ -293,6 +293,34 @@ class World:
         self.rack.add(region=f"region {number}")
         self.store.rebuild()
         assert self.store.losses() == ()
+        self.check()
+
+    def lose(self) -> None:
+        """Let a drive fail, whatever it has alone, and delete what was lost with it."""
+        drives = [drive.number for drive in self.store.drives if drive.in_use]
+        if len(drives) == 1:
+            return
+        number = self.random.choice(drives)
+        views: list[Volume | Snapshot] = [*self.store.tenants[0].volumes, *self.store.tenants[0].snapshots]
+        alone = {view.number for view in views if legs(view) == [number]}
+        for volume in self.store.tenants[0].volumes:
+            if volume.number in alone:
+                del self.states[volume.name]
+        self.store.drives[number].fail("it died")
+        self.leaving.take(number)
+        while True:
+            losses = self.store.losses()
+            assert {loss.number for loss in losses} == alone, self.log
+            if self.random.random() < 0.3:
+                self.crash()
+            elif losses:
+                loss = self.random.choice(losses)
+                self.store.delete_lost(loss)
+                alone.remove(loss.number)
+            else:
+                break
+        self.rack.add(region=f"region {number}")
+        self.store.rebuild()
         self.check()
 
     def come_back_old(self) -> None:
