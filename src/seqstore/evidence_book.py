@@ -17,7 +17,7 @@ from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import AWAY, GIVEN_UP, Erasures
 from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
-from seqstore.following import Brought, find_brought, find_missed
+from seqstore.following import Brought, find_brought, find_missed, to_details
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
 from seqstore.renewals import Renewals
@@ -108,7 +108,7 @@ class EvidenceBook:
             behind = left.get(drive, set())
             if drive in members:
                 mine = shared.get(drive, NOTHING)
-                missed = self._find_missed(drive, shown, mine)
+                missed = self._find_missed(drive, subject, shown, mine)
                 mine |= Shared(missed.kept, missed.kept[:0])
                 behind |= missed.written
                 asked.append((drive, members[drive].request(subject, None, mine, behind, shown)))
@@ -116,14 +116,13 @@ class EvidenceBook:
                 asked.append((drive, self._request_away(drive, subject, shown, behind)))
         return asked
 
-    def _find_missed(self, drive: int, shown: NDArray[np.void], mine: Shared) -> Brought:
+    def _find_missed(self, drive: int, subject: Subject, shown: NDArray[np.void], mine: Shared) -> Brought:
         """Return what of something is on a drive that missed it: it was made while the drive was away.
 
-        There copies that nobody believes show it, or it is dead since they were given up.
+        There others show it, such as copies that nobody believes, or it is dead since those were given up.
         """
         placements = self._catalog.placements
-        stale = {place.volume for place in placements.on(drive) if place.state == "stale"}
-        missed = find_missed(self._fleet.member(drive).layers(), stale, shown, mine.shown)
+        missed = find_missed(self._fleet.member(drive).layers(), subject, shown, mine.shown)
         was_here = {v for v in missed.written if any(place.drive == drive for place in placements.of(v))}
         return Brought(missed.kept, was_here)
 
@@ -134,8 +133,8 @@ class EvidenceBook:
         volumes = self.owners.volumes_of(subject)
         details: dict[str, object] = {"volumes": sorted(volumes), AWAY: drive}
         others = self._through(subject, shown) - volumes - {subject.number}
-        parts = {"through": others, "left": left}
-        details.update({name: sorted(part) for name, part in parts.items() if part})
+        parts = {"through": sorted(others), "left": sorted(left), "shown": to_details(shown)}
+        details.update({name: part for name, part in parts.items() if part})
         if subject.kind == "range":
             details[GIVEN_UP] = True
         return self._erasures(drive).request(subject, self._promise(subject, drive), 0, details)

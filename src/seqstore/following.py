@@ -19,7 +19,7 @@ import numpy as np
 from seqstore._native.records import SHOWN_DTYPE
 from seqstore.errors import AuditError
 from seqstore.runs import among
-from seqstore.shared import MOST_BLOCKS, DriveLayers, blocks_of, common, unite, without
+from seqstore.shared import MOST_BLOCKS, DriveLayers, blocks_of, common, find_holders, unite, without
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from seqstore.evidence import Evidence
     from seqstore.fleet import Member
     from seqstore.promise import Erasure
+
+_MOST_RUNS = 64  # in an audit record
 
 
 class Following:
@@ -203,17 +205,19 @@ def _through(record: AuditRecord) -> set[int]:
 
 
 def find_missed(
-    layers: DriveLayers, stale: Iterable[int], shown: NDArray[np.void], mine: NDArray[np.void]
+    layers: DriveLayers, subject: Subject, shown: NDArray[np.void], mine: NDArray[np.void]
 ) -> Brought:
-    """Return what copies on a drive that missed changes show of something that never came there.
+    """Return what others show on a drive of something, or of a part of it, that never came there.
+
+    It was made while the drive was away, of blocks that are on the drive as well: whatever was written
+    through the same volume, at the same address.
 
     Parameters
     ----------
     layers : DriveLayers
-    stale : iterable of int
-        The volumes and snapshots of those copies.
+    subject : Subject
     shown, mine : SHOWN_DTYPE[n]
-        What the thing shows on all drives that others may show, too, and what it does on this one.
+        What it shows on all drives that others may show, too, and what it does on this one.
 
     Returns
     -------
@@ -223,10 +227,37 @@ def find_missed(
     missed = without(unite([by_volume(shown)]), unite([by_volume(mine)]))
     if not len(missed):
         return Brought(missed, set())
-    found = unite(layers.shown(number, 0, MOST_BLOCKS, with_own=True) for number in sorted(stale))
     volumes = set(missed["volume"].tolist())
+    entries = layers.volumes()
+    own = {
+        n for n, tenant in entries.items() if subject.number == (tenant if subject.kind == "tenant" else n)
+    }
+    others = find_holders(layers, volumes, 0, MOST_BLOCKS) & entries.keys() - own
+    found = unite(layers.shown(number, 0, MOST_BLOCKS, with_own=True) for number in sorted(others))
     parts = [at_addresses(found[found["volume"] == v], missed[missed["volume"] == v]) for v in volumes]
     return Brought(unite(parts), volumes)
+
+
+def to_details(shown: NDArray[np.void]) -> list[list[int]]:
+    """Make of what something shows what an audit record can hold: volume, first lba and count of runs.
+
+    Where there are many they become one for each volume, which covers them all.
+    """
+    runs = unite([by_volume(shown)])
+    if len(runs) > _MOST_RUNS:
+        parts = [runs[runs["volume"] == volume] for volume in np.unique(runs["volume"])]
+        runs = np.concatenate([part[:1] for part in parts])
+        runs["count"] = [part["lba"][-1] + part["count"][-1] - part["lba"][0] for part in parts]
+    return [[int(run["volume"]), int(run["lba"]), int(run["count"])] for run in runs]
+
+
+def from_details(details: Iterable[Iterable[int]]) -> NDArray[np.void]:
+    """Return what `to_details` was given, or a little more, with volumes for layers."""
+    rows = [tuple(run) for run in details]
+    runs = np.zeros(len(rows), SHOWN_DTYPE)
+    for name, column in zip(("volume", "lba", "count"), zip(*rows, strict=True), strict=False):
+        runs[name] = column
+    return by_volume(runs)
 
 
 def by_volume(runs: NDArray[np.void]) -> NDArray[np.void]:

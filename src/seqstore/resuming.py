@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 
 from seqstore.erasures import AWAY, GIVEN_UP
 from seqstore.errors import AuditError
+from seqstore.following import find_missed, from_details
 from seqstore.promise import left_through
-from seqstore.shared import Shared, find_shared
+from seqstore.shared import Shared, find_shared, unite, without
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from seqstore.audit_records import Subject
     from seqstore.catalog import Catalog
     from seqstore.evidence import Evidence
@@ -87,7 +91,8 @@ class Resuming:
                 is_living = subject.kind != "range" and subject.number in rows
                 is_here = subject.number in entries and not is_living
             if is_here:
-                self._request_anew(erasure, find_shared(self._log.layers(), subject))
+                shared = find_shared(self._log.layers(), subject)
+                self._request_anew(erasure, Shared(self._kept(erasure, shared), shared.dying))
 
     def _request_late(self, erasure: Erasure) -> Erasure:
         """Note what others keep of something deleted while the drive was away, which it has forgotten."""
@@ -95,9 +100,16 @@ class Resuming:
             return erasure
         shared = find_shared(self._log.layers(), erasure.subject)
         brought = self._evidence.find_brought(erasure.subject, shared, through=_through(erasure))
-        if not len(shared.kept) and not brought:
+        kept = self._kept(erasure, shared)
+        if not len(kept) and not brought:
             return erasure
-        return self._request_anew(erasure, Shared(shared.kept, shared.dying[:0]))
+        return self._request_anew(erasure, Shared(kept, shared.dying[:0]))
+
+    def _kept(self, erasure: Erasure, shared: Shared) -> NDArray[np.void]:
+        """Return what others keep here of something, be it that they missed what came and went elsewhere."""
+        shown = from_details(erasure.request.details.get("shown", ()))
+        missed = find_missed(self._log.layers(), erasure.subject, shown, shared.shown)
+        return unite([shared.kept, without(missed.kept, shared.dying)])
 
     def _request_anew(self, erasure: Erasure, shared: Shared) -> Erasure:
         """Ask again for what was asked for while the drive was away; a crash in between leaves both."""

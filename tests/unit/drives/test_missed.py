@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from seqstore import Snapshot, Store, Volume, audit
+from seqstore import Snapshot, Store, Tenant, Volume, audit
 from seqstore._native.records import Scope
 from seqstore.audit_records import AuditHead
 from seqstore.database import Database
@@ -29,6 +30,17 @@ def away(rack: Rack) -> Rack:
     """A volume of two drives, of which the second is away."""
     tenant = rack.store.create_tenant("contoso")
     write(tenant.create_volume("volume", BLOCKS * BLOCK, copies=2, drive=0), "secret", 0, BLOCKS)
+    rack.close()
+    rack.open(without=[1])
+    return rack
+
+
+@pytest.fixture
+def with_base(rack: Rack) -> Rack:
+    """The same, with a snapshot of before, which the drive that is away knows as it is."""
+    volume = rack.store.create_tenant("contoso").create_volume("volume", BLOCKS * BLOCK, copies=2, drive=0)
+    write(volume, "secret", 0, BLOCKS)
+    volume.snapshot("base")
     rack.close()
     rack.open(without=[1])
     return rack
@@ -72,6 +84,38 @@ def test_a_snapshot_that_came_and_went_meanwhile(away: Rack) -> None:
     store.purge()
     assert count(store, "secret") == [0, 0]
     assert complete(store, 1, "monday") == [True]
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "clone", "tenant"])
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_snapshot_of_before_shows_it_there(with_base: Rack, kind: str, is_back: bool) -> None:
+    """What came and went while the drive was away showed what the snapshot of before shows on it, too."""
+    find: dict[str, Callable[[], Snapshot | Volume | Tenant]] = {
+        "snapshot": lambda: volume_of(with_base).find_snapshot("monday"),
+        "clone": lambda: with_base.store.tenant("heir").volume("heir"),
+        "tenant": lambda: with_base.store.tenant("heir"),
+    }
+    name = "monday" if kind == "snapshot" else "heir"
+    monday = volume_of(with_base).snapshot("monday")
+    if kind != "snapshot":
+        monday.clone("heir", tenant=with_base.store.create_tenant("heir"))
+        monday.delete()
+    if not is_back:
+        find[kind]().delete()
+    store = come_back(with_base)
+    if is_back:
+        store._registry.placer.drop_stale(volume_of(with_base).number)  # as a purge of the volume does
+        find[kind]().delete()
+    assert complete(store, 1, name) == [False]
+    volume_of(with_base).find_snapshot("base").delete()
+    volume_of(with_base).delete()
+    store._eraser.purge_drive(0, Scope.ALL, 0)
+    store._book.update()
+    assert count(store, "secret") == [0, BLOCKS]
+    assert (complete(store, 0, name), complete(store, 1, name)) == ([True], [False])
+    store.purge()
+    assert count(store, "secret") == [0, 0]
+    assert complete(store, 1, name) == [True]
 
 
 @pytest.mark.parametrize("is_back", [False, True])
