@@ -21,13 +21,14 @@ _BATCH_BYTES = 8 << 20  # that are compared at a time
 
 
 def make_equal(registry: Registry) -> None:
-    """Make copies the same again that a crash may have left different: as the first of them is."""
+    """Make copies the same again that a crash may have left different: as one of them is."""
     mirrors = [mirror for mirror in registry.placer.mirrors.values() if mirror.changed]
     for mirror in mirrors:
-        for other in mirror.legs[1:]:
-            if isinstance(other.view, EngineVolume):
+        source = _choose_source(registry, mirror)
+        for other in list(mirror.legs):
+            if other is not source and isinstance(other.view, EngineVolume):
                 try:
-                    _equalize(mirror, mirror.first, other)
+                    _equalize(mirror, source, other)
                 except MediumError as error:
                     mirror.give_up(other, error)
     if mirrors:
@@ -35,6 +36,20 @@ def make_equal(registry: Registry) -> None:
     for mirror in mirrors:
         registry.catalog.placements.mark_changed(mirror.volume, changed=False)
         mirror.changed = False
+
+
+def _choose_source(registry: Registry, mirror: Mirror) -> Leg:
+    """Return the first copy whose log gave up nothing, or else the first one.
+
+    A log cannot tell what the crash cut in two from what was flushed last and is damaged. Where nothing was
+    given up all is there that was flushed.
+    """
+
+    def is_whole(leg: Leg) -> bool:
+        recovery = registry.fleet.member(leg.drive).recovery
+        return recovery is None or not (recovery["void_entries"] or recovery["cut_records"])
+
+    return next(filter(is_whole, mirror.legs), mirror.first)
 
 
 def _equalize(mirror: Mirror, first_leg: Leg, other_leg: Leg) -> None:

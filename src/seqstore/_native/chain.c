@@ -164,11 +164,13 @@ static void hint_ahead(const struct sq_scan *scan, const struct sq_summary *summ
  * safe. */
 static void look_behind(struct sq_scan *scan)
 {
+    uint64_t last = scan->links[scan->link_count - 1].summary.sequence;
     struct sq_summary found;
     uint8_t fault;
     for (uint32_t class = 0; class < SQ_CLASSES_MAX; class++)
         for (uint64_t mba = scan->places[class]; mba % scan->log->segment_blocks != 0; mba++)
-            (void)sq_scan_summary(scan, mba, &found, &fault);
+            if (sq_scan_summary(scan, mba, &found, &fault) == SQ_OK)
+                scan->report->cut_records += found.sequence > last;
 }
 
 static int ends_segment(const struct sq_scan *scan)
@@ -255,6 +257,7 @@ static int cut_torn(struct sq_scan *scan)
             scan->log->durable.error_mba = link->summary.mba;
             return SQ_E_IO;
         }
+        scan->report->cut_records += scan->link_count - at;
         scan->link_count = at;
     }
     return SQ_OK;

@@ -151,6 +151,7 @@ struct sq_recovery {
     uint64_t verified_blocks;     /* data blocks read, of records not known to have been flushed */
     uint64_t zeroed_blocks;       /* written over, since lost writes may lie there */
     uint64_t void_entries;        /* of a request that the crash cut in two */
+    uint64_t cut_records;         /* behind the end: not whole, or out of reach behind such a one */
     uint64_t lost_records;        /* flushed, and not there */
 };
 

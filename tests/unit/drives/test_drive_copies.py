@@ -20,6 +20,7 @@ from seqstore import (
     Tenant,
 )
 from tests.durable import crash
+from tests.renewed import damage
 from tests.several import BLOCK, SEGMENT, SIZES, Rack, content, fill, legs
 from tests.small import mba_of, overwrite
 
@@ -179,6 +180,28 @@ class TestCopies:
             assert first == second
             rack.store.check()
             rack.close()
+
+    @pytest.mark.parametrize("lba", [0, 7])  # in the first of two records of the request, and in the second
+    @pytest.mark.parametrize("drive", [0, 1])
+    def test_damage_to_what_was_flushed_last_gives_up_no_copy_of_it(
+        self, rack: Rack, drive: int, lba: int
+    ) -> None:
+        """To a log after a crash it looks like a request that was cut in two; the other log has it."""
+        volume = rack.store.create_tenant("contoso").create_volume("v", 20 * BLOCK, copies=2)
+        fill(volume, 1)
+        rack.store.flush()
+        data = fill(volume, 2)
+        rack.store.flush()
+        damage(rack.store, volume, lba, drive)
+        rack.crash()
+        store = rack.open()
+        recovery = store._fleet.member(drive).recovery
+        assert recovery is not None
+        assert (recovery["cut_records"], recovery["void_entries"]) == ((2, 0) if lba == 0 else (1, 6))
+        volume = rack.volume("v")
+        for leg in volume._route.legs:
+            assert leg.view.read(0, volume.size) == data
+        store.check()
 
 
 class TestLosses:
