@@ -145,6 +145,16 @@ class ErasureTable:
             for number, state, record, requested, listed in rows
         ]
 
+    def last_position(self) -> int:
+        """Return the last position of the drive's log that its erasures tell of."""
+        position = 0
+        for erasure in self.all():
+            copies = self.copies(erasure.id)
+            known = (erasure.requested_position, erasure.listed_position, self.kept.let_go(erasure.id))
+            seen = (copies[name].max(initial=0) for name in ("seen", "gone_position"))
+            position = max(position, *(each or 0 for each in known), *map(int, seen))
+        return position
+
     def has_lost_key(self, erasure: int) -> bool:
         """Tell whether the key is gone that the copies of an erasure are encrypted under."""
         return self._table.has_lost_key(erasure)

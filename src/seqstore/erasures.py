@@ -260,8 +260,7 @@ class Erasures(ErasureTable):
         """
         with self.changing():
             known = self.all()
-            # The log is no more, so that it was at the last position that anybody knows of.
-            position = max((each.listed_position or each.requested_position for each in known), default=0)
+            position = self.last_position()  # of the log, which is no more
             nothing = as_copies(np.empty(0, RESIDUE_DTYPE))
             for erasure in known:
                 if erasure.state == "requested" and not happened(erasure):

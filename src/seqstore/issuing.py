@@ -91,7 +91,7 @@ class Issuer:
             erasure,
             copies,
             lists,
-            position=_last_position(erasures) if evidence is None else evidence.position,
+            position=erasures.last_position() if evidence is None else evidence.position,
             drive=self._standing.tell(
                 drive, erasure, [record.details for record in lists], in_use=evidence is not None
             ),
@@ -192,18 +192,6 @@ def _open_blocks(erasures: Erasures, erasure: Erasure) -> int:
     """Count the blocks of an erasure that others showed when the store last looked."""
     followed = erasures.kept.open
     return int(followed["count"][followed["erasure"] == erasure.id].sum())
-
-
-def _last_position(erasures: Erasures) -> int:
-    """Return the last position of a drive's log that its erasures tell of."""
-    position = 0
-    for erasure in erasures.all():
-        copies = erasures.copies(erasure.id)
-        known = (erasure.requested_position, erasure.listed_position or 0)
-        position = max(
-            position, *known, int(copies["gone_position"].max(initial=0)), int(copies["seen"].max(initial=0))
-        )
-    return position
 
 
 def _changed(how: str) -> StatementError:

@@ -211,3 +211,21 @@ def test_bytes_of_a_memory_store(store: Store, tenant: Tenant, key: SigningKey) 
     tenant.delete()
     statement = statement_of(store, store.erasures[-1].id, key)
     assert assert_pending(statement, "it has failed")["serial"] == store.drives[1].serial
+
+
+def test_a_drive_whose_log_went_on_after_the_last_deletion(store: Store, tenant: Tenant) -> None:
+    """What is listed at the drive's end comes behind what was found when others had let go of a part."""
+    store.add_drive(64 * SEGMENT)
+    volume = tenant.create_volume("volume", 20 * BLOCK, drive=1)
+    fill(volume, 1)
+    heir = volume.snapshot("monday").clone("heir")
+    volume.find_snapshot("monday").delete()
+    volume.delete()
+    fill(tenant.create_volume("other", 100 * BLOCK, drive=1), 2)
+    fill(heir, 3, 10)  # half of it is kept on
+    numbers = [erasure.id for erasure in store.erasures]
+    assert [store.statement(number).document["totals"]["pending"] for number in numbers] == [0, 10]
+    store.drives[1].fail("it clicks")
+    store.drives[1].sanitize(operator=ADA, verifier=GRACE)
+    for number in numbers:
+        assert store.statement(number).complete
