@@ -17,13 +17,13 @@ from seqstore.audit_records import Act
 from seqstore.drive_facts import HOLDS_NOTHING, FactTable
 from seqstore.erasures import AWAY, GIVEN_UP, Erasures
 from seqstore.errors import AuditError, FormatError, MediumError, NotFoundError
-from seqstore.following import Brought, find_brought, find_missed, to_details
+from seqstore.following import Brought, by_volume, find_brought, find_missed, to_details
 from seqstore.issuing import Issuer
 from seqstore.owners import Owners
 from seqstore.renewals import Renewals
 from seqstore.resuming import Resuming, missed_volumes
 from seqstore.runs import distinct
-from seqstore.shared import NOTHING, Shared
+from seqstore.shared import MOST_BLOCKS, NOTHING, Shared, unite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,8 +101,9 @@ class EvidenceBook:
             What it shares with others, by drive.
         """
         members = {member.number: evidence for member, evidence in self._members()}
-        shown = _shown(shared)
-        drives, left = self._where(subject, shared), self._left_by(subject, shown)
+        shown = self._shown(subject, shared)
+        wide = self._widen(shown)
+        drives, left = self._where(subject, shared, wide), self._left_by(subject, wide)
         asked: Asked = []
         for drive in sorted(drives) or sorted(members)[:1]:
             behind = left.get(drive, set())
@@ -113,8 +114,39 @@ class EvidenceBook:
                 behind |= missed.written
                 asked.append((drive, members[drive].request(subject, None, mine, behind, shown)))
             elif subject.kind != "range":  # of that it is known later whether it was given up: `given_up`
-                asked.append((drive, self._request_away(drive, subject, shown, behind)))
+                asked.append((drive, self._request_away(drive, subject, wide, behind)))
         return asked
+
+    def _shown(self, subject: Subject, shared: Mapping[int, Shared]) -> NDArray[np.void]:
+        """Return what something shows on any drive that others may show, too, as SHOWN_DTYPE[n].
+
+        Of what no drive in use has, that is all that was written through its ancestors.
+        """
+        placements, parts = self._catalog.placements, [part.shown for part in shared.values()]
+        numbers = {subject.number}
+        if subject.kind == "tenant":
+            numbers = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
+        lost = {n for n in numbers if not any(place.drive in self._fleet for place in placements.legs(n))}
+        if len(placements) and lost:
+            ancestors = sorted(set[int]().union(*self.owners.ancestors_of(lost).values()))
+            parts.append(np.array([(0, each, each, 0, MOST_BLOCKS) for each in ancestors], SHOWN_DTYPE))
+        return np.concatenate([np.empty(0, SHOWN_DTYPE), *parts])
+
+    def _widen(self, shown: NDArray[np.void]) -> NDArray[np.void]:
+        """Return what may be the same on a drive that is away.
+
+        What was written through an ancestor may be known on others as written through the heir that took it
+        along, at the same address.
+        """
+        if not len(self._catalog.placements):
+            return shown
+        parts = [by_volume(shown)]
+        for volume, ancestors in self.owners.ancestors_of(distinct(shown["volume"]).tolist()).items():
+            for ancestor in ancestors:
+                runs = shown[shown["volume"] == volume]
+                runs["volume"] = ancestor
+                parts.append(by_volume(runs))
+        return unite(parts)
 
     def _find_missed(self, drive: int, subject: Subject, shown: NDArray[np.void], mine: Shared) -> Brought:
         """Return what of something is on a drive that missed it: it was made while the drive was away.
@@ -143,12 +175,11 @@ class EvidenceBook:
         """Return the volumes that blocks of something were written through, and its own number."""
         return {*self.owners.volumes_of(subject), *_own(subject), *distinct(shown["volume"]).tolist()}
 
-    def _where(self, subject: Subject, shared: Mapping[int, Shared]) -> set[int]:
+    def _where(self, subject: Subject, shared: Mapping[int, Shared], shown: NDArray[np.void]) -> set[int]:
         """Return the drives on which blocks of something lie or lay."""
         placements = self._catalog.placements
         if not len(placements):
             return {member.number for member, _ in self._members()}
-        shown = _shown(shared)
         through = self._through(subject, shown)
         drives = {place.drive for volume in through for place in placements.of(volume)}
         drives |= {drive for drive, part in shared.items() if len(part.kept) or len(part.dying)}
@@ -219,9 +250,9 @@ class EvidenceBook:
             (drive, members[drive].missed(erasure) if drive in stale else erasure) for drive, erasure in asked
         ]
         if len(members) < len(self._catalog.drives):
-            shown = _shown(shared)
+            shown = self._widen(self._shown(subject, shared))
             left = self._left_by(subject, shown)
-            for drive in sorted(self._where(subject, shared) - members.keys()):
+            for drive in sorted(self._where(subject, shared, shown) - members.keys()):
                 self._request_away(drive, subject, shown, left.get(drive, set()))
         self.deleted(reached)
 
@@ -369,11 +400,6 @@ class EvidenceBook:
     def _evidence_of(self, drive: int) -> Evidence | None:
         """Return who follows what was deleted from a drive; None if it is not in use."""
         return self._fleet.member(drive).evidence if drive in self._fleet else None
-
-
-def _shown(shared: Mapping[int, Shared]) -> NDArray[np.void]:
-    """Return what something shows on any drive that others may show, too, as SHOWN_DTYPE[n]."""
-    return np.concatenate([np.empty(0, SHOWN_DTYPE), *(part.shown for part in shared.values())])
 
 
 def _own(subject: Subject) -> set[int]:

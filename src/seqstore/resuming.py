@@ -92,7 +92,9 @@ class Resuming:
                 is_here = subject.number in entries and not is_living
             if is_here:
                 shared = find_shared(self._log.layers(), subject)
-                self._request_anew(erasure, Shared(self._kept(erasure, shared), shared.dying))
+                if subject.kind == "tenant":  # some of what it owned may never have come here
+                    shared = Shared(self._kept(erasure, shared), shared.dying)
+                self._request_anew(erasure, shared)
 
     def _request_late(self, erasure: Erasure) -> Erasure:
         """Note what others keep of something deleted while the drive was away, which it has forgotten."""

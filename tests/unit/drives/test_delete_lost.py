@@ -169,3 +169,24 @@ class TestAMissingDrive:
             assert CANARY in readable(image, Keys(path, root), len(CANARY))
             store.delete_lost(store.losses()[0])
             assert CANARY not in readable(image, Keys(path, root), len(CANARY))
+
+    def test_others_may_show_what_it_showed(self, rack: Rack) -> None:
+        """Nobody can say what it showed, so that it is all that it could have."""
+        tenant = rack.store.create_tenant("contoso")
+        volume = tenant.create_volume("volume", 20 * BLOCK, copies=2, drive=0)
+        fill(volume, 1)
+        rack.close()
+        rack.open(without=[0])
+        rack.volume("volume").snapshot("base").clone("clone")
+        rack.volume("clone").write(0, b"its own")
+        rack.close()
+        store = rack.open(without=[1])
+        volume_lost, base, clone = store.losses()  # the copies on drive 0 missed something
+        store.delete_lost(clone)
+        here, away = store.erasures
+        assert not store.statement(here.id).complete
+        for loss in (base, volume_lost):
+            store.delete_lost(loss)
+        store.purge()
+        assert store.statement(here.id).complete
+        assert not store.statement(away.id).complete

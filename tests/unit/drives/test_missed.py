@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from seqstore import Snapshot, Store, Tenant, Volume, audit
+from seqstore import Now, Snapshot, Store, Tenant, Volume, audit
 from seqstore._native.records import Scope
 from seqstore.audit_records import AuditHead
 from seqstore.database import Database
@@ -134,6 +134,25 @@ def test_a_clone_whose_volume_was_given_up_there(away: Rack, is_back: bool) -> N
     store.purge()
     assert count(store, "secret") == [0, 0]
     assert complete(store, 1, "clone") == [True]
+
+
+def test_a_range_that_is_known_here_by_the_name_of_an_heir(away: Rack) -> None:
+    """The first drive, which is gone by then, knows its blocks by the volume that they come from."""
+    middle = volume_of(away).snapshot("monday").clone("middle")
+    last = middle.snapshot("tuesday")
+    middle.delete()
+    assert legs(last.clone("heir")) == [0]
+    store = come_back(away)
+    store.drives[1].fail("it clicks")
+    away.add()
+    store.rebuild()
+    assert legs(away.volume("heir")) == [0, 2]
+    away.close()
+    store = away.open(without=[0])
+    store.set_deletion(Now())
+    away.volume("heir").trim(0, 5 * BLOCK)
+    for drive in range(3):
+        assert "range" in [each.subject.kind for each in store._book._erasures(drive).all()]
 
 
 def test_the_end_of_the_log_is_looked_at_in_one_moment(rack: Rack) -> None:
