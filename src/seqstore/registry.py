@@ -164,6 +164,7 @@ class Registry(Departures):
 
     def lost(self) -> list[Volume | Snapshot]:
         """Return the volumes and snapshots of which no copy is there, in order of creation."""
+        self.fleet.require_open()
         with self.lock:
             return [view for _, view in sorted(self._lost.items())]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqstore import ClosedError, Now, Store
+from seqstore import ClosedError, Loss, Now, Store
 from seqstore.certificate_parts import Destruction, Person
 from seqstore.keys import FileKey
 
@@ -19,8 +19,9 @@ GRACE = Person(name="Grace Murray", role="auditor", time_ns=0)
 BLOCK = np.zeros((1, 4096), np.uint8)
 
 # What a call needs; those that are not here need nothing.
+LOSS = Loss(kind="volume", number=7, name="disk", tenant="contoso", drives=(1,), why="it burns", runs=None)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "add_drive": ("1MiB",), "clone": ("copy",), "create_tenant": ("fabrikam",),
+    "add_drive": ("1MiB",), "clone": ("copy",), "create_tenant": ("fabrikam",), "delete_lost": (LOSS,),
     "create_volume": ("b", "64KiB"), "idle": (1,),
     "destroy": (Destruction(operator=ADA, witness=GRACE, how="shredded", reason="it is old"),),
     "fail": ("clicks",), "degrade": ("loud",), "recover": ("quiet",), "refuse": ("no",),
