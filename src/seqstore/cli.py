@@ -264,7 +264,8 @@ def _explain(error: OSError) -> int:
     """End as others do in a pipe whose reader has seen enough, such as ``head``, or say what failed."""
     if isinstance(error, BrokenPipeError):
         return _NO_READER
-    return _complain(f"input or output failed: {error.strerror}", _FAILED)
+    file = "" if error.filename is None else f"{error.filename!r}: "
+    return _complain(f"input or output failed: {file}{error.strerror or error}", _FAILED)
 
 
 def _complain(what: object, status: int) -> int:

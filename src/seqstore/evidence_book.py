@@ -122,15 +122,22 @@ class EvidenceBook:
 
         Of what no drive in use has, that is all that was written through its ancestors.
         """
-        placements, parts = self._catalog.placements, [part.shown for part in shared.values()]
-        numbers = {subject.number}
-        if subject.kind == "tenant":
-            numbers = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
-        lost = {n for n in numbers if not any(place.drive in self._fleet for place in placements.legs(n))}
-        if len(placements) and lost:
+        parts = [part.shown for part in shared.values()]
+        lost = self._find_lost(subject)
+        if lost:
             ancestors = sorted(set[int]().union(*self.owners.ancestors_of(lost).values()))
             parts.append(np.array([(0, each, each, 0, MOST_BLOCKS) for each in ancestors], SHOWN_DTYPE))
         return np.concatenate([np.empty(0, SHOWN_DTYPE), *parts])
+
+    def _find_lost(self, subject: Subject) -> set[int]:
+        """Return what is to be deleted of which no drive in use has a copy."""
+        placements = self._catalog.placements
+        if not len(placements):
+            return set()
+        numbers = {subject.number}
+        if subject.kind == "tenant":
+            numbers = {row.number for row in self._catalog.volumes() if row.tenant == subject.number}
+        return {n for n in numbers if not any(place.drive in self._fleet for place in placements.legs(n))}
 
     def _widen(self, shown: NDArray[np.void]) -> NDArray[np.void]:
         """Return what may be the same on a drive that is away.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -211,6 +212,17 @@ class TestOutputThatGoesNowhere:
         done = _run_into(os.open("/dev/full", os.O_WRONLY), verb, place, buffered=buffered)
         assert done.returncode == 1
         assert done.stderr == b"seqstore: input or output failed: No space left on device\n"
+
+
+def test_what_failed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Of what no command expects the file is told, and an error that has no number tells itself."""
+    for error, told in (
+        (OSError(5, "Input/output error", "old.img"), "'old.img': Input/output error"),
+        (OSError("odd"), "odd"),
+    ):
+        monkeypatch.setattr("seqstore.cli._inspect", Mock(side_effect=error))
+        assert main(["inspect", "old.img"]) == 1
+        assert capsys.readouterr().err == f"seqstore: input or output failed: {told}\n"
 
 
 def _run_into(
